@@ -1,0 +1,84 @@
+"""README.md as data: the YAML front matter of a card, made safe to send as JSON, and its text.
+
+Cards come from anybody, so YAML is loaded without Python objects, and what it expands to is bounded: a few lines of
+nested aliases can stand for billions of values.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from typing import Any
+
+CARD_BYTES = 2 * 1024 * 1024
+_MOST_VALUES, _DEEPEST = 50_000, 40
+
+
+class BadCard(ValueError):
+    pass
+
+
+def split(text: str) -> tuple[str | None, str]:
+    """(front matter or None, text after it)."""
+    lines = text.lstrip("\ufeff").splitlines(keepends=True)
+    if not lines or lines[0].strip() != "---":
+        return None, text
+    for i, line in enumerate(lines[1:], 1):
+        if line.strip() == "---":
+            return "".join(lines[1:i]), "".join(lines[i + 1 :])
+    raise BadCard("the front matter that begins with --- has no closing ---")
+
+
+def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
+    left[0] -= 1
+    if left[0] < 0 or depth > _DEEPEST:
+        raise BadCard(f"the front matter expands to more than {_MOST_VALUES} values or {_DEEPEST} levels")
+    if isinstance(value, dict):
+        return {str(k): _plain(v, left, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(v, left, depth + 1) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def metadata(text: str) -> dict[str, Any]:
+    """The front matter as JSON-ready data; {} without one; BadCard when it is not a mapping that can be read."""
+    import yaml
+
+    matter, _ = split(text)
+    if matter is None or not matter.strip():
+        return {}
+    try:
+        value = yaml.safe_load(matter)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadCard(" ".join(str(error).split()) or "the front matter is nested too deeply") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadCard(f"the front matter is a {type(value).__name__}, not a mapping of names to values")
+    return _plain(value, [_MOST_VALUES])
+
+
+def read_metadata(text: str) -> dict[str, Any]:
+    """As `metadata`, but a broken card counts as an empty one: listing repositories must not fail for it."""
+    try:
+        return metadata(text)
+    except BadCard:
+        return {}
+
+
+def tags(data: dict[str, Any]) -> list[str]:
+    """The searchable tags the Hub derives from a card."""
+    found: list[str] = []
+    for key in ("tags", "language", "license", "datasets", "base_model", "task_categories", "size_categories"):
+        values = data.get(key)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str):
+                found.append(value if key in ("tags", "language") else f"{key.removesuffix('s')}:{value}")
+    for key in ("library_name", "pipeline_tag"):
+        if isinstance(data.get(key), str):
+            found.append(data[key])
+    return list(dict.fromkeys(found))

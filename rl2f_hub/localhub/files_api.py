@@ -1,0 +1,226 @@
+"""Endpoints about the files of a repository: list them, describe them, announce, commit and download them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import mimetypes
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from .app import Call, Route, per_kind
+from .blobs import git_oid
+from .history import Change, Entry, Repo, Tree
+from .names import check_path
+from .refusal import Refusal, no_entry
+from .repos_api import large_info, no_namespace
+from .store import is_large
+
+PAGE = 1000
+LINE_BYTES = 128 * 1024 * 1024
+# Repository files may hold anything. Shown in a browser, they get no scripts, no forms and an origin of their own.
+INERT = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"}
+_SHOWN = ("image/", "video/", "audio/", "application/json", "application/pdf")
+
+
+def _folder_oid(tree: Tree, folder: str) -> str:
+    """Not git's tree hash, but like it: it changes exactly when something below changes."""
+    below = sorted((path, entry.oid) for path, entry in tree.items() if path.startswith(folder + "/"))
+    return hashlib.sha1(json.dumps(below).encode(), usedforsecurity=False).hexdigest()
+
+
+def _item(tree: Tree, path: str) -> dict[str, Any]:
+    entry = tree.get(path)
+    if entry is None:
+        return {"type": "directory", "path": path, "oid": _folder_oid(tree, path), "size": 0}
+    item = {"type": "file", "path": path, "oid": entry.oid, "size": entry.size}
+    return item | {"lfs": large_info(entry, "oid")} if entry.lfs else item
+
+
+def _with_last_commits(repo: Repo, oid: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    changes = repo.last_changes(oid, [item["path"] for item in items])
+    for item in items:
+        commit = changes[item["path"]]
+        item["lastCommit"] = {"id": commit.oid, "title": commit.title, "date": commit.date}
+    return items
+
+
+def children(tree: Tree, folder: str, recursive: bool) -> list[str]:
+    """Paths of files and folders in `folder` ("" is the top), sorted."""
+    prefix, found = folder + "/" if folder else "", set()
+    for path in tree:
+        if path.startswith(prefix):
+            parts = path[len(prefix) :].split("/")
+            for depth in range(1, len(parts) + 1 if recursive else 2):
+                found.add(prefix + "/".join(parts[:depth]))
+    return sorted(found)
+
+
+def tree(call: Call) -> Response:
+    repo, folder = call.repo(), call.args.get("path", "").strip("/")
+    oid = repo.resolve(call.args["rev"])
+    files = repo.tree(oid)
+    paths = children(files, folder, call.flag("recursive"))
+    if folder and not paths:
+        raise no_entry(folder, call.args["rev"])
+    limit, after = call.number("limit", PAGE, PAGE), call.query("cursor")
+    paths = [path for path in paths if path > after]
+    items = [_item(files, path) for path in paths[:limit]]
+    if call.flag("expand"):
+        items = _with_last_commits(repo, oid, items)
+    response = JSONResponse(items)
+    if len(paths) > limit:
+        query = dict(call.request.query_params) | {"cursor": paths[limit - 1]}
+        raw = call.request.scope["raw_path"].decode()
+        response.headers["Link"] = f'<{call.base}{raw}?{urlencode(query)}>; rel="next"'
+    return response
+
+
+def paths_info(call: Call) -> list[dict[str, Any]]:
+    repo = call.repo()
+    oid = repo.resolve(call.args["rev"])
+    files = repo.tree(oid)
+    if "json" in call.request.headers.get("content-type", ""):
+        payload = call.json()
+        wanted, expand = payload.get("paths") or [], bool(payload.get("expand"))
+        wanted = [wanted] if isinstance(wanted, str) else wanted
+    else:
+        form = call.form()
+        wanted, expand = form.get("paths", []), form.get("expand", [""])[0].lower() in ("true", "1")
+    items = []
+    for path in dict.fromkeys(str(path).strip("/") for path in wanted):
+        if path in files or any(file.startswith(path + "/") for file in files):
+            items.append(_item(files, path))
+    return _with_last_commits(repo, oid, items) if expand else items
+
+
+def upload_repo(call: Call) -> Repo:
+    """The repository somebody is about to send files to: their own, or with ?create_pr=1 any they may read."""
+    pull_request = call.flag("create_pr")
+    repo = call.repo(write=not pull_request)
+    call.writer()
+    return repo
+
+
+def preupload(call: Call) -> dict[str, Any]:
+    repo = upload_repo(call)
+    files = repo.tree(repo.resolve(call.args["rev"]))
+    answers = []
+    for file in call.json().get("files") or []:
+        path, size = check_path(file.get("path")), file.get("size")
+        if not isinstance(size, int) or size < 0:
+            raise Refusal(400, f"size of {path!r} is {size!r}: use the number of bytes")
+        large, known = is_large(path, size), files.get(path)
+        oid = (known.sha256 if large else known.oid) if known and known.lfs == large else None
+        mode = "lfs" if large else "regular"
+        answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+    return {"files": answers}
+
+
+async def _lines(call: Call) -> AsyncIterator[bytes]:
+    """The body line by line; never more than one line and one network chunk in memory."""
+    parts: list[bytes] = []
+    held = 0
+    async for chunk in call.request.stream():
+        *ended, rest = chunk.split(b"\n")
+        for line in ended:
+            parts.append(line)
+            yield b"".join(parts)
+            parts, held = [], 0
+        parts.append(rest)
+        held += len(rest)
+        if held > LINE_BYTES:
+            raise Refusal(413, f"A line of the commit is larger than {LINE_BYTES} bytes: send this file by LFS")
+    yield b"".join(parts)
+
+
+def _change(repo: Repo, key: str, value: dict[str, Any]) -> Change:
+    path = check_path(str(value.get("path")).rstrip("/") if key == "deletedFolder" else value.get("path"))
+    if key == "file":
+        try:
+            content = value["content"]
+            is_base64 = value.get("encoding", "utf-8") == "base64"
+            data = base64.b64decode(content, validate=True) if is_base64 else content.encode()
+        except (KeyError, AttributeError, ValueError, binascii.Error) as error:
+            raise Refusal(400, f"content of {path!r} cannot be decoded: {error}") from None
+        return Change("add", path, Entry(repo.blobs.put([data]), len(data), git_oid(data), False))
+    if key == "lfsFile":
+        return Change("add", path, repo.large_entry(str(value.get("oid"))))
+    if key in ("deletedFile", "deletedFolder"):
+        return Change("delete" if key == "deletedFile" else "delete_folder", path)
+    raise Refusal(400, f"Unknown operation {key[:40]!r} in a commit: use file, lfsFile, deletedFile or deletedFolder")
+
+
+def _operation(repo: Repo, line: bytes) -> tuple[dict[str, Any] | None, Change | None]:
+    """(header, None) or (None, change) of one line."""
+    try:
+        item = json.loads(line)
+        key, value = item["key"], item["value"]
+        if not isinstance(key, str) or not isinstance(value, dict):
+            raise TypeError("key and value have the wrong types")
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(400, f"A line of the commit is not {{key, value}} JSON: {error}") from None
+    return (value, None) if key == "header" else (None, _change(repo, key, value))
+
+
+async def commit(call: Call) -> dict[str, Any]:
+    repo = await run_in_threadpool(upload_repo, call)
+    pull_request, header, changes = call.flag("create_pr"), None, []
+    async for line in _lines(call):
+        if line.strip():
+            found, change = await run_in_threadpool(_operation, repo, line)
+            header = found or header
+            changes += [change] if change else []
+    if header is None or not str(header.get("summary") or "").strip():
+        raise Refusal(400, "The commit has no header with a summary")
+    author = call.writer().name
+    oid, number = await run_in_threadpool(
+        repo.write,
+        call.args["rev"],
+        changes,
+        str(header["summary"]),
+        str(header.get("description") or ""),
+        author,
+        header.get("parentCommit") or None,
+        pull_request,
+    )
+    pull_url = f"{call.url(repo)}/discussions/{number}" if pull_request else None
+    return {"success": True, "commitOid": oid, "commitUrl": f"{call.url(repo)}/commit/{oid}", "pullRequestUrl": pull_url}
+
+
+def media_type(path: str) -> str:
+    """Images and data by their name; everything else that is text is shown as text, never as a page."""
+    kind = mimetypes.guess_type(path)[0] or ""
+    if kind.startswith(_SHOWN):
+        return kind
+    if kind.startswith("text/") or path.rsplit(".", 1)[-1] in ("md", "yaml", "yml", "py", "toml", "jsonl", "jinja"):
+        return "text/plain; charset=utf-8"
+    return "application/octet-stream"
+
+
+def resolve(call: Call) -> Response:
+    repo, path = call.repo(), call.args["path"]
+    oid, entry = repo.entry(call.args["rev"], path)
+    etag = entry.sha256 if entry.lfs else entry.oid
+    headers = {"ETag": f'"{etag}"', "X-Repo-Commit": oid, **INERT}
+    headers["Content-Disposition"] = f"inline; filename*=UTF-8''{quote(path.rsplit('/', 1)[-1], safe='')}"
+    if entry.lfs:
+        headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
+    return FileResponse(repo.blobs.path(entry.sha256), headers=headers, media_type=media_type(path))
+
+
+ROUTES: list[Route] = [
+    ("GET", "/api/{kind}/{ns}/{name}/tree/{rev}", tree),
+    ("GET", "/api/{kind}/{ns}/{name}/tree/{rev}/{path*}", tree),
+    ("POST", "/api/{kind}/{ns}/{name}/paths-info/{rev}", paths_info),
+    ("POST", "/api/{kind}/{ns}/{name}/preupload/{rev}", preupload),
+    ("POST", "/api/{kind}/{ns}/{name}/commit/{rev}", commit),
+    *per_kind("GET", "{ns}/{name}/resolve/{rev}/{path*}", resolve),
+    *per_kind("GET", "{name}/resolve/{rev}/{path*}", no_namespace),
+]

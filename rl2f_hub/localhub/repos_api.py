@@ -1,0 +1,227 @@
+"""Endpoints about whole repositories: who am I, create, delete, move, copy, describe, list, settings, cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import card
+from .app import Call, Route
+from .blobs import pointer
+from .history import Entry, Repo
+from .names import check_kind
+from .refusal import Refusal, no_repo
+
+NOT_BUILT = "stored, not built: the local Hub does not run Spaces"
+
+
+def whoami(call: Call) -> dict[str, Any]:
+    if call.user is None:
+        raise Refusal(401, "Invalid username or password.")
+    name = call.user.name
+    token = {"displayName": "local", "role": call.user.role}
+    fields = {"type": "user", "id": f"local-{name}", "name": name, "fullname": name, "email": None, "orgs": []}
+    return {**fields, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
+
+
+def _visibility(payload: dict[str, Any]) -> dict[str, bool]:
+    """Newer clients send `visibility`, older ones `private`; neither leaves it as it is."""
+    if payload.get("visibility") is not None:
+        if payload["visibility"] not in ("public", "private", "protected"):
+            raise Refusal(400, f"visibility={payload['visibility']!r}: use 'public' or 'private'")
+        return {"private": payload["visibility"] != "public"}
+    return {"private": bool(payload["private"])} if payload.get("private") is not None else {}
+
+
+def _named(call: Call, payload: dict[str, Any]) -> tuple[str, str, str]:
+    """(kind, namespace, name) of a create or delete body; the namespace defaults to the user's own."""
+    kind = check_kind(payload.get("type") or "model")
+    namespace = payload.get("organization") or call.writer().name
+    call.writer(str(namespace))
+    return kind, str(namespace), str(payload.get("name"))
+
+
+def _space_settings(payload: dict[str, Any]) -> dict[str, Any]:
+    from .spaces import record
+
+    settings: dict[str, Any] = {"hardware": payload.get("hardware"), "sleep": payload.get("sleepTimeSeconds")}
+    for table in ("secrets", "variables"):
+        settings[table] = {str(row["key"]): record(table, row) for row in payload.get(table) or []}
+    return settings
+
+
+def create(call: Call) -> dict[str, Any]:
+    payload = call.json()
+    kind, namespace, name = _named(call, payload)
+    settings = _visibility(payload)
+    if kind == "space":
+        settings |= {"sdk": payload.get("sdk") or "static", **_space_settings(payload)}
+    try:
+        repo = call.hub.store.create(kind, namespace, name, namespace, **settings)
+    except Refusal as refusal:
+        if refusal.status == 409:  # clients with exist_ok=True read the URL out of the refusal
+            refusal.body["url"] = call.url(call.hub.store.repo(kind, f"{namespace}/{name}"))
+        raise
+    return {"url": call.url(repo), "name": repo.id, "id": repo.settings()["key"]}
+
+
+def delete(call: Call) -> dict[str, Any]:
+    kind, namespace, name = _named(call, call.json())
+    call.hub.store.delete(call.hub.store.repo(kind, f"{namespace}/{name}"))
+    return {}
+
+
+def move(call: Call) -> dict[str, Any]:
+    payload = call.json()
+    kind = check_kind(payload.get("type") or "model")
+    source, target = str(payload.get("fromRepo")), str(payload.get("toRepo"))
+    if source.count("/") != 1 or target.count("/") != 1:
+        raise Refusal(400, f"fromRepo={source[:80]!r} toRepo={target[:80]!r}: use namespace/name for both")
+    call.writer(source.split("/")[0])
+    call.writer(target.split("/")[0])
+    return {"url": call.url(call.hub.store.move(call.hub.store.repo(kind, source), *target.split("/")))}
+
+
+def duplicate(call: Call) -> dict[str, Any]:
+    payload, source = call.json(), call.repo()
+    namespace, _, name = str(payload.get("repository")).partition("/")
+    user = call.writer(namespace)
+    settings = _visibility(payload)
+    if call.kind == "space":
+        settings |= _space_settings(payload)
+    try:
+        repo = call.hub.store.duplicate(source, namespace, name, user.name, **settings)
+    except Refusal as refusal:
+        if refusal.status == 409:
+            refusal.body["url"] = call.url(call.hub.store.repo(call.kind, f"{namespace}/{name}"))
+        raise
+    return {"url": call.url(repo)}
+
+
+def settings(call: Call) -> dict[str, Any]:
+    repo, payload = call.repo(write=True), call.json()
+    changed = _visibility(payload)
+    if payload.get("gated"):
+        raise Refusal(501, f"gated={payload['gated']!r} is not implemented by the local Hub: use private instead")
+    return {"private": repo.change_settings(lambda values: values.update(changed))["private"], "gated": False}
+
+
+def auth_check(call: Call) -> dict[str, Any]:
+    repo = call.repo(write=call.args.get("what") == "write")
+    return {"private": repo.settings()["private"]}
+
+
+def large_info(entry: Entry, key: str) -> dict[str, Any]:
+    """How the wire describes a large file; the hash is called `sha256` in infos and `oid` in trees."""
+    return {key: entry.sha256, "size": entry.size, "pointerSize": len(pointer(entry.sha256, entry.size))}
+
+
+def card_text(repo: Repo, oid: str) -> str:
+    entry = repo.tree(oid).get("README.md")
+    if entry is None or entry.size > card.CARD_BYTES:
+        return ""
+    return repo.blobs.read(entry.sha256).decode("utf-8", "replace")
+
+
+def runtime(values: dict[str, Any]) -> dict[str, Any]:
+    hardware = values.get("hardware") or "cpu-basic"
+    fields = {"stage": values.get("stage", "STOPPED"), "errorMessage": NOT_BUILT, "gcTimeout": values.get("sleep")}
+    return {**fields, "hardware": {"current": hardware, "requested": hardware}, "storage": None}
+
+
+def describe(repo: Repo, oid: str, files: bool = True, sizes: bool = False) -> dict[str, Any]:
+    values, data = repo.settings(), card.read_metadata(card_text(repo, oid))
+    tree = repo.tree(oid)
+    found = {
+        "_id": values["key"], "id": repo.id, "author": repo.namespace, "sha": oid, "private": values["private"],
+        "gated": False, "disabled": False, "createdAt": values["created"], "lastModified": repo.commit(oid).date,
+        "tags": card.tags(data), "cardData": data, "downloads": 0, "likes": 0,
+        "usedStorage": sum({e.sha256: e.size for e in tree.values()}.values()),
+    }  # fmt: skip
+    if repo.kind == "model":
+        found["modelId"] = repo.id
+        found |= {key: data[key] for key in ("library_name", "pipeline_tag") if isinstance(data.get(key), str)}
+    if repo.kind == "space":
+        found |= {"sdk": data.get("sdk") or values.get("sdk"), "runtime": runtime(values)}
+    if files:
+        found["siblings"] = []
+        for path, entry in tree.items():
+            sibling: dict[str, Any] = {"rfilename": path}
+            if sizes:
+                sibling |= {"size": entry.size, "blobId": entry.oid}
+                sibling |= {"lfs": large_info(entry, "sha256")} if entry.lfs else {}
+            found["siblings"].append(sibling)
+    return found
+
+
+def info(call: Call) -> dict[str, Any]:
+    repo = call.repo()
+    return describe(repo, repo.resolve(call.args.get("rev", "main")), sizes=call.flag("blobs"))
+
+
+def listing(call: Call) -> list[dict[str, Any]]:
+    author, search = call.query("author"), call.query("search").lower()
+    wanted = set(call.request.query_params.getlist("filter"))
+    rows = []
+    for repo in call.hub.store.repos(call.kind):
+        if (author and repo.namespace != author) or search not in repo.id.lower() or not call.may_see(repo):
+            continue
+        try:
+            row = describe(repo, repo.resolve("main"), files=call.flag("full"))
+        except (Refusal, FileNotFoundError):  # deleted meanwhile
+            continue
+        if wanted <= set(row["tags"]):
+            rows.append(row)
+    key = call.query("sort") if call.query("sort") in ("createdAt", "id") else "lastModified"
+    rows.sort(key=lambda row: row[key], reverse=key != "id")
+    return rows[: call.number("limit", 1000, 100_000)]
+
+
+def validate_yaml(call: Call) -> Any:
+    content = call.json().get("content")
+    try:
+        if not isinstance(content, str) or len(content) > card.CARD_BYTES:
+            raise card.BadCard(f"the card is not a text of at most {card.CARD_BYTES} characters")
+        data = card.metadata(content)
+    except card.BadCard as error:
+        raise Refusal(400, str(error), body={"errors": [{"message": str(error)}], "warnings": []}) from None
+    warnings = [] if data else [{"message": "empty or missing yaml metadata in repo card"}]
+    return {"errors": [], "warnings": warnings}
+
+
+def overview(call: Call) -> dict[str, Any]:
+    name, seen = call.args["user"], {"model": 0, "dataset": 0, "space": 0}
+    for repo in call.hub.store.all_repos():
+        if repo.namespace == name and call.may_see(repo):
+            seen[repo.kind] += 1
+    if not any(seen.values()) and (call.user is None or call.user.name != name):
+        raise Refusal(404, f"User {name!r} not found")
+    counts = {"numModels": seen["model"], "numDatasets": seen["dataset"], "numSpaces": seen["space"]}
+    return {"user": name, "fullname": name, "avatarUrl": "", "type": "user", "isPro": False, **counts}
+
+
+def no_namespace(call: Call) -> None:
+    """`gpt2` and its kind exist only on the real Hub."""
+    raise no_repo(call.kind, call.args["name"])
+
+
+ROUTES: list[Route] = [
+    ("GET", "/api/whoami-v2", whoami),
+    ("POST", "/api/repos/create", create),
+    ("DELETE", "/api/repos/delete", delete),
+    ("POST", "/api/repos/move", move),
+    ("POST", "/api/validate-yaml", validate_yaml),
+    ("GET", "/api/users/{user}/overview", overview),
+    ("GET", "/api/agent-harnesses", lambda call: {}),
+    ("GET", "/api/telemetry/{rest*}", lambda call: {}),
+    ("GET", "/api/{kind}", listing),
+    ("GET", "/api/{kind}/{ns}/{name}", info),
+    ("GET", "/api/{kind}/{ns}/{name}/revision/{rev}", info),
+    ("PUT", "/api/{kind}/{ns}/{name}/settings", settings),
+    ("GET", "/api/{kind}/{ns}/{name}/auth-check", auth_check),
+    ("GET", "/api/{kind}/{ns}/{name}/auth-check/{what}", auth_check),
+    ("POST", "/api/{kind}/{ns}/{name}/duplicate", duplicate),
+    ("GET", "/api/{kind}/{name}", no_namespace),
+    ("GET", "/api/{kind}/{name}/revision/{rev}", no_namespace),
+    ("GET", "/api/{kind}/{name}/tree/{rev}", no_namespace),
+    ("POST", "/api/{kind}/{name}/paths-info/{rev}", no_namespace),
+]
