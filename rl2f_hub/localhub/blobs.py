@@ -7,12 +7,12 @@ kills the process. Nothing is ever deleted here: removing a repository leaves it
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from .refusal import Refusal
 
@@ -66,7 +66,7 @@ class Draft:
         self._blobs, self.size, self._sha = blobs, 0, hashlib.sha256()
         blobs.tmp.mkdir(parents=True, exist_ok=True)
         self.path = blobs.tmp / secrets.token_hex(12)
-        self._file: BinaryIO = open(self.path, "xb")
+        self._file = io.BufferedWriter(io.FileIO(self.path, "xb"))
 
     def write(self, data: bytes) -> None:
         self._file.write(data)

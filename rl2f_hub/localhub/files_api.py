@@ -29,16 +29,20 @@ INERT = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inlin
 _SHOWN = ("image/", "video/", "audio/", "application/json", "application/pdf")
 
 
-def _folder_oid(tree: Tree, folder: str) -> str:
-    """Not git's tree hash, but like it: it changes exactly when something below changes."""
-    below = sorted((path, entry.oid) for path, entry in tree.items() if path.startswith(folder + "/"))
-    return hashlib.sha1(json.dumps(below).encode(), usedforsecurity=False).hexdigest()
+def _folders(tree: Tree) -> dict[str, str]:
+    """Folder -> its oid: not git's tree hash, but like it, it changes exactly when something below changes."""
+    hashes: dict[str, Any] = {}
+    for path in sorted(tree):
+        for at in (i for i, c in enumerate(path) if c == "/"):
+            below = hashes.setdefault(path[:at], hashlib.sha1(usedforsecurity=False))
+            below.update(f"{path}\0{tree[path].oid}\0".encode())
+    return {folder: found.hexdigest() for folder, found in hashes.items()}
 
 
-def _item(tree: Tree, path: str) -> dict[str, Any]:
+def _item(tree: Tree, folders: dict[str, str], path: str) -> dict[str, Any]:
     entry = tree.get(path)
     if entry is None:
-        return {"type": "directory", "path": path, "oid": _folder_oid(tree, path), "size": 0}
+        return {"type": "directory", "path": path, "oid": folders[path], "size": 0}
     item = {"type": "file", "path": path, "oid": entry.oid, "size": entry.size}
     return item | {"lfs": large_info(entry, "oid")} if entry.lfs else item
 
@@ -71,7 +75,8 @@ def tree(call: Call) -> Response:
         raise no_entry(folder, call.args["rev"])
     limit, after = call.number("limit", PAGE, PAGE), call.query("cursor")
     paths = [path for path in paths if path > after]
-    items = [_item(files, path) for path in paths[:limit]]
+    folders = _folders(files)
+    items = [_item(files, folders, path) for path in paths[:limit]]
     if call.flag("expand"):
         items = _with_last_commits(repo, oid, items)
     response = JSONResponse(items)
@@ -93,10 +98,9 @@ def paths_info(call: Call) -> list[dict[str, Any]]:
     else:
         form = call.form()
         wanted, expand = form.get("paths", []), form.get("expand", [""])[0].lower() in ("true", "1")
-    items = []
-    for path in dict.fromkeys(str(path).strip("/") for path in wanted):
-        if path in files or any(file.startswith(path + "/") for file in files):
-            items.append(_item(files, path))
+    folders = _folders(files)
+    paths = dict.fromkeys(str(path).strip("/") for path in wanted)
+    items = [_item(files, folders, path) for path in paths if path in files or path in folders]
     return _with_last_commits(repo, oid, items) if expand else items
 
 

@@ -43,7 +43,7 @@ def delete_branch(call: Call) -> dict[str, Any]:
 
 def create_tag(call: Call) -> dict[str, Any]:
     payload = call.json()
-    call.repo(write=True).create_tag(payload.get("tag"), call.args["rev"], str(payload.get("message") or ""))
+    call.repo(write=True).create_tag(str(payload.get("tag") or ""), call.args["rev"], str(payload.get("message") or ""))
     return {}
 
 

@@ -19,7 +19,7 @@ def whoami(call: Call) -> dict[str, Any]:
         raise Refusal(401, "Invalid username or password.")
     name = call.user.name
     token = {"displayName": "local", "role": call.user.role}
-    fields = {"type": "user", "id": f"local-{name}", "name": name, "fullname": name, "email": None, "orgs": []}
+    fields: dict[str, Any] = {"type": "user", "id": f"local-{name}", "name": name, "fullname": name, "email": None, "orgs": []}
     return {**fields, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
 
 
@@ -52,7 +52,7 @@ def _space_settings(payload: dict[str, Any]) -> dict[str, Any]:
 def create(call: Call) -> dict[str, Any]:
     payload = call.json()
     kind, namespace, name = _named(call, payload)
-    settings = _visibility(payload)
+    settings: dict[str, Any] = {**_visibility(payload)}
     if kind == "space":
         settings |= {"sdk": payload.get("sdk") or "static", **_space_settings(payload)}
     try:
@@ -85,7 +85,7 @@ def duplicate(call: Call) -> dict[str, Any]:
     payload, source = call.json(), call.repo()
     namespace, _, name = str(payload.get("repository")).partition("/")
     user = call.writer(namespace)
-    settings = _visibility(payload)
+    settings: dict[str, Any] = {**_visibility(payload)}
     if call.kind == "space":
         settings |= _space_settings(payload)
     try:

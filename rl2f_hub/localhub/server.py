@@ -17,7 +17,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -144,7 +144,7 @@ class LocalHub:
             except subprocess.TimeoutExpired:
                 return  # still serving others; it ends by itself
 
-    def __enter__(self) -> LocalHub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -27,10 +27,11 @@ from .refusal import Refusal, no_repo
 # A download in progress never takes this long; older files in tmp/ belong to processes that were killed.
 ABANDONED_SECONDS = 24 * 3600
 
-_LARGE_SUFFIXES = (
-    "7z arrow avro bin bz2 ckpt ftz gguf gif gz h5 jpeg jpg joblib lz4 mlmodel model mp3 mp4 msgpack npy npz onnx ot "
-    "parquet pb pickle pkl png pt pth rar safetensors tar tflite tgz wasm wav webp xz zip zst"
-).split()
+_LARGE_SUFFIXES = [
+    "7z", "arrow", "avro", "bin", "bz2", "ckpt", "ftz", "gguf", "gif", "gz", "h5", "jpeg", "jpg", "joblib", "lz4",
+    "mlmodel", "model", "mp3", "mp4", "msgpack", "npy", "npz", "onnx", "ot", "parquet", "pb", "pickle", "pkl",
+    "png", "pt", "pth", "rar", "safetensors", "tar", "tflite", "tgz", "wasm", "wav", "webp", "xz", "zip", "zst",
+]  # fmt: skip
 GITATTRIBUTES = "".join(f"*.{s} filter=lfs diff=lfs merge=lfs -text\n" for s in _LARGE_SUFFIXES).encode()
 # Bigger files travel on their own, streamed, instead of base64 inside the commit.
 REGULAR_BYTES = 1024 * 1024

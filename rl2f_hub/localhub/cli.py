@@ -1,0 +1,118 @@
+"""`rl2f hub ...`: serve a root in the foreground, its users, and what it holds.
+
+Errors are raised as RL2FError; the command line this is mounted into prints them and sets the exit code. Tokens go
+to stdout only where printing one is the command's purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .server import answers, read_state
+from .users import ROLES, add_user, find_user, list_users
+
+app = typer.Typer(no_args_is_help=True, help="A Hugging Face Hub on this machine, served from a folder.")
+user_app = typer.Typer(no_args_is_help=True, help="Users of a local Hub and their tokens.")
+app.add_typer(user_app, name="user")
+
+Root = Annotated[Path, typer.Option("--root", help="Folder that holds the Hub: repositories, users, server log.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def serve(
+    root: Root,
+    port: Annotated[int, typer.Option(help="Port; 0 takes the root's last one if it is free, else any.", min=0)] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on. Beyond 127.0.0.1 every request needs a token.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Serve ROOT until Ctrl-C. Clients need HF_ENDPOINT, and HF_TOKEN to write or to see private repositories."""
+    import logging
+    import os
+
+    from .child import serve_in_foreground
+    from .server import open_log
+
+    root.expanduser().mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = os.fdopen(open_log(root.expanduser()), "a")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=log)
+
+    def ready(url: str) -> None:
+        known = [user.name for user in list_users(root.expanduser())]
+        name = known[0] if known else "me"
+        typer.echo(f"Local Hub: {url}   (folder {root}, log {root / 'server.log'}, Ctrl-C stops it)")
+        typer.echo("\nIn another terminal, before the client starts:")
+        typer.echo(f"  export HF_ENDPOINT={url}")
+        verb = "token" if known else "add"
+        typer.echo(f"  export HF_TOKEN=$(rl2f hub user {verb} {name} --root {root})")
+        typer.echo("  export HF_HOME=$(mktemp -d)      # a cache of its own, apart from the real Hub's")
+
+    serve_in_foreground(root, host, port, ready)
+    typer.echo("Stopped.")
+
+
+@user_app.command("add")
+def user_add(
+    name: str,
+    root: Root,
+    role: Annotated[str, typer.Option(help=f"What the user may do: {' or '.join(ROLES)}.")] = "write",
+    as_json: Json = False,
+) -> None:
+    """Create a user and print the new token, and nothing else. A running server knows it at once."""
+    token = add_user(root.expanduser(), name, role)
+    typer.echo(json.dumps({"name": name, "role": role, "token": token}) if as_json else token)
+
+
+@user_app.command("token")
+def user_token(name: str, root: Root) -> None:
+    """Print a user's token, and nothing else."""
+    typer.echo(find_user(root.expanduser(), name).token)
+
+
+@user_app.command("list")
+def user_list(root: Root, as_json: Json = False) -> None:
+    """Print names and roles, never tokens."""
+    users = list_users(root.expanduser())
+    if as_json:
+        typer.echo(json.dumps([{"name": user.name, "role": user.role} for user in users]))
+        return
+    for user in users:
+        typer.echo(f"{user.name}\t{user.role}")
+    if not users:
+        typer.echo(f"no users yet: rl2f hub user add NAME --root {root}", err=True)
+
+
+@app.command("ls")
+def list_repos(root: Root, as_json: Json = False) -> None:
+    """List every repository of a root, private ones too, whether or not it is being served."""
+    from .repos_api import describe
+    from .store import Store
+
+    folder = root.expanduser()
+    state = read_state(folder)
+    url = state["url"] if answers(state) else None
+    rows = []
+    for repo in Store(folder).all_repos() if folder.is_dir() else []:
+        found = describe(repo, repo.resolve("main"))
+        row = {"kind": repo.kind, "id": repo.id, "private": found["private"], "files": len(found["siblings"])}
+        rows.append(row | {"bytes": found["usedStorage"], "updated": found["lastModified"]})
+    if as_json:
+        typer.echo(json.dumps({"root": str(folder), "url": url, "repos": rows}))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("kind", "repository", "visibility", "files", "bytes", "updated"):
+        table.add_column(name, justify="right" if name in ("files", "bytes") else "left", overflow="fold")
+    for row in rows:
+        seen = "private" if row["private"] else "public"
+        table.add_row(str(row["kind"]), str(row["id"]), seen, str(row["files"]), f"{row['bytes']:,}", str(row["updated"]))
+    Console().print(table if rows else f"no repositories in {folder}")
+    typer.echo(f"served at {url}" if url else "not being served", err=True)
