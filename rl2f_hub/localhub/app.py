@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -176,6 +177,7 @@ class App:
             log.exception("%s %s failed", request.method, raw)
             response = self._refuse(request, Refusal(500, "Internal error of the local Hub: see its server.log"))
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers["Date"] = formatdate(usegmt=True)  # uvicorn's own lags by up to a second
         # Never the query string: it may carry a signature.
         seconds = time.monotonic() - start
         log.info("%s %s %d %.3fs %s", request.method, raw, response.status_code, seconds, *(who or ["-"]))
@@ -203,6 +205,8 @@ class App:
     def _find(self, method: str, raw: str) -> tuple[Handler, dict[str, str]]:
         segments = raw[1:].split("/")
         for pattern, handler in self._routes.get(method, []):
+            if segments[0] == "api" and not pattern.startswith("/api/"):
+                continue  # a page /{ns}/{name} is no answer to an unknown /api/something
             if (args := match(pattern, segments)) is not None:
                 return handler, args
         if segments[0] == "api":

@@ -13,6 +13,16 @@ from typing import Any
 CARD_BYTES = 2 * 1024 * 1024
 _MOST_VALUES, _DEEPEST = 50_000, 40
 
+_TAGS = {
+    "tags": "",
+    "task_categories": "task_categories:",
+    "language": "",
+    "license": "license:",
+    "size_categories": "size_categories:",
+    "datasets": "dataset:",
+    "base_model": "base_model:",
+}
+
 
 class BadCard(ValueError):
     pass
@@ -73,11 +83,9 @@ def read_metadata(text: str) -> dict[str, Any]:
 def tags(data: dict[str, Any]) -> list[str]:
     """The searchable tags the Hub derives from a card."""
     found: list[str] = []
-    for key in ("tags", "language", "license", "datasets", "base_model", "task_categories", "size_categories"):
+    for key, prefix in _TAGS.items():
         values = data.get(key)
-        for value in values if isinstance(values, list) else [values]:
-            if isinstance(value, str):
-                found.append(value if key in ("tags", "language") else f"{key.removesuffix('s')}:{value}")
+        found += [prefix + v for v in (values if isinstance(values, list) else [values]) if isinstance(v, str)]
     for key in ("library_name", "pipeline_tag"):
         if isinstance(data.get(key), str):
             found.append(data[key])

@@ -92,12 +92,12 @@ def logs(call: Call) -> Response:
     command = " ".join(map(str, [*(job.get("command") or []), *(job.get("arguments") or [])]))
     lines = [f"===== Job started at {job['createdAt']} =====", NOT_RUN, f"command: {command}"]
     tail = call.number("tail", 1000, 1000)
-    return events(lines[-tail:])
+    return events(lines[-tail:], job["createdAt"])
 
 
 def metrics(call: Call) -> Response:
     _load(call)
-    return events([])
+    return events([], "")
 
 
 ROUTES: list[Route] = [

@@ -69,7 +69,7 @@ def cell(value: Any) -> Html:
     return fill("{text}", text=_cut(str(value)))
 
 
-def table(repo: Repo, entry: Entry) -> Html:
+def table(repo: Repo, entry: Entry, path: str) -> Html:
     """The first rows of one Parquet file, or a line that says why there are none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -90,6 +90,7 @@ def table(repo: Repo, entry: Entry) -> Html:
     hidden = f", {more} more columns" if more > 0 else ""
     return fill(
         '<div class="scroll"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        '<p class="dim small">First {shown} of {total} rows{hidden}</p>',
+        '<p class="dim small">First {shown} of {total} rows of {path}{hidden}</p>',
         head=join(head), body=join(body), shown=len(rows), total=f"{total:,}", hidden=hidden,
+        path=path,
     )  # fmt: skip

@@ -84,15 +84,14 @@ def sleep_time(call: Call) -> dict[str, Any]:
     return _changed(call, sleep=call.json().get("seconds"))
 
 
-def events(lines: list[str]) -> Response:
-    """Log lines as the Hub streams them, all at once."""
-    body = "".join(f"data: {json.dumps({'data': line, 'timestamp': now()})}\n\n" for line in lines)
+def events(lines: list[str], timestamp: str) -> Response:
+    """Log lines as the Hub streams them, all at once. Clients drop lines newer than the answer's Date."""
+    body = "".join(f"data: {json.dumps({'data': line, 'timestamp': timestamp})}\n\n" for line in lines)
     return Response(body, media_type="text/event-stream")
 
 
 def logs(call: Call) -> Response:
-    space(call)
-    return events([NOT_BUILT])
+    return events([NOT_BUILT], space(call).settings()["created"])
 
 
 ROUTES: list[Route] = [

@@ -109,7 +109,7 @@ def _frame(repo: Repo, tab: str, revision: str, body: Html, chips: list[str] | N
 
 def _use(repo: Repo, call: Call, data: dict[str, Any], first_config: str | None) -> str:
     files = repo.tree(repo.resolve("main"))
-    lines = [f"# HF_ENDPOINT={call.base}"]
+    lines = [f"HF_ENDPOINT={call.base}", ""]
     if repo.kind == "dataset":
         config = f', "{first_config}"' if first_config and first_config not in ("default", "data") else ""
         lines += ["from datasets import load_dataset", f'load_dataset("{repo.id}"{config})']
@@ -139,8 +139,8 @@ def _data_preview(call: Call, repo: Repo, tree: dict[str, Any], found: dict[str,
     ]
     path = found[chosen][0]
     return fill(
-        '<nav class="tabs">{tabs}</nav>{table}<p class="dim small">{path}</p>',
-        tabs=join(tabs), table=preview.table(repo, tree[path]), path=path,
+        '<nav class="configs" aria-label="Configurations">{tabs}</nav>{table}',
+        tabs=join(tabs), table=preview.table(repo, tree[path], path),
     )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def blob_page(call: Call) -> Response:
     )  # fmt: skip
     data = repo.blobs.read(entry.sha256, SHOWN_BYTES)
     if path.endswith(".parquet"):
-        body = preview.table(repo, entry)
+        body = preview.table(repo, entry, path)
     elif media_type(path).startswith("image/"):
         body = fill('<div class="preview"><img src="{raw}" alt="{path}"></div>', raw=raw, path=path)
     elif b"\0" in data[:8192]:
