@@ -10,7 +10,6 @@ their own body as a stream. What nobody handles is a clear 501 (below /api) or 4
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from .history import Repo
 from .names import URL_PREFIX
+from .payload import Payload
 from .refusal import BAD_TOKEN, Refusal, no_repo
 from .store import Store
 from .users import User, Users
@@ -79,20 +79,14 @@ class Call:
     def flag(self, name: str) -> bool:
         return self.query(name).lower() in ("1", "true")
 
-    def number(self, name: str, default: int, most: int) -> int:
+    def number(self, name: str, default: int, most: int, least: int = 1) -> int:
         value = self.query(name, str(default))
-        if not value.isdecimal() or not 1 <= int(value) <= most:
-            raise Refusal(400, f"{name}={value[:40]!r}: use a number from 1 to {most}")
+        if not value.isascii() or not value.isdecimal() or len(value) > 9 or not least <= int(value) <= most:
+            raise Refusal(400, f"{name}={value[:40]!r}: use a number from {least} to {most}")
         return int(value)
 
-    def json(self) -> dict[str, Any]:
-        try:
-            value = json.loads(self.body or b"{}")
-        except ValueError as error:
-            raise Refusal(400, f"Body is not JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise Refusal(400, "Body is not a JSON object")
-        return value
+    def json(self) -> Payload:
+        return Payload.of(self.body)
 
     def form(self) -> dict[str, list[str]]:
         return parse_qs(self.body.decode("utf-8", "replace"), keep_blank_values=True)

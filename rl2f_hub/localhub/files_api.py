@@ -18,6 +18,7 @@ from .app import Call, Route, per_kind
 from .blobs import git_oid
 from .history import Change, Entry, Repo, Tree
 from .names import check_path
+from .payload import Payload
 from .refusal import Refusal, no_entry
 from .repos_api import large_info, no_namespace
 from .store import is_large
@@ -92,14 +93,12 @@ def paths_info(call: Call) -> list[dict[str, Any]]:
     oid = repo.resolve(call.args["rev"])
     files = repo.tree(oid)
     if "json" in call.request.headers.get("content-type", ""):
-        payload = call.json()
-        wanted, expand = payload.get("paths") or [], bool(payload.get("expand"))
-        wanted = [wanted] if isinstance(wanted, str) else wanted
+        wanted, expand = call.json().texts("paths"), bool(call.json().get("expand"))
     else:
         form = call.form()
         wanted, expand = form.get("paths", []), form.get("expand", [""])[0].lower() in ("true", "1")
     folders = _folders(files)
-    paths = dict.fromkeys(str(path).strip("/") for path in wanted)
+    paths = dict.fromkeys(path.strip("/") for path in wanted)
     items = [_item(files, folders, path) for path in paths if path in files or path in folders]
     return _with_last_commits(repo, oid, items) if expand else items
 
@@ -116,10 +115,8 @@ def preupload(call: Call) -> dict[str, Any]:
     repo = upload_repo(call)
     files = repo.tree(repo.resolve(call.args["rev"]))
     answers = []
-    for file in call.json().get("files") or []:
-        path, size = check_path(file.get("path")), file.get("size")
-        if not isinstance(size, int) or size < 0:
-            raise Refusal(400, f"size of {path!r} is {size!r}: use the number of bytes")
+    for file in call.json().rows("files"):
+        path, size = check_path(file.get("path")), file.integer("size") or 0
         large, known = is_large(path, size), files.get(path)
         oid = (known.sha256 if large else known.oid) if known and known.lfs == large else None
         mode = "lfs" if large else "regular"
@@ -161,37 +158,38 @@ def _change(repo: Repo, key: str, value: dict[str, Any]) -> Change:
     raise Refusal(400, f"Unknown operation {key[:40]!r} in a commit: use file, lfsFile, deletedFile or deletedFolder")
 
 
-def _operation(repo: Repo, line: bytes) -> tuple[dict[str, Any] | None, Change | None]:
+def _operation(repo: Repo, line: bytes) -> tuple[Payload | None, Change | None]:
     """(header, None) or (None, change) of one line."""
     try:
         item = json.loads(line)
         key, value = item["key"], item["value"]
         if not isinstance(key, str) or not isinstance(value, dict):
             raise TypeError("key and value have the wrong types")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal(400, f"A line of the commit is not {{key, value}} JSON: {error}") from None
-    return (value, None) if key == "header" else (None, _change(repo, key, value))
+    return (Payload(value), None) if key == "header" else (None, _change(repo, key, value))
 
 
 async def commit(call: Call) -> dict[str, Any]:
     repo = await run_in_threadpool(upload_repo, call)
-    pull_request, header, changes = call.flag("create_pr"), None, []
+    pull_request, changes = call.flag("create_pr"), []
+    header: Payload | None = None
     async for line in _lines(call):
         if line.strip():
             found, change = await run_in_threadpool(_operation, repo, line)
             header = found or header
             changes += [change] if change else []
-    if header is None or not str(header.get("summary") or "").strip():
+    if header is None or not header.text("summary").strip():
         raise Refusal(400, "The commit has no header with a summary")
     author = call.writer().name
     oid, number = await run_in_threadpool(
         repo.write,
         call.args["rev"],
         changes,
-        str(header["summary"]),
-        str(header.get("description") or ""),
+        header.text("summary"),
+        header.text("description"),
         author,
-        header.get("parentCommit") or None,
+        header.text("parentCommit") or None,
         pull_request,
     )
     pull_url = f"{call.url(repo)}/discussions/{number}" if pull_request else None

@@ -19,6 +19,7 @@ from .app import Call, Route
 from .blobs import write_atomically
 from .history import now
 from .names import user_problem
+from .payload import Payload
 from .refusal import Refusal
 from .spaces import events
 
@@ -45,11 +46,14 @@ def _save(call: Call, job: dict[str, Any]) -> dict[str, Any]:
     return job
 
 
-def _record(call: Call, spec: dict[str, Any]) -> dict[str, Any]:
+def _record(call: Call, sent: Payload) -> dict[str, Any]:
     user = call.writer(call.args["ns"])
-    spec = {key: value for key, value in spec.items() if key not in ("id", "createdAt", "owner", "status")}
+    spec = Payload((key, value) for key, value in sent.items() if key not in ("id", "createdAt", "owner", "status"))
+    for name in ("command", "arguments"):
+        spec.texts(name)
+    spec.table("labels")
     if spec.get("secrets"):
-        spec["secrets"] = {key: "" for key in spec["secrets"]}
+        spec["secrets"] = dict.fromkeys(spec.table("secrets"), "")
     owner = {"id": f"local-{user.name}", "name": user.name, "type": "user"}
     status = {"stage": "CANCELED", "message": NOT_RUN, "failureCount": 0}
     return _save(call, {**spec, "id": secrets.token_hex(12), "createdAt": now(), "owner": owner, "status": status})
@@ -60,7 +64,7 @@ def run(call: Call) -> dict[str, Any]:
 
 
 def rerun(call: Call) -> dict[str, Any]:
-    return _record(call, _load(call))
+    return _record(call, Payload(_load(call)))
 
 
 def listing(call: Call) -> list[dict[str, Any]]:
@@ -84,7 +88,7 @@ def cancel(call: Call) -> dict[str, Any]:
 def label(call: Call) -> dict[str, Any]:
     job = _load(call)
     call.writer(call.args["ns"])
-    return _save(call, {**job, "labels": call.json().get("labels") or {}})
+    return _save(call, {**job, "labels": call.json().table("labels")})
 
 
 def logs(call: Call) -> Response:

@@ -47,15 +47,15 @@ def claims_of(hub: Hub, token: str, use: str) -> dict[str, Any]:
 
 def batch(call: Call) -> Response:
     payload = call.json()
-    if payload.get("operation") != "upload":
-        raise Refusal(501, "Only LFS uploads are implemented by the local Hub: download with resolve URLs")
     # A client that will open a pull request sends no ref, and may then send files to what it can only read.
     repo = call.repo(write=payload.get("ref") is not None)
     call.writer()
+    if payload.get("operation") != "upload":
+        raise Refusal(501, "Only LFS uploads are implemented by the local Hub: download with resolve URLs")
     objects = []
-    for item in payload.get("objects") or []:
-        sha256, size = item.get("oid"), item.get("size")
-        if not is_sha256(sha256) or not isinstance(size, int) or size < 0:
+    for item in payload.rows("objects"):
+        sha256, size = item.text("oid"), item.integer("size")
+        if not is_sha256(sha256) or size is None or size < 0:
             raise Refusal(400, f"Invalid LFS object {str(item)[:120]}: use a sha256 and a size in bytes")
         answer: dict[str, Any] = {"oid": sha256, "size": size}
         if not repo.has_large(sha256):

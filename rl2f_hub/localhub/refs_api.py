@@ -32,7 +32,7 @@ def refs(call: Call) -> dict[str, Any]:
 
 def create_branch(call: Call) -> dict[str, Any]:
     payload = call.json()
-    call.repo(write=True).create_branch(call.args["branch"], payload.get("startingPoint") or "main")
+    call.repo(write=True).create_branch(call.args["branch"], payload.text("startingPoint") or "main")
     return {}
 
 
@@ -43,7 +43,7 @@ def delete_branch(call: Call) -> dict[str, Any]:
 
 def create_tag(call: Call) -> dict[str, Any]:
     payload = call.json()
-    call.repo(write=True).create_tag(str(payload.get("tag") or ""), call.args["rev"], str(payload.get("message") or ""))
+    call.repo(write=True).create_tag(payload.text("tag"), call.args["rev"], payload.text("message"))
     return {}
 
 
@@ -55,7 +55,7 @@ def delete_tag(call: Call) -> dict[str, Any]:
 def commits(call: Call) -> Response:
     repo = call.repo()
     oid = repo.resolve(call.args["rev"])
-    page, limit = int(call.query("p") or 0), call.number("limit", PAGE, PAGE)
+    page, limit = call.number("p", 0, 1_000_000, least=0), call.number("limit", PAGE, PAGE)
     found = list(islice(repo.log(oid), page * limit, (page + 1) * limit + 1))
     rows = []
     for commit in found[:limit]:
@@ -75,8 +75,8 @@ def squash(call: Call) -> dict[str, Any]:
     repo, branch = call.repo(write=True), call.args["branch"]
     if branch not in repo.refs()["branches"]:
         raise no_revision(branch)
-    message = call.json().get("message") or f"Super-squash branch '{branch}'"
-    return {"commitOid": repo.squash(branch, str(message), call.writer().name)}
+    message = call.json().text("message") or f"Super-squash branch '{branch}'"
+    return {"commitOid": repo.squash(branch, message, call.writer().name)}
 
 
 ROUTES: list[Route] = [

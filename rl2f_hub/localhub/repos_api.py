@@ -8,7 +8,8 @@ from . import card
 from .app import Call, Route
 from .blobs import pointer
 from .history import Entry, Repo
-from .names import check_kind
+from .names import check_kind, check_repo_id
+from .payload import Payload
 from .refusal import Refusal, no_repo
 
 NOT_BUILT = "stored, not built: the local Hub does not run Spaces"
@@ -23,7 +24,7 @@ def whoami(call: Call) -> dict[str, Any]:
     return {**fields, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
 
 
-def _visibility(payload: dict[str, Any]) -> dict[str, bool]:
+def _visibility(payload: Payload) -> dict[str, bool]:
     """Newer clients send `visibility`, older ones `private`; neither leaves it as it is."""
     if payload.get("visibility") is not None:
         if payload["visibility"] not in ("public", "private", "protected"):
@@ -32,20 +33,21 @@ def _visibility(payload: dict[str, Any]) -> dict[str, bool]:
     return {"private": bool(payload["private"])} if payload.get("private") is not None else {}
 
 
-def _named(call: Call, payload: dict[str, Any]) -> tuple[str, str, str]:
+def _named(call: Call, payload: Payload) -> tuple[str, str, str]:
     """(kind, namespace, name) of a create or delete body; the namespace defaults to the user's own."""
     kind = check_kind(payload.get("type") or "model")
-    namespace = payload.get("organization") or call.writer().name
-    call.writer(str(namespace))
-    return kind, str(namespace), str(payload.get("name"))
+    namespace, name = payload.get("organization") or call.writer().name, payload.get("name")
+    check_repo_id(namespace, name)
+    call.writer(namespace)
+    return kind, namespace, str(name)
 
 
-def _space_settings(payload: dict[str, Any]) -> dict[str, Any]:
+def _space_settings(payload: Payload) -> dict[str, Any]:
     from .spaces import record
 
-    settings: dict[str, Any] = {"hardware": payload.get("hardware"), "sleep": payload.get("sleepTimeSeconds")}
+    settings: dict[str, Any] = {"hardware": payload.text("hardware"), "sleep": payload.integer("sleepTimeSeconds")}
     for table in ("secrets", "variables"):
-        settings[table] = {str(row["key"]): record(table, row) for row in payload.get(table) or []}
+        settings[table] = dict(record(table, row) for row in payload.rows(table))
     return settings
 
 
@@ -54,7 +56,7 @@ def create(call: Call) -> dict[str, Any]:
     kind, namespace, name = _named(call, payload)
     settings: dict[str, Any] = {**_visibility(payload)}
     if kind == "space":
-        settings |= {"sdk": payload.get("sdk") or "static", **_space_settings(payload)}
+        settings |= {"sdk": payload.text("sdk") or "static", **_space_settings(payload)}
     try:
         repo = call.hub.store.create(kind, namespace, name, namespace, **settings)
     except Refusal as refusal:
@@ -73,7 +75,7 @@ def delete(call: Call) -> dict[str, Any]:
 def move(call: Call) -> dict[str, Any]:
     payload = call.json()
     kind = check_kind(payload.get("type") or "model")
-    source, target = str(payload.get("fromRepo")), str(payload.get("toRepo"))
+    source, target = payload.text("fromRepo"), payload.text("toRepo")
     if source.count("/") != 1 or target.count("/") != 1:
         raise Refusal(400, f"fromRepo={source[:80]!r} toRepo={target[:80]!r}: use namespace/name for both")
     call.writer(source.split("/")[0])
@@ -83,7 +85,7 @@ def move(call: Call) -> dict[str, Any]:
 
 def duplicate(call: Call) -> dict[str, Any]:
     payload, source = call.json(), call.repo()
-    namespace, _, name = str(payload.get("repository")).partition("/")
+    namespace, _, name = payload.text("repository").partition("/")
     user = call.writer(namespace)
     settings: dict[str, Any] = {**_visibility(payload)}
     if call.kind == "space":
@@ -177,10 +179,10 @@ def listing(call: Call) -> list[dict[str, Any]]:
 
 
 def validate_yaml(call: Call) -> Any:
-    content = call.json().get("content")
+    content = call.json().text("content")
     try:
-        if not isinstance(content, str) or len(content) > card.CARD_BYTES:
-            raise card.BadCard(f"the card is not a text of at most {card.CARD_BYTES} characters")
+        if len(content) > card.CARD_BYTES:
+            raise card.BadCard(f"the card is longer than {card.CARD_BYTES} characters")
         data = card.metadata(content)
     except card.BadCard as error:
         raise Refusal(400, str(error), body={"errors": [{"message": str(error)}], "warnings": []}) from None

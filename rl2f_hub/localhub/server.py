@@ -47,7 +47,7 @@ def read_state(root: Path) -> dict[str, Any]:
 def answers(state: dict[str, Any]) -> bool:
     """Whether that very server is up: another program may use its port by now."""
     parts = urlsplit(str(state.get("url", "")))
-    if not parts.port:
+    if not parts.port or not state.get("instance") or not _exists(state.get("pid")):
         return False
     try:
         with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)) as connection:
@@ -55,6 +55,16 @@ def answers(state: dict[str, Any]) -> bool:
             return json.loads(connection.getresponse().read()).get("instance") == state.get("instance")
     except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return False
+
+
+def _exists(pid: object) -> bool:
+    try:
+        os.kill(int(str(pid)), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def open_log(root: Path) -> int:

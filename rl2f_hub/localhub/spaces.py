@@ -13,14 +13,18 @@ from starlette.responses import Response
 
 from .app import Call, Route
 from .history import Repo, now
+from .payload import Payload
 from .refusal import Refusal
 from .repos_api import NOT_BUILT, runtime
 
 
-def record(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of one variable or secret."""
-    kept = {"key": row["key"], "description": row.get("description"), "updatedAt": now()}
-    return kept | ({"value": str(row.get("value", ""))} if table == "variables" else {})
+def record(table: str, row: Payload) -> tuple[str, dict[str, Any]]:
+    """Key and what is kept of one variable or secret."""
+    key = row.text("key")
+    if not key.isidentifier() or len(key) > 200:
+        raise Refusal(400, f"key={key[:80]!r}: use letters, digits and _")
+    kept = {"key": key, "description": row.text("description") or None, "updatedAt": now()}
+    return key, kept | ({"value": row.text("value")} if table == "variables" else {})
 
 
 def space(call: Call, write: bool = False) -> Repo:
@@ -36,17 +40,15 @@ def table(name: str) -> list[Route]:
         return space(call, write=True).settings().get(name, {})
 
     def add(call: Call) -> dict[str, Any]:
-        row = call.json()
-        if not isinstance(row.get("key"), str) or not row["key"].isidentifier():
-            raise Refusal(400, f"key={str(row.get('key'))[:80]!r}: use letters, digits and _")
+        key, kept = record(name, call.json())
 
         def edit(values: dict[str, Any]) -> None:
-            values.setdefault(name, {})[row["key"]] = record(name, row)
+            values.setdefault(name, {})[key] = kept
 
         return space(call, write=True).change_settings(edit)[name]
 
     def remove(call: Call) -> dict[str, Any]:
-        key = call.json().get("key")
+        key = call.json().text("key")
 
         def edit(values: dict[str, Any]) -> None:
             if values.setdefault(name, {}).pop(key, None) is None:
@@ -76,12 +78,12 @@ def pause(call: Call) -> dict[str, Any]:
 
 def hardware(call: Call) -> dict[str, Any]:
     payload = call.json()
-    sleep = {"sleep": payload["sleepTimeSeconds"]} if "sleepTimeSeconds" in payload else {}
-    return _changed(call, hardware=str(payload.get("flavor")), **sleep)
+    sleep = {"sleep": payload.integer("sleepTimeSeconds")} if "sleepTimeSeconds" in payload else {}
+    return _changed(call, hardware=payload.text("flavor"), **sleep)
 
 
 def sleep_time(call: Call) -> dict[str, Any]:
-    return _changed(call, sleep=call.json().get("seconds"))
+    return _changed(call, sleep=call.json().integer("seconds"))
 
 
 def events(lines: list[str], timestamp: str) -> Response:

@@ -88,7 +88,13 @@ def tokens(hub: LocalHub) -> dict[str, str]:
     return {"bob": add_user(hub.root, "bob"), "reader": add_user(hub.root, "reader", role="read")}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def http_class() -> type[Http]:
+    """For tests that start servers of their own."""
+    return Http
+
+
+@pytest.fixture(scope="session")
 def http_(hub: LocalHub) -> Http:
     return Http(hub)
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaC
 
 MODE = os.environ["CHECK_MODE"]
 BASE, ADAPTER = f"alice/{MODE}-tiny", f"alice/{MODE}-tiny-lora"
-SIZES = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=64)
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 64}
 torch.manual_seed(0)
 
 

@@ -6,16 +6,14 @@ Usage: run_checks.py FILE RESULTS
 import json
 import runpy
 import sys
-import traceback
+import unittest
 
 namespace = runpy.run_path(sys.argv[1])
 results = {}
 for name, check in namespace.items():
     if name.startswith("check_"):
-        try:
-            check()
-            results[name] = ""
-        except BaseException:
-            results[name] = traceback.format_exc()
+        result = unittest.TestResult()
+        unittest.FunctionTestCase(check).run(result)
+        results[name] = "".join(text for _, text in result.errors + result.failures)
 with open(sys.argv[2], "w") as file:
     json.dump(results, file)

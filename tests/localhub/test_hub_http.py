@@ -1,0 +1,306 @@
+"""The wire, with requests no client library would send: who may do what, bad input, hostile paths, signatures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from rl2f_hub.localhub.users import add_user
+
+
+@pytest.fixture(scope="module")
+def repo(http_: Any) -> str:
+    """A public model with a README and a file in a folder."""
+    name = http_.create("wire")
+    files = {"README.md": b"---\nlicense: mit\n---\n# Hi\n", "sub/dir/a.txt": b"0123456789"}
+    assert http_.commit(name, files).status == 200
+    return name
+
+
+def test_wrong_token_is_401_in_the_words_clients_know(http_: Any, repo: str) -> None:
+    for path in ("/api/whoami-v2", f"/api/models/{repo}", f"/{repo}/resolve/main/README.md"):
+        answer = http_("GET", path, token="hf_wrong")
+        assert answer.status == 401
+        assert answer.headers["x-error-message"] == "Invalid credentials in Authorization header"
+    assert http_("GET", f"/api/models/{repo}", headers={"Authorization": "Basic YTpi"}, token=None).status == 401
+
+
+def test_without_token_one_may_read_public_repositories_only(http_: Any, repo: str) -> None:
+    private = http_.create("wire-private", private=True)
+    assert http_("GET", f"/api/models/{repo}", token=None).status == 200
+    assert http_("GET", f"/api/models/{private}", token=None).headers["x-error-code"] == "RepoNotFound"
+    assert http_("POST", "/api/repos/create", {"name": "x"}, token=None).status == 401
+    assert http_.commit(repo, {"x": b"x"}, token="").status == 401
+
+
+def test_every_endpoint_hides_a_private_repository(http_: Any, tokens: dict[str, str]) -> None:
+    name = http_.create("wire-hidden", private=True)
+    assert http_.commit(name, {"a.txt": b"secret"}).status == 200
+    api, body = f"/api/models/{name}", {"files": []}
+    calls = [
+        ("GET", api), ("GET", f"{api}/revision/main"), ("GET", f"{api}/tree/main"), ("GET", f"{api}/refs"),
+        ("GET", f"{api}/commits/main"), ("POST", f"{api}/paths-info/main"), ("POST", f"{api}/preupload/main"),
+        ("POST", f"{api}/commit/main"), ("GET", f"/{name}/resolve/main/a.txt"), ("HEAD", f"/{name}/resolve/main/a.txt"),
+        ("POST", f"/{name}.git/info/lfs/objects/batch"), ("GET", f"{api}/xet-write-token/main"), ("GET", f"/{name}"),
+        ("GET", f"{api}/auth-check"), ("POST", f"{api}/duplicate"), ("PUT", f"{api}/settings"),
+        ("POST", f"{api}/branch/x"), ("POST", f"{api}/tag/main"), ("GET", f"/{name}/blob/main/a.txt"),
+    ]  # fmt: skip
+    for method, path in calls:
+        answer = http_(method, path, body if method in ("POST", "PUT") else None, tokens["bob"])
+        assert (answer.status, answer.headers["x-error-code"]) == (404, "RepoNotFound"), (method, path)
+        assert b"secret" not in answer.body
+    assert http_("GET", f"/{name}/resolve/main/a.txt").body == b"secret"
+
+
+def test_users_added_later_are_known_at_once(hub: Any, http_: Any) -> None:
+    token = add_user(hub.root, "latecomer")
+    assert http_("GET", "/api/whoami-v2", token=token).json()["name"] == "latecomer"
+
+
+def test_a_web_site_cannot_read_through_a_rebound_name(http_: Any, repo: str) -> None:
+    answer = http_("GET", f"/api/models/{repo}", token=None, headers={"Host": "evil.example:80"})
+    assert answer.status == 403 and "Host" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\\b", "a//b", ".git/config", "a\x00b", "a\nb"])
+def test_hostile_paths_in_a_commit_are_refused(http_: Any, repo: str, path: str) -> None:
+    answer = http_.commit(repo, {path: b"x"})
+    assert answer.status == 400 and "Invalid path" in answer.json()["error"]
+    body = {"files": [{"path": path, "sample": "", "size": 1}]}
+    assert http_("POST", f"/api/models/{repo}/preupload/main", body).status == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../../../../users.json", "..%2f..%2f..%2fusers.json", "%2e%2e/%2e%2e/secret", "....//users.json", "sub/../a", "%00"],
+)
+def test_hostile_urls_reach_no_file(http_: Any, repo: str, path: str) -> None:
+    for prefix in (f"/{repo}/resolve/main/", f"/api/models/{repo}/tree/main/", "/", "/api/models/", f"/{repo}/blob/main/"):
+        answer = http_("GET", prefix + path)
+        assert answer.status in (404, 501) and b"token" not in answer.body, prefix
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "a..b", ".hidden", "x\n", "", None, 7, "a" * 200, "%2e%2e"])
+def test_hostile_repository_names_are_refused(http_: Any, name: object) -> None:
+    assert http_("POST", "/api/repos/create", {"name": name}).status == 400
+
+
+def test_slashes_inside_a_segment_are_part_of_it(http_: Any, repo: str) -> None:
+    api = f"/api/models/{repo}"
+    assert http_("POST", f"{api}/branch/dev%2Fx", {}).status == 200
+    assert [i["path"] for i in http_("GET", f"{api}/tree/dev%2Fx/sub%2Fdir").json()] == ["sub/dir/a.txt"]
+    assert http_("GET", f"/{repo}/resolve/dev%2Fx/sub/dir/a.txt").body == b"0123456789"
+    assert http_("GET", f"/{repo}/resolve/dev/x/sub/dir/a.txt").headers["x-error-code"] == "RevisionNotFound"
+
+
+def test_ranges_and_headers_of_a_download(http_: Any, repo: str) -> None:
+    path = f"/{repo}/resolve/main/sub/dir/a.txt"
+    part = http_("GET", path, headers={"Range": "bytes=2-4"})
+    assert (part.status, part.body, part.headers["content-range"]) == (206, b"234", "bytes 2-4/10")
+    assert http_("GET", path, headers={"Range": "bytes=20-"}).status == 416
+    head = http_("HEAD", path)
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", "10")
+    assert head.headers["etag"] == '"ad471007bd7f5983d273b9584e5629230150fd54"'  # git's own hash of 0123456789
+    assert head.headers["x-repo-commit"] == http_("GET", f"/api/models/{repo}").json()["sha"]
+    assert "x-xet-hash" not in head.headers and "sandbox" in head.headers["content-security-policy"]
+
+
+def test_a_page_in_a_repository_is_never_served_as_a_page(http_: Any, repo: str) -> None:
+    assert http_.commit(repo, {"evil.html": b"<script>alert(1)</script>", "x.svg": b"<svg/>"}).status == 200
+    answer = http_("GET", f"/{repo}/resolve/main/evil.html")
+    assert answer.headers["content-type"].startswith("text/plain") and answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_paging_of_a_tree(http_: Any) -> None:
+    name = http_.create("wire-pages", "dataset")
+    files = {f"d{i % 3}/f{i:02d}": b"x" for i in range(20)}
+    assert http_.commit(name, files, kind="dataset").status == 200
+    seen, path = [], f"/api/datasets/{name}/tree/main?recursive=True&limit=7"
+    while path:
+        answer = http_("GET", path)
+        assert len(answer.json()) <= 7
+        seen += [item["path"] for item in answer.json()]
+        link = answer.headers.get("link", "")
+        parts = urlsplit(link[1 : link.index(">")]) if link else None
+        path = f"{parts.path}?{parts.query}" if parts else ""
+    assert seen == sorted([*files, "d0", "d1", "d2", ".gitattributes"])
+    pages = [http_("GET", f"/api/datasets/{name}/commits/main?limit=1&p={p}").json() for p in range(3)]
+    assert [[c["title"] for c in page] for page in pages] == [["a commit"], ["initial commit"], []]
+
+
+def test_eight_clients_with_stale_parents_lose_nothing(http_: Any) -> None:
+    name = http_.create("wire-race")
+    conflicts: list[int] = []
+
+    def work(me: int) -> None:
+        parent = first
+        for i in range(3):
+            while True:
+                answer = http_.commit(name, {f"{me}/{i}": b"x"}, parentCommit=parent)
+                if answer.status == 200:
+                    parent = answer.json()["commitOid"]
+                    break
+                conflicts.append(answer.status)
+                parent = http_("GET", f"/api/models/{name}").json()["sha"]
+
+    first = http_("GET", f"/api/models/{name}").json()["sha"]
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    siblings = http_("GET", f"/api/models/{name}").json()["siblings"]
+    assert len(siblings) == 1 + 24 and set(conflicts) == {412}
+    assert len(http_("GET", f"/api/models/{name}/commits/main").json()) == 25
+
+
+def test_parquet_and_large_files_go_by_lfs(http_: Any, repo: str) -> None:
+    files = [("a.parquet", 10), ("b.txt", 10), ("c.txt", 50_000_000), ("README.md", 5), ("w.safetensors", 5)]
+    body = {"files": [{"path": p, "size": s, "sample": ""} for p, s in files]}
+    answers = http_("POST", f"/api/models/{repo}/preupload/main", body).json()["files"]
+    assert [a["uploadMode"] for a in answers] == ["lfs", "regular", "lfs", "regular", "lfs"]
+    assert answers[3]["oid"] and not answers[1]["oid"]
+
+
+def batch(http_: Any, repo: str, data: bytes, token: str = "own") -> Any:
+    sha256 = hashlib.sha256(data).hexdigest()
+    body = {"operation": "upload", "objects": [{"oid": sha256, "size": len(data)}], "ref": {"name": "main"}}
+    return http_("POST", f"/{repo}.git/info/lfs/objects/batch", body, token)
+
+
+def upload_path(answer: Any) -> str:
+    parts = urlsplit(answer.json()["objects"][0]["actions"]["upload"]["href"])
+    return f"{parts.path}?{parts.query}"
+
+
+def test_a_signed_upload_takes_only_what_was_announced(http_: Any, repo: str, tokens: dict[str, str]) -> None:
+    data = b"large" * 1000
+    assert batch(http_, repo, data, tokens["bob"]).status == 403
+    path = upload_path(batch(http_, repo, data))
+    assert http_("PUT", path, data + b"!", token=None).status == 400
+    assert http_("PUT", path, b"other" * 1000, token=None).status == 400
+    assert http_("PUT", path[:-3] + "xyz", data, token=None).status == 403
+    other = hashlib.sha256(b"x").hexdigest()
+    assert http_("PUT", f"/lfs/{other}?{path.partition('?')[2]}", b"x", token=None).status == 403
+    assert "actions" in batch(http_, repo, data).json()["objects"][0]  # none of these was kept
+    assert http_("PUT", path, data, token=None).status == 200
+    assert "actions" not in batch(http_, repo, data).json()["objects"][0]
+    mine = http_.create("wire-lfs-other")
+    assert "actions" in batch(http_, mine, data).json()["objects"][0]  # known to one repository is not known to all
+
+
+def test_an_uploaded_large_file_can_be_committed(http_: Any, repo: str) -> None:
+    data = b"weights" * 1000
+    sha256 = hashlib.sha256(data).hexdigest()
+    line = {"key": "lfsFile", "value": {"path": "w.bin", "algo": "sha256", "oid": sha256, "size": len(data)}}
+    body = "\n".join(map(json.dumps, [{"key": "header", "value": {"summary": "w"}}, line])).encode()
+    refused = http_("POST", f"/api/models/{repo}/commit/main", body)
+    assert refused.status == 400 and "was not uploaded" in refused.json()["error"]
+    assert http_("PUT", upload_path(batch(http_, repo, data)), data, token=None).status == 200
+    assert http_("POST", f"/api/models/{repo}/commit/main", body).status == 200
+    head = http_("HEAD", f"/{repo}/resolve/main/w.bin")
+    assert head.headers["x-linked-etag"] == f'"{sha256}"' and head.headers["x-linked-size"] == str(len(data))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/api/collections/x"), ("POST", "/api/models/{repo}/discussions"), ("GET", "/api/daily_papers"),
+     ("POST", "/api/models/{repo}/user-access-request/grant"), ("PATCH", "/api/models/{repo}")],
+)  # fmt: skip
+def test_what_is_not_implemented_says_so(http_: Any, repo: str, method: str, path: str) -> None:
+    answer = http_(method, path.format(repo=repo), {} if method != "GET" else None)
+    assert answer.status == 501 and "not implemented by the local Hub" in answer.json()["error"]
+
+
+BAD_BODIES = [b"", b"{", b"[]", b"null", b'"x"', b'{"key": 1}', b"\xff\xfe", b'{"files": [{"path": "a"}]}', b"{}" * 10, b"[" * 100_000]
+FIELDS = [
+    "name", "organization", "type", "private", "visibility", "sdk", "secrets", "variables", "hardware",
+    "sleepTimeSeconds", "fromRepo", "toRepo", "repository", "content", "files", "paths", "expand", "tag",
+    "message", "startingPoint", "objects", "operation", "ref", "key", "value", "description", "command",
+    "labels",
+]  # fmt: skip
+BAD_VALUES = [7, -1, 1.5, True, [], ["x"], [7], [{}], [{"key": 7}], {}, {"x": 7}, "x", "", "\ud800", "../x", "a" * 5000]
+BAD_BODIES += [json.dumps(dict.fromkeys(FIELDS, value)).encode() for value in BAD_VALUES]
+
+
+def test_garbage_is_refused_and_never_an_internal_error(http_: Any, repo: str) -> None:
+    api = f"/api/models/{repo}"
+    space = {"name": "garbage", "type": "space", "sdk": "static"}
+    assert http_("POST", "/api/repos/create", space).status == 200
+    paths = [
+        "/api/repos/create", "/api/repos/move", "/api/validate-yaml", f"{api}/preupload/main", f"{api}/commit/main",
+        f"{api}/paths-info/main", f"{api}/branch/x%20y", f"{api}/tag/main", f"{api}/duplicate", f"/{repo}.git/info/lfs/objects/batch",
+        "/cas/v1/shards", "/cas/v1/xorbs/default/" + "0" * 64, "/api/jobs/alice", f"/api/spaces/{repo}/variables",
+        f"{api}/super-squash/main", "/api/spaces/alice/garbage/hardware", "/api/spaces/alice/garbage/secrets",
+        "/api/spaces/alice/garbage/sleeptime",
+    ]  # fmt: skip
+    for path in paths:
+        for body in BAD_BODIES:
+            answer = http_("POST", path, body, headers={"Content-Type": "application/json"})
+            assert answer.status < 500 or answer.status == 501, (path, body[:80], answer.text)
+    for query in ("?limit=x", "?limit=0", "?limit=-1", "?limit=99999999", "?cursor=%00", "?recursive=maybe", "?p=x"):
+        for path in (f"{api}/tree/main", f"{api}/commits/main", "/api/models"):
+            assert http_("GET", path + query).status < 500
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[{"key": "file", "value": {"path": "a", "content": "x"}}],  # no header
+     [{"key": "header", "value": {"summary": " "}}],
+     [{"key": "header", "value": {"summary": "s"}}, {"key": "file", "value": {"path": "a", "content": "*", "encoding": "base64"}}],
+     [{"key": "header", "value": {"summary": "s"}}, {"key": "rename", "value": {"path": "a"}}],
+     [{"key": "header", "value": {"summary": "s"}}, {"key": "lfsFile", "value": {"path": "a", "oid": "../../users.json"}}]],
+)  # fmt: skip
+def test_bad_commits_are_refused_whole(http_: Any, repo: str, lines: list[Any]) -> None:
+    before = http_("GET", f"/api/models/{repo}").json()["sha"]
+    answer = http_("POST", f"/api/models/{repo}/commit/main", "\n".join(map(json.dumps, lines)).encode())
+    assert answer.status == 400 and http_("GET", f"/api/models/{repo}").json()["sha"] == before
+
+
+def test_a_commit_is_read_line_by_line_wherever_the_network_cuts_it(http_: Any, hub: Any, repo: str) -> None:
+    import http.client
+
+    content = base64.b64encode(bytes(range(256)) * 50).decode()
+    lines = [{"key": "header", "value": {"summary": "cut"}}]
+    lines += [{"key": "file", "value": {"path": f"cut/{i}", "content": content, "encoding": "base64"}} for i in range(3)]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    connection = http.client.HTTPConnection(hub.endpoint.removeprefix("http://"))
+    connection.request(
+        "POST", f"/api/models/{repo}/commit/main", (body[i : i + 777] for i in range(0, len(body), 777)),
+        {"Authorization": f"Bearer {hub.token}"}, encode_chunked=True,
+    )  # fmt: skip
+    assert connection.getresponse().status == 200
+    assert http_("GET", f"/{repo}/resolve/main/cut/2").body == bytes(range(256)) * 50
+
+
+def test_validate_yaml(http_: Any) -> None:
+    def check(content: str) -> Any:
+        return http_("POST", "/api/validate-yaml", {"content": content, "repoType": "dataset"})
+
+    assert check("---\nlicense: mit\n---\n").json() == {"errors": [], "warnings": []}
+    assert check("# no metadata").json()["warnings"]
+    for bad in ("---\na: [1\n---\n", "---\n- a\n---\n", "---\na: 1\n", "---\na: !!python/object:os.system x\n---\n"):
+        assert check(bad).status == 400 and check(bad).json()["errors"]
+    bomb = "---\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]\n" for i in range(12)) + "---\n"
+    assert check(bomb).status == 400
+
+
+def test_names_with_unusual_letters_survive_urls(http_: Any, repo: str) -> None:
+    path = "ünï/日本 語 #1?.txt"
+    assert http_.commit(repo, {path: b"x"}).status == 200
+    answer = http_("GET", f"/{repo}/resolve/main/{quote(path)}")
+    assert answer.body == b"x" and answer.headers["content-disposition"].startswith("inline; filename*=UTF-8''")
+    assert http_("GET", f"/{repo}/blob/main/{quote(path)}").status == 200
+
+
+def test_the_log_holds_no_secret(hub: Any, http_: Any, repo: str, tokens: dict[str, str]) -> None:
+    http_("PUT", upload_path(batch(http_, repo, b"logged")), b"logged", token=None)
+    log = (hub.root / "server.log").read_text()
+    assert f"/api/models/{repo}" in log
+    assert not any(secret in log for secret in (hub.token, *tokens.values(), "ticket=", "hf_"))
