@@ -12,7 +12,7 @@ from . import card
 from .history import Repo
 from .page import Html, escape, fill, url
 
-SHOWN_CHARACTERS = 200_000
+SHOWN_CHARACTERS = 60_000
 
 
 def _target(repo: Repo, revision: str, page: str, link: str) -> str | None:

@@ -59,11 +59,10 @@ def files_of(shard: bytes) -> Iterator[File]:
             return
         flags, count = struct.unpack_from("<II", row, 32)
         at += ROW
-        rows = [shard[at + i * ROW : at + (i + 1) * ROW] for i in range(count)]
-        if any(len(row) < ROW for row in rows):
+        if at + count * ROW > len(shard):  # before anything is done `count` times
             raise Refusal(400, "Shard ends inside a file")
         terms = []
-        for row in rows:
+        for row in (shard[at + i * ROW : at + (i + 1) * ROW] for i in range(count)):
             _, _, first, end = struct.unpack_from("<IIII", row, 32)
             terms.append(Term(word_hex(row[:32]), first, end))
         at += ROW * count * (2 if flags & HAS_VERIFICATION else 1)
