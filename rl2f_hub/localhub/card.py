@@ -43,15 +43,17 @@ def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
     left[0] -= 1
     if left[0] < 0 or depth > _DEEPEST:
         raise BadCard(f"the front matter expands to more than {_MOST_VALUES} values or {_DEEPEST} levels")
+    if isinstance(value, str):  # YAML's escapes can write halves of surrogate pairs, which UTF-8 cannot
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {str(k): _plain(v, left, depth + 1) for k, v in value.items()}
+        return {_plain(str(k), left, depth + 1): _plain(v, left, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_plain(v, left, depth + 1) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, date):
         return value.isoformat()
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
 
 
 def metadata(text: str) -> dict[str, Any]:

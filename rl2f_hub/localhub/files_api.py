@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import mimetypes
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,7 +17,7 @@ from .app import Call, Route, per_kind
 from .blobs import git_oid
 from .history import Change, Entry, Repo, Tree
 from .names import check_path
-from .payload import Payload
+from .payload import Payload, parse
 from .refusal import Refusal, no_entry
 from .repos_api import large_info, no_namespace
 from .store import is_large
@@ -161,11 +160,11 @@ def _change(repo: Repo, key: str, value: dict[str, Any]) -> Change:
 def _operation(repo: Repo, line: bytes) -> tuple[Payload | None, Change | None]:
     """(header, None) or (None, change) of one line."""
     try:
-        item = json.loads(line)
+        item = parse(line)
         key, value = item["key"], item["value"]
         if not isinstance(key, str) or not isinstance(value, dict):
             raise TypeError("key and value have the wrong types")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
         raise Refusal(400, f"A line of the commit is not {{key, value}} JSON: {error}") from None
     return (Payload(value), None) if key == "header" else (None, _change(repo, key, value))
 

@@ -78,7 +78,7 @@ def held(lock: Path) -> Iterator[None]:
         raise Refusal(503, f"Busy: {lock.name} is held by another process for {LOCK_SECONDS} s") from None
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=16)
 def _load_tree(file: str) -> Tree:
     # Trees never change, so the path is a safe cache key; callers copy before they edit.
     with open(file, encoding="utf-8") as opened:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from .refusal import Refusal
 
 
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not a number JSON can hold")
+    return value
+
+
+def parse(data: bytes) -> Any:
+    """JSON that can be stored and sent again: no infinities, no escapes that write halves of surrogate pairs."""
+    try:
+        value = json.loads(data, parse_float=_finite, parse_constant=_finite)
+        if b"\\ud" in data.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"Not JSON: {ascii(str(error))[1:200]}") from None
+
+
 class Payload(dict[str, Any]):
     @classmethod
     def of(cls, body: bytes) -> Payload:
-        try:
-            value = json.loads(body or b"{}")
-        except (ValueError, RecursionError) as error:
-            raise Refusal(400, f"Body is not JSON: {error}") from None
+        value = parse(body or b"{}")
         if not isinstance(value, dict):
             raise Refusal(400, "Body is not a JSON object")
         return cls(value)
 
     def _bad(self, name: str, wanted: str) -> Refusal:
-        return Refusal(400, f"{name}={str(self.get(name))[:80]!r}: use {wanted}")
+        return Refusal(400, f"{name}={ascii(self.get(name))[:80]}: use {wanted}")
 
     def text(self, name: str, default: str = "") -> str:
         value = self.get(name)

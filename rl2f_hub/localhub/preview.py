@@ -80,10 +80,10 @@ def table(repo: Repo, entry: Entry, path: str) -> Html:
             if file.metadata.num_row_groups and file.metadata.row_group(0).total_byte_size > GROUP_BYTES:
                 return Html('<p class="note">The rows of this file come in groups too large for a preview.</p>')
             batch = next(file.iter_batches(batch_size=ROWS, columns=names), None)
+            rows = batch.to_pylist() if batch is not None else []
             types = {field.name: str(field.type) for field in file.schema_arrow}
     except (pa.ArrowException, OSError, ValueError) as error:
         return fill('<p class="note">This file cannot be shown: {error}</p>', error=_cut(str(error), 200))
-    rows = batch.to_pylist() if batch is not None else []
     head = [fill("<th>{name}<small>{type}</small></th>", name=_cut(n, 60), type=_cut(types[n], 40)) for n in names]
     body = [fill("<tr>{cells}</tr>", cells=join(fill("<td>{c}</td>", c=cell(row[n])) for n in names)) for row in rows]
     more = len(types) - len(names)

@@ -218,7 +218,7 @@ def test_what_is_not_implemented_says_so(http_: Any, repo: str, method: str, pat
     assert answer.status == 501 and "not implemented by the local Hub" in answer.json()["error"]
 
 
-BAD_BODIES = [b"", b"{", b"[]", b"null", b'"x"', b'{"key": 1}', b"\xff\xfe", b'{"files": [{"path": "a"}]}', b"{}" * 10, b"[" * 100_000]
+BAD_BODIES = [b"", b"{", b"[]", b"null", b'"x"', b'{"key": 1}', b"\xff\xfe", b'{"files": [{"path": "a"}]}', b"{}" * 10, b"[" * 100_000, b'{"x": 1e999}', b'{"x": NaN}']
 FIELDS = [
     "name", "organization", "type", "private", "visibility", "sdk", "secrets", "variables", "hardware",
     "sleepTimeSeconds", "fromRepo", "toRepo", "repository", "content", "files", "paths", "expand", "tag",
@@ -287,6 +287,10 @@ def test_validate_yaml(http_: Any) -> None:
     assert check("# no metadata").json()["warnings"]
     for bad in ("---\na: [1\n---\n", "---\n- a\n---\n", "---\na: 1\n", "---\na: !!python/object:os.system x\n---\n"):
         assert check(bad).status == 400 and check(bad).json()["errors"]
+    half = r'---\nlicense: "\ud800"\n---\n'.replace(r"\n", "\n")
+    name = http_.create("half")
+    assert check(half).status == 200 and http_.commit(name, {"README.md": half.encode()}).status == 200
+    assert http_("GET", f"/api/models/{name}").json()["cardData"] == {"license": "?"}
     bomb = "---\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]\n" for i in range(12)) + "---\n"
     assert check(bomb).status == 400
 

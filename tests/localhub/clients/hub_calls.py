@@ -242,6 +242,8 @@ def check_cards():
     info = api.model_info(name)
     assert info.card_data["language"] == ["en"] and {"rl2f", "license:apache-2.0"} <= set(info.tags)
     assert name in [m.id for m in api.list_models(filter="rl2f", author="alice", search=MODE)]
+    data = repo("card-data", "dataset")
+    assert data in [d.id for d in api.list_datasets(author="alice")] and api.dataset_info(data).author == "alice"
     bad = b"---\nlicense: [unclosed\n---\n"
     raises(ValueError, lambda: put(name, "README.md", bad), words="Invalid metadata")
 
