@@ -239,5 +239,3 @@ class App:
         if refusal.code:
             response.headers["X-Error-Code"] = refusal.code
         return response
-
-

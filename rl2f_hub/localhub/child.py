@@ -67,7 +67,9 @@ def bind(host: str, port: int, remembered: int) -> socket.socket:
             if number:
                 time.sleep(0 if port else 0.05)  # the root's last server may be leaving just now
             if port:
-                raise RL2FError(f"port {port} on {host} cannot be used: {error.strerror}; choose another --port") from None
+                raise RL2FError(
+                    f"port {port} on {host} cannot be used: {error.strerror}; choose another --port"
+                ) from None
     raise RL2FError(f"no free port on {host}")
 
 
@@ -127,7 +129,9 @@ def serve_in_foreground(root: Path, host: str, port: int, ready: Callable[[str],
     with ExitStack() as lock:
         lock.enter_context(starting(root))
         if answers(state := read_state(root)):
-            raise RL2FError(f"{root} is already served at {state['url']} (pid {state['pid']}): use it, or stop it first")
+            raise RL2FError(
+                f"{root} is already served at {state['url']} (pid {state['pid']}): use it, or stop it first"
+            )
 
         def bound(url: str) -> None:
             lock.close()

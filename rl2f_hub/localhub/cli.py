@@ -113,6 +113,8 @@ def list_repos(root: Root, as_json: Json = False) -> None:
         table.add_column(name, justify="right" if name in ("files", "bytes") else "left", overflow="fold")
     for row in rows:
         seen = "private" if row["private"] else "public"
-        table.add_row(str(row["kind"]), str(row["id"]), seen, str(row["files"]), f"{row['bytes']:,}", str(row["updated"]))
+        table.add_row(
+            str(row["kind"]), str(row["id"]), seen, str(row["files"]), f"{row['bytes']:,}", str(row["updated"])
+        )
     Console().print(table if rows else f"no repositories in {folder}")
     typer.echo(f"served at {url}" if url else "not being served", err=True)

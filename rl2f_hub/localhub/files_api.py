@@ -15,12 +15,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from .app import Call, Route, per_kind
 from .blobs import git_oid
-from .history import Change, Entry, Repo, Tree
+from .history import Repo
 from .names import check_path
 from .payload import Payload, parse
 from .refusal import Refusal, no_entry
 from .repos_api import large_info, no_namespace
 from .store import is_large
+from .tree import Change, Entry, Tree, folders_of
 
 PAGE = 1000
 LINE_BYTES = 128 * 1024 * 1024
@@ -33,8 +34,8 @@ def _folders(tree: Tree) -> dict[str, str]:
     """Folder -> its oid: not git's tree hash, but like it, it changes exactly when something below changes."""
     hashes: dict[str, Any] = {}
     for path in sorted(tree):
-        for at in (i for i, c in enumerate(path) if c == "/"):
-            below = hashes.setdefault(path[:at], hashlib.sha1(usedforsecurity=False))
+        for folder in folders_of(path):
+            below = hashes.setdefault(folder, hashlib.sha1(usedforsecurity=False))
             below.update(f"{path}\0{tree[path].oid}\0".encode())
     return {folder: found.hexdigest() for folder, found in hashes.items()}
 
@@ -192,7 +193,12 @@ async def commit(call: Call) -> dict[str, Any]:
         pull_request,
     )
     pull_url = f"{call.url(repo)}/discussions/{number}" if pull_request else None
-    return {"success": True, "commitOid": oid, "commitUrl": f"{call.url(repo)}/commit/{oid}", "pullRequestUrl": pull_url}
+    return {
+        "success": True,
+        "commitOid": oid,
+        "commitUrl": f"{call.url(repo)}/commit/{oid}",
+        "pullRequestUrl": pull_url,
+    }
 
 
 def media_type(path: str) -> str:

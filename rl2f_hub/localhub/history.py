@@ -20,35 +20,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from .blobs import Blobs, git_oid, pointer, write_atomically
-from .names import check_path, check_ref
+from .names import check_ref
 from .refusal import Refusal, no_entry, no_repo, no_revision
+from .tree import Change, Entry, Tree, apply, folders_of, load_tree
 
 LOCK_SECONDS = 60
-
-
-class Entry(NamedTuple):
-    sha256: str
-    size: int
-    oid: str
-    lfs: bool
-
-
-class Change(NamedTuple):
-    """One line of a commit. `entry` is None for "delete" (a file) and "delete_folder"."""
-
-    action: str
-    path: str
-    entry: Entry | None = None
-
-
-Tree = dict[str, Entry]
 
 
 @dataclass(frozen=True)
@@ -76,13 +58,6 @@ def held(lock: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise Refusal(503, f"Busy: {lock.name} is held by another process for {LOCK_SECONDS} s") from None
-
-
-@lru_cache(maxsize=16)
-def _load_tree(file: str) -> Tree:
-    # Trees never change, so the path is a safe cache key; callers copy before they edit.
-    with open(file, encoding="utf-8") as opened:
-        return {path: Entry(*values) for path, values in json.load(opened).items()}
 
 
 class Repo:
@@ -167,7 +142,7 @@ class Repo:
 
     def tree(self, commit: Commit | str) -> Tree:
         commit = self.commit(commit) if isinstance(commit, str) else commit
-        return _load_tree(str(self.folder / "trees" / f"{commit.tree}.json"))
+        return load_tree(str(self.folder / "trees" / f"{commit.tree}.json"))
 
     def entry(self, revision: str, path: str) -> tuple[str, Entry]:
         """Commit id and entry of a file at a revision."""
@@ -194,7 +169,7 @@ class Repo:
             older = next(commits, None)
             a, b = self.tree(newer), self.tree(older) if older else {}
             changed = {path for path in a.keys() | b.keys() if a.get(path) != b.get(path)}
-            folders = {path[:i] for path in changed for i, c in enumerate(path) if c == "/"}
+            folders = {folder for path in changed for folder in folders_of(path)}
             for path in wanted & (changed | folders):
                 found[path] = newer
             wanted -= found.keys()
@@ -243,7 +218,7 @@ class Repo:
                 head = refs[table][name] if table == "branches" else refs[table][name]["commit"]
                 if parent is not None and parent != head:
                     raise Refusal(412, f"A commit has happened since: {revision} is at {head}, expected {parent}")
-            tree = _apply(dict(self.tree(head)), changes)
+            tree = apply(dict(self.tree(head)), changes)
             oid = self._store(tree, head, title, message, author)
             if pull_request:
                 number = max(map(int, refs["pulls"]), default=0) + 1
@@ -292,22 +267,3 @@ class Repo:
         commit = json.dumps({"oid": oid, **fields, "author": author}).encode()
         write_atomically(self.folder / "commits" / f"{oid}.json", commit)
         return oid
-
-
-def _apply(tree: Tree, changes: list[Change]) -> Tree:
-    for change in changes:
-        if change.action == "delete_folder":
-            inside = [path for path in tree if path.startswith(change.path.rstrip("/") + "/")]
-            if not inside:
-                raise no_entry(change.path, "the branch")
-            for path in inside:
-                del tree[path]
-        elif change.action == "delete":
-            if tree.pop(change.path, None) is None:
-                raise no_entry(change.path, "the branch")
-        elif change.entry is not None:
-            tree[check_path(change.path)] = change.entry
-    folders = {path[:i] for path in tree for i, c in enumerate(path) if c == "/"}
-    for path in folders & tree.keys():
-        raise Refusal(400, f"{path!r} would be a file and a folder at once: delete one of them in the same commit")
-    return tree

@@ -6,8 +6,9 @@ import json
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .history import Entry, Repo, Tree
+from .history import Repo
 from .page import Html, fill, join
+from .tree import Entry, Tree
 
 ROWS, COLUMNS, CELL, TURNS = 20, 25, 400, 6
 # One row group is read at once; a bigger one would cost too much memory for a look.
@@ -44,8 +45,10 @@ def _cut(text: str, most: int = CELL) -> str:
 
 
 def _is_dialogue(value: Any) -> bool:
-    return bool(value) and isinstance(value, list) and all(
-        isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value
+    return (
+        bool(value)
+        and isinstance(value, list)
+        and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value)
     )
 
 
@@ -55,7 +58,11 @@ def cell(value: Any) -> Html:
         return Html('<span class="dim">null</span>')
     if _is_dialogue(value):
         turns = [
-            fill('<div class="turn"><b>{role}</b> {text}</div>', role=_cut(str(t["role"]), 20), text=_cut(str(t["content"])))
+            fill(
+                '<div class="turn"><b>{role}</b> {text}</div>',
+                role=_cut(str(t["role"]), 20),
+                text=_cut(str(t["content"])),
+            )
             for t in value[:TURNS]
         ]
         more = [fill('<div class="dim">{n} more turns</div>', n=len(value) - TURNS)] if len(value) > TURNS else []

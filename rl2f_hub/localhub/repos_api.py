@@ -7,10 +7,11 @@ from typing import Any
 from . import card
 from .app import Call, Route
 from .blobs import pointer
-from .history import Entry, Repo
+from .history import Repo
 from .names import check_kind, check_repo_id
 from .payload import Payload
 from .refusal import Refusal, no_repo
+from .tree import Entry
 
 NOT_BUILT = "stored, not built: the local Hub does not run Spaces"
 
@@ -20,7 +21,14 @@ def whoami(call: Call) -> dict[str, Any]:
         raise Refusal(401, "Invalid username or password.")
     name = call.user.name
     token = {"displayName": "local", "role": call.user.role}
-    fields: dict[str, Any] = {"type": "user", "id": f"local-{name}", "name": name, "fullname": name, "email": None, "orgs": []}
+    fields: dict[str, Any] = {
+        "type": "user",
+        "id": f"local-{name}",
+        "name": name,
+        "fullname": name,
+        "email": None,
+        "orgs": [],
+    }
     return {**fields, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
 
 

@@ -87,7 +87,8 @@ class LocalHub:
         """Start the server of `root`, or join the one that runs; create `user` when missing; return when it answers.
 
         `port` None takes the root's last port when it is free (URLs printed earlier stay valid), else any. A server
-        that already runs keeps its port. Keep the object: the server ends when it is collected. Errors: an invalid user name, a taken port, a child that does not come up.
+        that already runs keeps its port. Keep the object: the server ends when it is collected.
+        Errors: an invalid user name, a taken port, a child that does not come up.
         """
         root = Path(root).expanduser().resolve()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from .blobs import Blobs, git_oid, write_atomically
-from .history import Entry, Repo, held, now
+from .history import Repo, held, now
 from .names import KINDS, check_kind, check_repo_id, name_problem
 from .refusal import Refusal, no_repo
+from .tree import Entry
 
 # A download in progress never takes this long; older files in tmp/ belong to processes that were killed.
 ABANDONED_SECONDS = 24 * 3600

@@ -6,7 +6,8 @@ CSS = """
 @media(prefers-color-scheme:dark){:root{--bg:#131417;--panel:#1a1c20;--line:#2c2f36;--text:#e6e7ea;--dim:#9aa0ab;
 --accent:#5fd0bb;--accent-bg:#15332e;--code:#22252a;--model:#b79bff;--dataset:#ffa56b;--space:#8fb3ff;--shadow:none}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--text);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--bg);color:var(--text);
+font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 a{color:var(--accent);text-decoration:none}a:hover{text-decoration:underline}
 a:focus-visible,input:focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:4px}
 .wide{max-width:1120px;margin:0 auto;padding:0 20px}
@@ -20,8 +21,10 @@ input{font:inherit;font-size:14px;color:inherit;background:var(--bg);border:1px 
 padding:6px 12px;width:210px;max-width:100%}
 main{padding-top:28px!important;min-height:70vh}
 footer{color:var(--dim);font-size:13px;padding:36px 20px!important}
-h1 a{color:inherit}h1{font-size:26px;line-height:1.25;margin:0 0 6px;overflow-wrap:anywhere}h2{font-size:18px;margin:30px 0 12px}
-.dim{color:var(--dim)}.small{font-size:13.5px}.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+h1 a{color:inherit}h1{font-size:26px;line-height:1.25;margin:0 0 6px;overflow-wrap:anywhere}h2{font-size:18px;
+margin:30px 0 12px}
+.dim{color:var(--dim)}.small{font-size:13.5px}.number{text-align:right;white-space:nowrap;
+font-variant-numeric:tabular-nums}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:12px}
 .card{display:block;background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:14px 16px;
 color:inherit;box-shadow:var(--shadow)}.card:hover{border-color:var(--accent);text-decoration:none}
@@ -33,15 +36,18 @@ color:inherit;box-shadow:var(--shadow)}.card:hover{border-color:var(--accent);te
 color:var(--dim);max-width:100%;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .tabs{display:flex;gap:4px;margin:18px 0 20px;border-bottom:1px solid var(--line);overflow-x:auto}
 .tabs a{padding:8px 14px;color:var(--dim);border-bottom:2px solid transparent;white-space:nowrap}
-.tabs a.on{color:var(--text);border-color:var(--accent);font-weight:600}.tabs a:hover{text-decoration:none;color:var(--text)}
-.configs{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 12px}.configs a{border:1px solid var(--line);border-radius:8px;
+.tabs a.on{color:var(--text);border-color:var(--accent);font-weight:600}.tabs a:hover{text-decoration:none;
+color:var(--text)}
+.configs{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 12px}.configs a{border:1px solid var(--line);
+border-radius:8px;
 padding:3px 12px;font-size:14px;color:var(--dim);background:var(--panel)}
 .configs a.on{color:var(--accent);border-color:var(--accent);background:var(--accent-bg)}
 .two{display:grid;grid-template-columns:minmax(0,1fr) 312px;gap:28px;align-items:start}
 @media(max-width:860px){.two{grid-template-columns:minmax(0,1fr)}}
 aside section,.panel{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:14px 16px;
 margin-bottom:14px;box-shadow:var(--shadow)}
-aside h3{margin:0 0 8px;font-size:14px}dl{display:grid;grid-template-columns:auto 1fr;gap:3px 14px;margin:0;font-size:14px}
+aside h3{margin:0 0 8px;font-size:14px}dl{display:grid;grid-template-columns:auto 1fr;gap:3px 14px;margin:0;
+font-size:14px}
 dt{color:var(--dim)}dd{margin:0;text-align:right;overflow-wrap:anywhere}
 pre,code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:13.5px}
 code{background:var(--code);border-radius:4px;padding:1px 5px}
@@ -58,11 +64,15 @@ tr:last-child>td{border-bottom:0}th{font-weight:600;font-size:13px;color:var(--d
 .files td{padding:7px 12px}.files td:first-child{overflow-wrap:anywhere}
 .rows td{max-width:420px;min-width:70px;font-size:13.5px;overflow-wrap:anywhere;white-space:pre-wrap}
 .rows td:has(.turn){min-width:300px}.scroll:has(.rows){max-height:470px;overflow:auto}
-.rows th{position:sticky;top:0}.rows th small{display:block;font-weight:400}.rows .turn{margin:0 0 5px}.rows .turn b{color:var(--accent);font-size:12px}
+.rows th{position:sticky;top:0}.rows th small{display:block;font-weight:400}.rows .turn{margin:0 0 5px}
+.rows .turn b{color:var(--accent);font-size:12px}
 .markdown{overflow-wrap:anywhere}.markdown>:first-child{margin-top:0}.markdown h1{font-size:24px;margin:26px 0 10px}
 .markdown h2{font-size:20px;border-bottom:1px solid var(--line);padding-bottom:4px}.markdown h3{font-size:17px}
-.markdown img{max-width:100%;border-radius:6px}.markdown table{display:block;overflow-x:auto;width:auto;max-width:100%}
-.markdown table{margin:0 0 16px}.markdown pre{margin-top:4px}.markdown th,.markdown td,.markdown tr:last-child>td{border:1px solid var(--line)}.markdown hr{border:0;border-top:1px solid var(--line)}
+.markdown img{max-width:100%;border-radius:6px}.markdown table{display:block;overflow-x:auto;width:auto;
+max-width:100%}
+.markdown table{margin:0 0 16px}.markdown pre{margin-top:4px}
+.markdown th,.markdown td,.markdown tr:last-child>td{border:1px solid var(--line)}.markdown hr{border:0;
+border-top:1px solid var(--line)}
 .markdown blockquote{margin:0 0 14px;padding:2px 16px;border-left:3px solid var(--accent);color:var(--dim)}
 .center{text-align:center!important}.right{text-align:right!important}
 .note{background:var(--accent-bg);border-radius:8px;padding:9px 14px;font-size:14px;margin-bottom:16px}

@@ -56,7 +56,9 @@ def add_user(root: Path, name: str, role: str = "write") -> str:
     with held(Path(root) / "locks" / "users.lock"):
         users = {user.name: {"role": user.role, "token": user.token} for user in list_users(root)}
         if name in users:
-            raise RL2FError(f"user {name!r} exists already: print its token with `rl2f hub user token {name} --root {root}`")
+            raise RL2FError(
+                f"user {name!r} exists already: print its token with `rl2f hub user token {name} --root {root}`"
+            )
         token = "hf_localhub" + "".join(secrets.choice(string.ascii_letters) for _ in range(26))
         users[name] = {"role": role, "token": token}
         write_atomically(_file(root), json.dumps(users, indent=1).encode(), mode=0o600)

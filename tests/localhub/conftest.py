@@ -67,7 +67,9 @@ class Http:
         assert answer.status == 200, answer.text
         return f"{self.hub.user}/{name}"
 
-    def commit(self, repo: str, files: dict[str, bytes], kind: str = "model", token: str = "own", **header: Any) -> Answer:
+    def commit(
+        self, repo: str, files: dict[str, bytes], kind: str = "model", token: str = "own", **header: Any
+    ) -> Answer:
         lines: list[dict[str, Any]] = [{"key": "header", "value": {"summary": "a commit", **header}}]
         for path, content in files.items():
             value = {"path": path, "content": base64.b64encode(content).decode(), "encoding": "base64"}

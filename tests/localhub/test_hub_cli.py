@@ -89,7 +89,9 @@ def test_serve_on_a_fresh_root_until_stopped(tmp_path: Path, how: signal.Signals
             assert b"Nothing here yet" in page.read()
         with LocalHub.start(tmp_path / "fresh", user="bob") as joined:  # a user added while it runs
             assert joined.endpoint == url
-            request = urllib.request.Request(url + "/api/whoami-v2", headers={"Authorization": f"Bearer {joined.token}"})
+            request = urllib.request.Request(
+                url + "/api/whoami-v2", headers={"Authorization": f"Bearer {joined.token}"}
+            )
             with urllib.request.urlopen(request) as answer:
                 assert json.load(answer)["name"] == "bob"
         second = serve(tmp_path / "fresh")

@@ -100,7 +100,9 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(RL2FError, match=f"port {port} on 127.0.0.1 cannot be used: Address already in use") as error:
+        with pytest.raises(
+            RL2FError, match=f"port {port} on 127.0.0.1 cannot be used: Address already in use"
+        ) as error:
             LocalHub.start(tmp_path, port=port)
     assert "\n" not in str(error.value)
 

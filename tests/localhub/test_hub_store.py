@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from rl2f_hub.localhub.blobs import Draft, git_oid
-from rl2f_hub.localhub.history import Change, Entry, Repo
+from rl2f_hub.localhub.history import Repo
 from rl2f_hub.localhub.names import check_path, check_ref, name_problem, user_problem
 from rl2f_hub.localhub.refusal import Refusal
 from rl2f_hub.localhub.store import Store
+from rl2f_hub.localhub.tree import Change, Entry
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -54,7 +55,9 @@ def test_ordinary_paths_are_accepted(path: str) -> None:
     assert check_path(path) == path
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a..b", "a--b", "a/b", "-a", "a.", "x.git", "ä", "a" * 97, "a\n", None])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a..b", "a--b", "a/b", "-a", "a.", "x.git", "ä", "a" * 97, "a\n", None]
+)
 def test_bad_names_are_refused(name: object) -> None:
     assert name_problem(name)
 
@@ -63,7 +66,9 @@ def test_a_user_cannot_take_a_word_of_the_urls() -> None:
     assert user_problem("api") and user_problem("Datasets") and not user_problem("apis")
 
 
-@pytest.mark.parametrize("ref", ["", "a b", "a..b", "/a", "a/", "a~1", "refs/heads/x", "x.lock", "a" * 40, "HEAD", "-x"])
+@pytest.mark.parametrize(
+    "ref", ["", "a b", "a..b", "/a", "a/", "a~1", "refs/heads/x", "x.lock", "a" * 40, "HEAD", "-x"]
+)
 def test_bad_branch_names_are_refused(ref: str) -> None:
     with pytest.raises(Refusal):
         check_ref(ref, "branch")
@@ -122,7 +127,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from rl2f_hub.localhub.store import Store
-from rl2f_hub.localhub.history import Change, Entry
+from rl2f_hub.localhub.tree import Change, Entry
+from rl2f_hub.localhub.tree import Change, Entry
 from rl2f_hub.localhub.blobs import git_oid
 from rl2f_hub.localhub.refusal import Refusal
 store, who, count, stale = Store(Path(sys.argv[2])), sys.argv[3], int(sys.argv[4]), sys.argv[5] == "stale"
@@ -194,6 +200,15 @@ def test_killed_writers_leave_a_whole_repository(store: Store, repo: Repo) -> No
         assert len(said) >= 6
         assert set(said) <= consistent(repo)  # whatever was acknowledged is there
     add(repo, "after", b"and the next commit works")
+
+
+def test_readers_never_see_half_a_commit(store: Store, repo: Repo) -> None:
+    running, seen = committers(store.root, 15, 2, "no parent"), 0
+    while any(process.poll() is None for process in running):
+        paths = repo.tree(repo.resolve("main"))
+        assert len(paths) >= seen
+        seen = len(paths)
+    assert all(process.wait() == 0 for process in running) and len(repo.tree(repo.resolve("main"))) == 31
 
 
 def test_abandoned_uploads_are_tidied_after_a_day(store: Store) -> None:

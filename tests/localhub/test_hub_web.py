@@ -69,7 +69,7 @@ def check_harmless(page: str) -> list[tuple[str, dict[str, str | None]]]:
 def hostile(http_: Any) -> str:
     name = http_.create("hostile", "dataset")
     files = {"README.md": HOSTILE.encode(), "<img src=x onerror=alert(1)>/\"'><b>.txt": HOSTILE.encode()}
-    answer = http_.commit(name, files, kind="dataset", description=HOSTILE, summary="<script>alert(1)</script>\" onx=1")
+    answer = http_.commit(name, files, kind="dataset", description=HOSTILE, summary='<script>alert(1)</script>" onx=1')
     assert answer.status == 200, answer.text
     return name
 
@@ -80,7 +80,12 @@ def pages_of(http_: Any, repo: str) -> list[str]:
     weird = "%3Cimg%20src=x%20onerror=alert(1)%3E"
     paths = ["/", "/?search=<script>alert(1)</script>", f"/{repo.split('/')[0]}", base, f"{base}?config=<script>"]
     paths += [f"{base}/tree/main", f"{base}/tree/main/{weird}", f"{base}/blob/main/README.md", f"{base}/commits/main"]
-    return [*paths, f"{base}/blob/main/{weird}/%22%27%3E%3Cb%3E.txt", f"{base}/commit/{oid}", f"{base}/tree/%3Cscript%3E"]
+    return [
+        *paths,
+        f"{base}/blob/main/{weird}/%22%27%3E%3Cb%3E.txt",
+        f"{base}/commit/{oid}",
+        f"{base}/tree/%3Cscript%3E",
+    ]
 
 
 def test_hostile_content_stays_text_on_every_page(http_: Any, hostile: str) -> None:
@@ -177,7 +182,11 @@ def test_preview_of_every_config(http_: Any) -> None:
 def test_configs_without_a_card_are_the_folders() -> None:
     tree: Any = dict.fromkeys(["a/1.parquet", "a/2.parquet", "b/1.parquet", "top.parquet", "x.txt"])
     assert configs(tree, {}) == {"a": ["a/1.parquet", "a/2.parquet"], "b": ["b/1.parquet"], "default": ["top.parquet"]}
-    for odd in ({"configs": "x"}, {"configs": [1, {"config_name": 3}]}, {"configs": [{"config_name": "a", "data_files": 5}]}):
+    for odd in (
+        {"configs": "x"},
+        {"configs": [1, {"config_name": 3}]},
+        {"configs": [{"config_name": "a", "data_files": 5}]},
+    ):
         assert set(configs(tree, odd)) == {"a", "b", "default"}
 
 
@@ -187,7 +196,13 @@ def test_cells_are_cut() -> None:
 
 def test_a_hostile_card_is_shown_quickly(http_: Any) -> None:
     name = http_.create("web-slow")
-    body = b"---\na: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n---\n" + b"[" * 50_000 + b"*" * 50_000 + b">" * 20_000 + b"a\n" * 400_000
+    body = (
+        b"---\na: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n---\n"
+        + b"[" * 50_000
+        + b"*" * 50_000
+        + b">" * 20_000
+        + b"a\n" * 400_000
+    )
     assert http_.commit(name, {"README.md": body}).status == 200
     answer = http_("GET", f"/{name}", token=None)
     assert answer.status == 200 and len(answer.body) < 2_000_000

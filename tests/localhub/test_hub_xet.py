@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def grouped(data: bytes) -> bytes:
 
 
 def chunk(data: bytes, kind: int) -> bytes:
-    packed = {0: lambda: data, 1: lambda: lz4.frame.compress(data), 2: lambda: lz4.frame.compress(grouped(data))}[kind]()
+    packed = {0: lambda: data, 1: lambda: lz4.frame.compress(data), 2: lambda: lz4.frame.compress(grouped(data))}[
+        kind
+    ]()
     return b"\0" + len(packed).to_bytes(3, "little") + bytes([kind]) + len(data).to_bytes(3, "little") + packed
 
 
@@ -54,11 +57,15 @@ def test_every_kind_of_chunk_unpacks(kind: int, size: int) -> None:
 def test_a_file_is_put_together_from_its_chunks(tmp_path: Path, verified: bool, described: bool) -> None:
     parts = [random.Random(i).randbytes(1000 + i) for i in range(6)]
     (tmp_path / "xorbs").mkdir()
-    (tmp_path / "xorbs" / word_hex(XORB)).write_bytes(b"".join(chunk(p, i % 3) for i, p in enumerate(parts)) + b"XETBLOBfooter")
+    (tmp_path / "xorbs" / word_hex(XORB)).write_bytes(
+        b"".join(chunk(p, i % 3) for i, p in enumerate(parts)) + b"XETBLOBfooter"
+    )
     content = b"".join(parts[2:5] + parts[0:1])
     digest = hashlib.sha256(content).digest()
     found = list(files_of(shard([(2, 5), (0, 1)], digest if described else None, verified)))
-    assert found == [File(digest.hex() if described else None, [Term(word_hex(XORB), 2, 5), Term(word_hex(XORB), 0, 1)])]
+    assert found == [
+        File(digest.hex() if described else None, [Term(word_hex(XORB), 2, 5), Term(word_hex(XORB), 0, 1)])
+    ]
     blobs = Blobs(tmp_path)
     assert assemble(blobs, tmp_path / "xorbs", found[0]) == digest.hex()
     assert blobs.read(digest.hex()) == content and not list(blobs.tmp.iterdir())
@@ -79,10 +86,14 @@ def test_a_wrong_hash_or_a_missing_xorb_stores_nothing(tmp_path: Path) -> None:
 
 def test_a_chunk_cannot_unpack_to_more_than_it_says(tmp_path: Path) -> None:
     bomb = lz4.frame.compress(b"\0" * 50_000_000)
+    tracemalloc.start()
     for kind in (1, 2):
         (tmp_path / "x").write_bytes(b"\0" + len(bomb).to_bytes(3, "little") + bytes([kind]) + b"\x10\0\0" + bomb)
         with pytest.raises(Refusal, match="damaged"):
             list(chunks(tmp_path / "x", 0, 1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_damage_is_refused_and_never_crashes(tmp_path: Path) -> None:

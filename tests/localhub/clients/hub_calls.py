@@ -284,7 +284,9 @@ def check_spaces():
 
 
 def check_jobs():
-    job = api.run_job(image="python:3.12", command=["python", "-c", "print(1)"], secrets={"S": "hidden"}, name=f"j-{MODE}")
+    job = api.run_job(
+        image="python:3.12", command=["python", "-c", "print(1)"], secrets={"S": "hidden"}, name=f"j-{MODE}"
+    )
     assert job.owner.name == "alice" and job.status.stage == "CANCELED" and "not run" in job.status.message
     assert api.inspect_job(job_id=job.id).command == ["python", "-c", "print(1)"]
     assert job.id in [j.id for j in api.list_jobs()]
