@@ -83,7 +83,7 @@ def serve(root: Path, *more: str) -> subprocess.Popen[str]:
 def test_serve_on_a_fresh_root_until_stopped(tmp_path: Path, how: signal.Signals) -> None:
     server = serve(tmp_path / "fresh")
     try:
-        assert server.stdout is not None
+        assert server.stdout is not None and server.stderr is not None
         url = server.stdout.readline().split()[2]
         with urllib.request.urlopen(url + "/") as page:
             assert b"Nothing here yet" in page.read()
@@ -99,8 +99,11 @@ def test_serve_on_a_fresh_root_until_stopped(tmp_path: Path, how: signal.Signals
         assert second.returncode == 1 and f"already served at {url}" in said and said.count("\n") == 1
     finally:
         server.send_signal(how)
-        out, err = server.communicate(timeout=20)
-    assert server.returncode == 0, err
+        out, err = (
+            server.stdout.read(),
+            server.stderr.read(),
+        )  # not communicate(): it loses what readline() has buffered
+    assert server.wait(timeout=20) == 0, err
     assert f"HF_ENDPOINT={url}" in out and out.rstrip().endswith("Stopped.") and "hf_" not in out and not err
 
 
