@@ -34,6 +34,7 @@ def serve(
     """Serve ROOT until Ctrl-C. Clients need HF_ENDPOINT, and HF_TOKEN to write or to see private repositories."""
     import logging
     import os
+    import shlex
 
     from .child import serve_in_foreground
     from .server import open_log
@@ -49,7 +50,7 @@ def serve(
         typer.echo("\nIn another terminal, before the client starts:")
         typer.echo(f"  export HF_ENDPOINT={url}")
         verb = "token" if known else "add"
-        typer.echo(f"  export HF_TOKEN=$(rl2f hub user {verb} {name} --root {root})")
+        typer.echo(f"  export HF_TOKEN=$(rl2f hub user {verb} {name} --root {shlex.quote(str(root))})")
         typer.echo("  export HF_HOME=$(mktemp -d)      # a cache of its own, apart from the real Hub's")
 
     serve_in_foreground(root, host, port, ready)
