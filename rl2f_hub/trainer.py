@@ -1,0 +1,239 @@
+"""RL2FTrainer: TRL's GRPOTrainer over whole didactic dialogues.
+
+Added to GRPO, and nothing else: rollouts are dialogues with a teacher (TRL's `rollout_func` seam), teacher and
+template tokens are masked by span, the reward is the discounted return of the dialogue, and two loss terms from the
+same forward pass may join: the critique term and a KL that protects the first attempt. With `max_turns=1`,
+`critique_coef=0` and `first_turn_kl=0` the trainer is single-turn GRPO.
+
+Left out: credit per turn, vLLM rollouts, multimodal models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from rl2f_hub.chat import ChatFormat
+from rl2f_hub.credit import dialogue_returns
+from rl2f_hub.critique import critique_loss
+from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.engines.transformers import TransformersEngine
+from rl2f_hub.errors import UsageError
+from rl2f_hub.records import Task
+from rl2f_hub.teachers import Teacher
+from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.scripted import ScriptedTeacher
+
+REFERENCE = "ref"  # TRL's own name for the frozen copy of the adapter that training starts from
+
+
+@dataclass
+class RL2FConfig(GRPOConfig):
+    """`GRPOConfig` and what a dialogue adds to it.
+
+    Args:
+        max_turns (`int`, defaults to `4`): attempts a dialogue may have; 1 is single-turn RL.
+        turn_tokens (`int`, defaults to `256`): most tokens of one attempt.
+        discount (`float`, defaults to `0.7`): the return of a dialogue solved at turn t is `discount ** (t - 1)`.
+        critique_coef (`float`, defaults to `0.1`): weight of the cross-entropy on the teacher's words.
+        first_turn_kl (`float`, defaults to `0.0`): weight of the KL to the starting policy on the first attempt only,
+            so that later turns may change freely without turn 1 being forgotten. Needs an adapter.
+    """
+
+    max_turns: int = field(default=4, metadata={"help": "Attempts a dialogue may have; 1 is single-turn RL."})
+    turn_tokens: int = field(default=256, metadata={"help": "Most tokens of one attempt."})
+    discount: float = field(default=0.7, metadata={"help": "Return of a dialogue solved at turn t: discount**(t-1)."})
+    critique_coef: float = field(default=0.1, metadata={"help": "Weight of the cross-entropy on teacher words."})
+    first_turn_kl: float = field(default=0.0, metadata={"help": "Weight of the KL to the start on the first attempt."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_turns", "turn_tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: {getattr(self, name)} must be at least 1")
+        if not 0 < self.discount <= 1:
+            raise UsageError(f"discount: {self.discount} must lie in (0, 1]")
+        if self.critique_coef > 0 and self.temperature != 1.0:
+            raise UsageError(
+                f"temperature: {self.temperature} with critique_coef {self.critique_coef}: the critique term shares the "
+                "policy's log-probabilities, which are at the sampling temperature; set temperature to 1 or "
+                "critique_coef to 0"
+            )
+        if self.use_vllm:
+            raise UsageError("use_vllm: true is not supported by RL2FTrainer; set it to false")
+
+
+class RL2FTrainer(GRPOTrainer):
+    """Trains a student on didactic dialogues.
+
+    Args:
+        model: a Hub id, a path, a `transformers` model or a PEFT model whose adapter goes on training.
+        args: an `RL2FConfig`.
+        train_dataset: rows of a published `tasks` config (see `records.Task.to_row`).
+        teacher: who answers wrong attempts; the scripted teacher by default.
+        guard: what checks the teacher's words; a fresh `Guard` by default.
+        peft_config, quantization_config, processing_class, callbacks: as in `GRPOTrainer`.
+    """
+
+    _tag_names = ["trl", "grpo", "rl2f"]
+    _name = "RL2F"
+
+    def __init__(
+        self,
+        model: Any,
+        args: RL2FConfig,
+        train_dataset: Dataset,
+        teacher: Teacher | None = None,
+        guard: Guard | None = None,
+        **kwargs: Any,
+    ) -> None:
+        tasks = [Task.from_row(row) for row in train_dataset]
+        self.tasks = {task.task_id: task for task in tasks}
+        # Only the id travels with the prompt: the privilege stays with the trainer, out of every student context.
+        prompts = [[{"role": "user", "content": t.prompt, "task_id": t.task_id}] for t in tasks]
+        self.teacher = teacher or ScriptedTeacher()
+        self.guard = guard or Guard()
+        self.student_tokens = 0  # sampled so far in this process
+        self._first_turn_ref: torch.Tensor | None = None
+        self._logps: torch.Tensor | None = None
+        super().__init__(
+            model=model,
+            reward_funcs=[self.discounted_return],
+            args=args,
+            train_dataset=Dataset.from_dict({"prompt": prompts}),
+            rollout_func=self._rollout,
+            **kwargs,
+        )
+        self.chat = ChatFormat(self._tokenizer)
+        if args.first_turn_kl > 0:
+            self._keep_reference()
+
+    # -- rollouts ------------------------------------------------------------------------------------------------
+
+    def _rollout(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+        """One dialogue for each prompt given, in order (TRL has repeated them `num_generations` times already)."""
+        args = self.args
+        model = self.accelerator.unwrap_model(self.model)
+        student = Student(TransformersEngine(model, self._tokenizer.pad_token_id), self.chat, "policy")
+        mode = "train" if self.model.training else "eval"
+        rank = self.accelerator.process_index
+        seeds = [derive_seed(args.seed, mode, self.state.global_step, self._step, rank, i) for i in range(len(prompts))]
+        rollouts = run_dialogues(
+            [self.tasks[p[0]["task_id"]] for p in prompts],
+            student,
+            self.teacher,
+            guard=self.guard,
+            max_turns=args.max_turns,
+            sampling=Sampling(temperature=args.temperature, top_p=args.top_p, turn_tokens=args.turn_tokens),
+            seed=args.seed,
+            seeds=seeds,
+            wave=len(prompts),
+        )
+        self._log_rollouts(rollouts, mode)
+        cut = [r.ledger.prompt_length for r in rollouts]
+        return {
+            "prompt_ids": [r.ledger.ids[:c] for r, c in zip(rollouts, cut, strict=True)],
+            "completion_ids": [r.ledger.ids[c:] for r, c in zip(rollouts, cut, strict=True)],
+            "logprobs": None,
+            "env_mask": [r.ledger.mask("student")[c:] for r, c in zip(rollouts, cut, strict=True)],
+            "teacher_mask": [r.ledger.mask("teacher")[c:] for r, c in zip(rollouts, cut, strict=True)],
+            "first_attempt": [sum(r.ledger.mask("student", 1)) for r in rollouts],
+            "solved_at": [_solved_at(r) for r in rollouts],
+        }
+
+    def _log_rollouts(self, rollouts: list[Rollout], mode: str) -> None:
+        metrics = self._metrics[mode]
+        solved = [_solved_at(r) for r in rollouts]
+        for turn in range(1, self.args.max_turns + 1):
+            metrics[f"accuracy/turn_{turn}"].append(sum(0 < s <= turn for s in solved) / len(solved))
+        metrics["dialogue/turns"].append(sum(len(r.turns) for r in rollouts) / len(rollouts))
+        if mode == "train":
+            self.student_tokens += sum(len(r.ledger.logprobs) for r in rollouts)
+        metrics["dialogue/student_tokens"] = [float(self.student_tokens)]
+
+    def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float]:
+        """The reward TRL sees: one discounted return a dialogue."""
+        return dialogue_returns(solved_at, self.args.discount)
+
+    # -- loss ----------------------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        out = super()._generate_and_score_completions(inputs)
+        width = out["completion_ids"].size(1)
+        device = out["completion_ids"].device
+
+        def padded(rows: list[list[int]]) -> torch.Tensor:
+            return torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+
+        # TRL merges what the rollout returned into `inputs`, row by row.
+        out["teacher_mask"] = padded([row["teacher_mask"] for row in inputs])
+        if self.args.first_turn_kl > 0:
+            out["first_mask"] = padded([[1] * row["first_attempt"] for row in inputs])
+            out["first_ref"] = self._reference_logps(out)
+        return out
+
+    def _keep_reference(self) -> None:
+        """Freeze a copy of the starting adapter as `ref` (TRL makes one itself when `beta` is not 0)."""
+        model = self.accelerator.unwrap_model(self.model)
+        if not hasattr(model, "peft_config"):
+            raise UsageError("first_turn_kl: needs an adapter to compare with its start; pass peft_config or set it to 0")
+        if REFERENCE in model.peft_config:
+            return
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        state = get_peft_model_state_dict(model, adapter_name="default")
+        model.add_adapter(REFERENCE, model.peft_config["default"])
+        set_peft_model_state_dict(model, {k: v.clone() for k, v in state.items()}, adapter_name=REFERENCE)
+        model.set_adapter("default")
+        for name, parameter in model.named_parameters():
+            if f".{REFERENCE}." in name:
+                parameter.requires_grad_(False)
+
+    @torch.no_grad()
+    def _reference_logps(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Log-probabilities (B, C) of the first attempts under the starting policy; 0 elsewhere."""
+        from trl.trainer.utils import use_adapter  # the same switch TRL uses for its own reference
+
+        first = int(batch["first_mask"].sum(1).max())
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"][:, :first]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"][:, :first]], dim=1)
+        out = torch.zeros(batch["completion_ids"].shape, device=ids.device)
+        with use_adapter(self.accelerator.unwrap_model(self.model), adapter_name=REFERENCE):
+            size = self.args.per_device_train_batch_size
+            logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, first, batch_size=size)
+        out[:, :first] = logps
+        return out
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if torch.is_grad_enabled():
+            self._logps = result[0]  # the policy's own pass: our terms use it again
+        return result
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss = super()._compute_loss(model, inputs)
+        logps, self._logps = self._logps, None
+        mode = "train" if self.model.training else "eval"
+        accumulation = self.current_gradient_accumulation_steps if mode == "train" else 1
+        if logps is None:
+            return loss
+        critique = critique_loss(logps, inputs["teacher_mask"])
+        self._metrics[mode]["critique_loss"].append(critique.item())
+        if self.args.critique_coef > 0:
+            loss = loss + self.args.critique_coef * critique / accumulation
+        if self.args.first_turn_kl > 0:
+            mask = inputs["first_mask"]
+            gap = (inputs["first_ref"] - logps) * mask
+            kl = ((gap.exp() - gap - 1) * mask).sum() / mask.sum().clamp(min=1)  # Schulman's k3, as TRL's own KL
+            self._metrics[mode]["first_turn_kl"].append(kl.item())
+            loss = loss + self.args.first_turn_kl * kl / accumulation
+        return loss
+
+
+def _solved_at(rollout: Rollout) -> int:
+    return next((i + 1 for i, turn in enumerate(rollout.turns) if turn.verdict.correct), 0)
