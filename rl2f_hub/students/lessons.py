@@ -1,9 +1,8 @@
 """Pre-training lessons for a student from scratch: worked examples and dialogues, as text.
 
-The point is to start where real models start (learning.md calls it "heeding as a minority behaviour"): the student
-learns the language of tasks and feedback, its usual second attempt is a repeat, and only in `heed_share` of the
-dialogues does it use the feedback, clumsily: any digit on the side the teacher pointed to, forgetting earlier turns.
-Using feedback well and always is what RL2F has to teach. Feedback is written by the real teachers, and attempts are
+The point is to start where real models start: the student knows what the words of tasks and feedback mean, but its
+usual second attempt is a repeat, and only in `heed_share` of the dialogues does it use the feedback, clumsily: any
+digit on the side the teacher pointed to, forgetting earlier turns. Using it well and always is RL2F's to teach. Feedback is written by the real teachers, and attempts are
 judged by the real verifier, so that lessons and later dialogues speak the same language.
 """
 
@@ -27,11 +26,11 @@ Conversation = list[dict[str, str]]
 class LessonPlan:
     """How the pre-training text is mixed. Shares are probabilities."""
 
-    worked_share: float = 0.25  # a task followed by its right answer
-    heed_share: float = 0.3  # of the dialogues: the student acts on the feedback
+    worked_share: float = 0.25  # of the lessons: a task followed by its right answer
+    heed_share: float = 0.35  # of the dialogues: the student acts on the feedback
     repeat_share: float = 0.85  # of the other attempts after feedback: the same answer again, else a fresh guess
     try_again_share: float = 0.15  # of the dialogues: the teacher only says "wrong"
-    max_turns: int = 5
+    max_turns: int = 4
 
 
 def lessons(tasks: Sequence[Task], plan: LessonPlan, count: int, seed: int) -> Iterator[Conversation]:

@@ -79,8 +79,13 @@ def build_model(tokenizer: Any, spec: ScratchSpec, seed: int) -> Any:
     return LlamaForCausalLM(config)
 
 
-def encode_lessons(tokenizer: Any, conversations: Sequence[Conversation]) -> list[dict[str, list[int]]]:
-    """Ids and labels of conversations. Only the student's own tokens carry loss: the rest is mostly random numbers."""
+def encode_lessons(
+    tokenizer: Any, conversations: Sequence[Conversation], *, teacher_too: bool
+) -> list[dict[str, list[int]]]:
+    """Ids and labels of conversations. The student's own tokens carry loss, the teacher's if `teacher_too`.
+
+    The task's words never do: mostly random numbers, they would only be noise.
+    """
     chat = ChatFormat(tokenizer)
     texts = sorted({m["content"] for c in conversations for m in c})
     ids_of = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
@@ -91,12 +96,20 @@ def encode_lessons(tokenizer: Any, conversations: Sequence[Conversation]) -> lis
             turn = (i + 1) // 2
             if message["role"] == "assistant":
                 chat.attempt(ledger, [*ids_of[message["content"]], chat.eos_id], [], turn)
-            elif i + 1 < len(conversation):
-                chat.feedback_ids(ledger, ids_of[message["content"]], turn)
-        mask = ledger.mask("student")
-        labels = [token if own else -100 for token, own in zip(ledger.ids, mask, strict=True)]
+            elif teacher_too or i + 1 < len(conversation):
+                chat.feedback_ids(ledger, ids_of[message["content"]], turn, closing=i + 1 == len(conversation))
+        kept = [a or (b and teacher_too) for a, b in zip(ledger.mask("student"), ledger.mask("teacher"), strict=True)]
+        labels = [token if keep else -100 for token, keep in zip(ledger.ids, kept, strict=True)]
         rows.append({"input_ids": ledger.ids, "labels": labels})
     return rows
+
+
+def arrange(
+    tokenizer: Any, practice: list[Conversation], habit: list[Conversation], batch_size: int, seed: int
+) -> list[dict[str, list[int]]]:
+    """The rows of both courses in training order; the second also teaches to foresee the teacher's words."""
+    first = batches_by_length(encode_lessons(tokenizer, practice, teacher_too=False), batch_size, seed)
+    return first + batches_by_length(encode_lessons(tokenizer, habit, teacher_too=True), batch_size, seed + 1)
 
 
 def batches_by_length(rows: list[dict[str, list[int]]], batch_size: int, seed: int) -> list[dict[str, list[int]]]:
@@ -147,7 +160,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
 
 class _InOrder(Trainer):
-    """The Trainer without shuffling: `batches_by_length` has arranged the rows."""
+    """The Trainer without shuffling: `arrange` has put the rows in order."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -164,7 +177,7 @@ def pretrain(
     callbacks: Sequence[Any] = (),
     resume: str | None = None,
 ) -> None:
-    """Next-token training for `spec.steps` updates; leaves the trained weights in `model`."""
+    """Next-token training on `rows`, in their order, for `spec.steps` updates; leaves the weights in `model`."""
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, TrainingArguments, get_cosine_schedule_with_warmup
 
@@ -186,7 +199,7 @@ def pretrain(
     trainer = _InOrder(
         model=model,
         args=args,
-        train_dataset=Dataset.from_list(batches_by_length(rows, spec.batch_size, seed)),
+        train_dataset=Dataset.from_list(rows),
         data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
         callbacks=list(callbacks),
         optimizers=(optimizer, get_cosine_schedule_with_warmup(optimizer, max(1, spec.steps // 40), spec.steps)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
-    from rl2f_hub.recipe import SourceSpec, TasksSpec
+    from rl2f_hub.recipe import Recipe, SourceSpec
 
-SPLITS = ("ood", "eval", "train")  # in the order in which they choose
+SPLITS = ("ood", "eval", "train", "pretrain")  # in the order in which they choose
 MAX_DUPLICATES = 5_000  # this many known tasks in a row: the source has no more to give
 
 
@@ -29,17 +29,24 @@ def near_key(prompt: str) -> str:
     return skeleton + "|" + ",".join(numbers)
 
 
-def load_tasks(spec: TasksSpec, seed: int, splits: tuple[str, ...] = SPLITS) -> dict[str, list[Task]]:
-    """All splits of a recipe's task mix, deterministic by seed, disjoint under `near_key`, each shuffled."""
+def recipe_tasks(recipe: Recipe) -> dict[str, list[Task]]:
+    """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from."""
+    sources = {split: getattr(recipe.tasks, split) for split in SPLITS[:3]}
+    sources["pretrain"] = recipe.model.scratch.tasks if recipe.model.scratch else []
+    return load_tasks(sources, recipe.seed)
+
+
+def load_tasks(sources: Mapping[str, Sequence[SourceSpec]], seed: int) -> dict[str, list[Task]]:
+    """The splits of a task mix, deterministic by seed, disjoint under `near_key`, each shuffled."""
     seen: set[str] = set()
     out: dict[str, list[Task]] = {}
-    for split in SPLITS:
+    for split in (s for s in SPLITS if s in sources):
         tasks: list[Task] = []
-        for number, source in enumerate(getattr(spec, split)):
+        for number, source in enumerate(sources[split]):
             tasks += _take(source, f"tasks.{split}[{number}]", seed, split, seen)
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
-    return {split: out[split] for split in splits}
+    return out
 
 
 def _take(source: SourceSpec, where: str, seed: int, split: str, seen: set[str]) -> list[Task]:

@@ -18,7 +18,7 @@ def verify(task: Task, attempt: str) -> Verdict:
 
 
 def verify_integer(task: Task, attempt: str) -> Verdict:
-    """Right when the attempt's last whole number equals the reference; an attempt that lists many is wrong."""
+    """Right when the attempt's last number equals the reference. Only the last counts: guesses before it are free."""
     answer = extract_integer(attempt)
     if answer is None:
         return Verdict(False, 0.0, None, "no whole number in the attempt")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_STATED = re.compile(r"(?:final answer|answer|result)\s*(?:is|:|=)\s*:?\s*(.+)", re.IGNORECASE)
-_INTEGER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?![\d.,]*\d)|[+-]?\d+(?:\.0+(?!\d))?(?![\d]*\.\d)")
+_STATED = re.compile(r"(?:final answer|answer|result)\s*(?:is|:|=)[\s:]*([^\s:].*)", re.IGNORECASE)  # linear time
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*")
 MAX_CHARS = 20_000  # text beyond this is not looked at: an attempt is not a book
 
 
@@ -19,9 +19,12 @@ def as_integer(text: str) -> int | None:
 
 
 def extract_integer(attempt: str) -> str | None:
-    """The last whole number of the attempt: in its last \\boxed{}, else after its last "answer is", else anywhere."""
-    for region in _regions(attempt):
-        found = [m.group(0) for m in _INTEGER.finditer(region) if len(m.group(0)) <= 100]
+    """The last number of the attempt, in its last \\boxed{}, else after its last "answer is", else anywhere.
+
+    None where there is no number, and where the last one is not whole: 3.14 is neither 3 nor 14.
+    """
+    for region in _regions(attempt.replace("\u2212", "-")):
+        found = _NUMBER.findall(region)
         if found:
             value = as_integer(found[-1])
             return None if value is None else str(value)

@@ -1,0 +1,54 @@
+"""Trainer callbacks that every training stage shares: progress, whole checkpoints, quiet logs, a record of metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from rl2f_hub.progress import Advance
+from rl2f_hub.runs import MARKER, write_atomic
+
+
+class WholeCheckpoints(TrainerCallback):
+    """Marks a checkpoint as whole once everything is in it; see `runs.latest_checkpoint`."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            write_atomic(Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER, str(state.global_step))
+
+
+class StepProgress(TrainerCallback):
+    """Drives a progress bar; shows the latest of the metrics named in `notes`."""
+
+    def __init__(self, advance: Advance, notes: dict[str, str]) -> None:
+        self.advance, self.notes = advance, notes
+        self.note = ""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        shown = [f"{label} {float(logs[key]):.3f}" for key, label in self.notes.items() if logs and key in logs]
+        self.note = "  ".join(shown) or self.note
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.advance(1, note=self.note)
+
+
+class MetricsFile(TrainerCallback):
+    """Writes the whole log history to a JSON file whenever something is logged (resumed runs keep theirs)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            write_atomic(self.path, json.dumps(state.log_history, indent=0))
+
+
+def quiet(trainer: Any) -> None:
+    """Drop the trainer's own console output: the stage's bar shows the same."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    for kind in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(kind)

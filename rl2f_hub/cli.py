@@ -1,0 +1,246 @@
+"""The command line. Nothing heavy is imported until a command runs, and the Hub's environment is set before that.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.localhub.cli import app as hub_app
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Didactic dialogues: generate and publish them, train on them with RL2F, evaluate, push, try.",
+)
+recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
+app.add_typer(hub_app, name="hub", help="The embedded Hub.")
+app.add_typer(recipes_app, name="recipes")
+
+RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
+OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")]
+SetOpt = Annotated[Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
+
+
+def _open(recipe: str, overrides: list[str] | None, out: Path | None, **how: bool) -> Any:
+    from rl2f_hub.recipe import load_recipe
+    from rl2f_hub.runs import Run
+
+    loaded = load_recipe(recipe, overrides or [])
+    return Run.open(loaded, out or Path("runs") / loaded.name, **how)
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    out: OutOpt = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the run in that folder.")] = False,
+    only: Annotated[Optional[str], typer.Option("--only", help="Stages to run, comma-separated.")] = None,
+    start: Annotated[Optional[str], typer.Option("--from", help="Run this stage and all later ones again.")] = None,
+    overrides: SetOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Run all stages of a recipe: base, generate, publish, warmup, train, evaluate, push."""
+    from rl2f_hub.pipeline import run_stages, write_summary
+    from rl2f_hub.runs import STAGES
+
+    chosen = tuple(s.strip() for s in only.split(",")) if only else STAGES
+    for stage in (*chosen, *((start,) if start else ())):
+        if stage not in STAGES:
+            from rl2f_hub.recipe import did_you_mean
+
+            raise UsageError(f"stage: {stage!r} is unknown{did_you_mean(stage, STAGES)}")
+    opened = _open(recipe, overrides, out, resume=resume or start is not None, overwrite=overwrite)
+    if start:
+        opened.forget_from(start)
+    run_stages(opened, chosen)
+    if all(opened.done(stage) for stage in STAGES):
+        _show(write_summary(opened), opened, as_json)
+    else:
+        left = [stage for stage in STAGES if not opened.done(stage)]
+        _print_result({"done": [s for s in STAGES if s not in left], "left": left, "out": str(opened.dir)}, as_json)
+
+
+def _stage_command(name: str, stage: str, text: str) -> None:
+    def command(
+        recipe: RecipeArg, out: OutOpt = None, force: ForceOpt = False, overrides: SetOpt = None, as_json: JsonOpt = False
+    ) -> None:
+        from rl2f_hub.pipeline import run_stages
+
+        opened = _open(recipe, overrides, out, resume=True)
+        if force:
+            opened.forget_from(stage)
+        wanted = ("base", stage) if stage == "generate" else (stage,)
+        run_stages(opened, wanted)
+        _print_result({"stage": stage, "out": str(opened.dir), **opened.outputs(stage)}, as_json)
+
+    command.__doc__ = text
+    app.command(name)(command)
+
+
+_stage_command("generate", "generate", "Let the student attempt the training tasks with the teacher, and record it.")
+_stage_command("publish", "publish", "Push the recorded dialogues as a Hub dataset of four configs with a card.")
+_stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
+_stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
+_stage_command("eval", "evaluate", "Accuracy by turn of every student, with the teacher and under controls.")
+_stage_command("push", "push", "Push the adapter with its card, and check it by loading it back.")
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")],
+    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")] = None,
+    root: Annotated[Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")] = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Take tasks from this recipe's held-out split.")] = None,
+) -> None:
+    """Talk to a model in the terminal: pose a task, correct it in words, see base and adapter react."""
+    with _hub_of(root):
+        from rl2f_hub.pipeline import quiet_libraries
+        from rl2f_hub.terminal import chat as talk
+
+        quiet_libraries()
+        talk(model, revision=revision, tasks=_recipe_tasks(recipe))
+
+
+@app.command()
+def demo(
+    model: Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")],
+    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")] = None,
+    root: Annotated[Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")] = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Take tasks from this recipe's held-out split.")] = None,
+    port: Annotated[Optional[int], typer.Option(help="Port of the page [default: the first free one from 7860].")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open the Gradio page: pose a task, give feedback, see the next attempt of base and RL2F side by side."""
+    with _hub_of(root):
+        from rl2f_hub.demo import serve_demo
+        from rl2f_hub.pipeline import quiet_libraries
+
+        quiet_libraries()
+        serve_demo(model, revision=revision, port=port, host=host, tasks=_recipe_tasks(recipe))
+
+
+def _hub_of(root: Path | None) -> Any:
+    """The environment of the embedded Hub in `root`, or nothing."""
+    from contextlib import nullcontext
+
+    if root is None:
+        return nullcontext()
+    if not root.is_dir():
+        raise UsageError(f"--hub-root: no folder {str(root)!r}; `make quickstart` makes runs/hub")
+    from contextlib import contextmanager
+
+    from rl2f_hub.localhub import LocalHub
+
+    @contextmanager
+    def opened() -> Any:
+        with LocalHub.start(root) as hub:
+            os.environ.update(hub.env())
+            yield
+
+    return opened()
+
+
+def _recipe_tasks(recipe: str | None) -> list[Any]:
+    if recipe is None:
+        return []
+    from rl2f_hub.recipe import load_recipe
+    from rl2f_hub.tasks import recipe_tasks
+
+    loaded = recipe_tasks(load_recipe(recipe))
+    return [*loaded["eval"][:200], *loaded["ood"][:100]]
+
+
+@recipes_app.command("list")
+def recipes_list(as_json: JsonOpt = False) -> None:
+    """Names and descriptions."""
+    from rl2f_hub.recipe import load_recipe, recipe_files
+
+    rows = [{"name": file.parent.name, "description": load_recipe(file).description} for file in recipe_files()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        for row in rows:
+            typer.echo(f"{row['name']:<24} {row['description']}")
+
+
+@recipes_app.command("show")
+def recipes_show(recipe: RecipeArg, overrides: SetOpt = None) -> None:
+    """The recipe with all defaults filled in, as YAML."""
+    import yaml
+
+    from rl2f_hub.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False).rstrip())
+    typer.echo(f"# fingerprint: {loaded.fingerprint}")
+
+
+def _print_result(value: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(value, indent=1))
+    else:
+        for key, item in value.items():
+            typer.echo(f"{key}: {json.dumps(item) if isinstance(item, dict | list) else item}")
+
+
+def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:
+    """The end of a whole run: table, figure, addresses, what to do next."""
+    if as_json:
+        typer.echo(json.dumps(value, indent=1))
+        return
+    from rich.console import Console
+
+    from rl2f_hub.evaluation.report import print_tables
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    print_tables(value | {"max_turns": opened.recipe.evaluate.max_turns}, console)
+    console.print(f"Figure   {opened.dir / 'evaluation' / 'accuracy_by_turn.png'}", soft_wrap=True)
+    console.print(f"Summary  {opened.dir / 'summary.json'} and summary.md", soft_wrap=True)
+    for name in ("dataset", "base", "adapter"):
+        entry = value["hub"][name]
+        console.print(f"{name.capitalize():<8} {entry['url'] or entry['repo_id']} at {str(entry['revision'])[:12]}", soft_wrap=True)
+    seconds = sum(value["wall_s"].values())
+    console.print(f"Took     {seconds / 60:.1f} min, at most {value['peak_rss_mib']} MiB of memory")
+    root, adapter = value["hub"]["root"], value["hub"]["adapter"]["repo_id"]
+    at = f" --hub-root {root}" if root else ""
+    if root:
+        port = value["hub"]["endpoint"].rsplit(":", 1)[1]
+        console.print(f"Cards    rl2f hub serve --root {root} --port {port}   (then open the addresses above)", soft_wrap=True)
+    console.print(f"Demo     rl2f demo {adapter}{at} --recipe {opened.recipe.name}", soft_wrap=True)
+    console.print(f"Chat     rl2f chat {adapter}{at} --recipe {opened.recipe.name}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: every expected failure becomes one line on standard error and an exit code."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a factor of ten on a busy machine
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    code = 0
+    try:
+        app()
+    except RL2FError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume goes on", file=sys.stderr)
+        code = 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            raise
+        print(f"error: {error.filename or 'output'}: cannot be written: {error.strerror}; free space or choose another --out", file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.exit(code)

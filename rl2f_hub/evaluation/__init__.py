@@ -1,0 +1,162 @@
+"""Stage `evaluate`: every student of a run on the same held-out tasks, with the teacher and under controls.
+
+Suites: `teacher` and `try_again` (and `shuffled` when asked for) in distribution, the same with the prefix `ood_` on
+task families that RL never saw. Greedy decoding is the figure; sampled decoding is reported beside it. One file of
+dialogues per student, suite and decoding: whole files are kept when an interrupted stage goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rl2f_hub.dialogue import Student, run_dialogues
+from rl2f_hub.engines import Sampling
+from rl2f_hub.evaluation import metrics
+from rl2f_hub.progress import bar
+from rl2f_hub.recipe import Recipe
+from rl2f_hub.records import Task
+from rl2f_hub.runs import Run, read_rows, write_json, write_rows
+from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
+from rl2f_hub.teachers import build_teacher
+from rl2f_hub.teachers.guard import Guard
+
+STUDENTS = ("base", "warmup", "single_turn_rl", "rl2f")
+TEACHER_OF = {"teacher": None, "try_again": "try_again", "shuffled": "shuffled"}  # None: the recipe's own
+
+
+def suites_of(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """(suite, split, teacher kind) of every suite of a recipe."""
+    out = []
+    for split in ("eval", "ood"):
+        if getattr(recipe.tasks, split):
+            for name in recipe.evaluate.suites:
+                kind = TEACHER_OF[name] or recipe.teacher.kind
+                out.append((("ood_" if split == "ood" else "") + name, split, kind))
+    return out
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Runs the stage, writes `evaluation/metrics.json`, the figure and the tables; returns the metrics."""
+    from rl2f_hub.evaluation.report import draw_accuracy
+
+    recipe = run.recipe
+    suites = suites_of(recipe)
+    decodings = ["greedy"] + (["sampled"] if recipe.evaluate.sampled else [])
+    names = [name for name in STUDENTS if name != "single_turn_rl" or recipe.train.single_turn_baseline]
+    total = len(names) * len(decodings) * sum(len(run.tasks(split)) for _, split, _ in suites)
+    with bar("evaluate", total, "dialogues") as advance:
+        for name, student in _students(run, names):
+            for suite, split, kind in suites:
+                for decoding in decodings:
+                    file = run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl")
+                    if not file.is_file():
+                        write_rows(file, _play(run, student, run.tasks(split), kind, decoding))
+                    advance(len(run.tasks(split)), note=f"{name} {suite}")
+    result = summarise(run, names, suites, decodings)
+    write_json(run.path("evaluation", "metrics.json"), result)
+    figure = run.path("evaluation", "accuracy_by_turn.png")
+    draw_accuracy(result, recipe, figure)
+    return {"metrics": "evaluation/metrics.json", "figure": "evaluation/accuracy_by_turn.png"}
+
+
+def _students(run: Run, names: list[str]) -> Any:
+    """Yields (name, student), all of them on one base model in memory."""
+    from peft import PeftModel
+
+    recipe = run.recipe
+    origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
+    tokenizer = load_tokenizer(origin)
+    model = load_model(origin, recipe.model.quantization, recipe.model.dtype).eval()
+    folders = {
+        "warmup": run.path("warmup", "adapter"),
+        "single_turn_rl": run.path("train", "single_turn_rl", "adapter"),
+        "rl2f": run.path("train", "rl2f", "adapter"),
+    }
+    yield "base", as_student(model, tokenizer, "base")
+    peft = None
+    for name in names[1:]:
+        if peft is None:
+            peft = PeftModel.from_pretrained(model, str(folders[name]), adapter_name=name)
+        else:
+            peft.load_adapter(str(folders[name]), adapter_name=name)
+        peft.set_adapter(name)
+        yield name, as_student(peft.eval(), tokenizer, name)
+
+
+def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: str) -> list[dict[str, Any]]:
+    recipe = run.recipe
+    temperature = 0.0 if decoding == "greedy" else recipe.train.temperature
+    sampling = Sampling(temperature=temperature, turn_tokens=recipe.dialogue.turn_tokens)
+    teacher = build_teacher(kind)
+    rollouts = run_dialogues(
+        tasks,
+        student,
+        teacher,
+        guard=Guard(max_retries=recipe.teacher.guard.max_retries),
+        max_turns=recipe.evaluate.max_turns,
+        sampling=sampling,
+        seed=recipe.seed + 1,
+        wave=recipe.evaluate.wave,
+    )
+    return [r.dialogue(student.name, teacher.name, sampling).to_row() for r in rollouts]
+
+
+def summarise(
+    run: Run, names: list[str], suites: list[tuple[str, str, str]], decodings: list[str]
+) -> dict[str, Any]:
+    """All figures of the stage from the dialogue files; see docs/summary.md for the schema."""
+    recipe = run.recipe
+    spec = recipe.evaluate
+    solved: dict[tuple[str, str, str], list[int]] = {}
+    students: dict[str, Any] = {name: {} for name in names}
+    for name in names:
+        for suite, split, _ in suites:
+            for decoding in decodings:
+                rows = read_rows(run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl"))
+                solved[name, suite, decoding] = [row["solved_at"] for row in rows]
+                entry = metrics.accuracy(solved[name, suite, decoding], spec.max_turns, spec.bootstrap, recipe.seed)
+                entry |= {"n": len(rows), "repeat_rate": metrics.repeat_rate(rows)}
+                if decoding == "greedy":
+                    entry["by_source"] = _by_source(run.tasks(split), solved[name, suite, decoding], spec.max_turns)
+                    students[name].setdefault(suite, {}).update(entry)
+                else:
+                    students[name].setdefault(suite, {})["sampled"] = entry
+    out = {"students": students, "train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
+    out["comparisons"] = _comparisons(recipe, names, solved)
+    return out
+
+
+def _by_source(tasks: list[Task], solved: list[int], max_turns: int) -> dict[str, Any]:
+    table = metrics.solved_by_turn(solved, max_turns)
+    out: dict[str, Any] = {}
+    for source in sorted({task.source for task in tasks}):
+        rows = [i for i, task in enumerate(tasks) if task.source == source]
+        out[source] = {"n": len(rows), "acc_at_turn": [round(float(x), 4) for x in table[rows].mean(0)]}
+    return out
+
+
+def _comparisons(recipe: Recipe, names: list[str], solved: dict[tuple[str, str, str], list[int]]) -> dict[str, Any]:
+    """Paired differences, greedy, at the last training turn (and turn 1): RL2F against every other student."""
+    spec, last = recipe.evaluate, recipe.dialogue.max_turns
+
+    def column(name: str, suite: str, turn: int) -> np.ndarray:
+        return metrics.solved_by_turn(solved[name, suite, "greedy"], spec.max_turns)[:, turn - 1]
+
+    def paired(a: np.ndarray, b: np.ndarray) -> dict[str, object]:
+        return metrics.paired_difference(a, b, spec.bootstrap, recipe.seed)
+
+    out: dict[str, Any] = {}
+    for prefix in ("", "ood_") if recipe.tasks.ood else ("",):
+        suite = prefix + "teacher"
+        for other in names:
+            if other != "rl2f":
+                key = f"{prefix}rl2f_minus_{other}"
+                out[f"{key}_last_turn"] = paired(column("rl2f", suite, last), column(other, suite, last))
+                out[f"{key}_turn_1"] = paired(column("rl2f", suite, 1), column(other, suite, 1))
+        for control in ("try_again", "shuffled"):
+            if control in spec.suites:
+                gains = [column("rl2f", s, last) - column("rl2f", s, 1) for s in (suite, prefix + control)]
+                out[f"{prefix}rl2f_gain_over_turns_minus_{control}"] = paired(*gains)
+    return out

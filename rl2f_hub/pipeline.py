@@ -1,0 +1,169 @@
+"""The stages of a recipe in order, each resumable: base, generate, publish, warmup, train, evaluate, push.
+
+The Hub is opened first, because its clients read their environment when they are imported: `endpoint: local` starts
+(or joins) the embedded Hub, anything else speaks to the Hub that is named. From there on nothing differs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe import Recipe
+from rl2f_hub.runs import STAGES, Run, write_atomic, write_json
+
+
+@contextmanager
+def open_hub(recipe: Recipe, folder: Path) -> Iterator[dict[str, str]]:
+    """Points the Hub clients at the recipe's Hub; yields {endpoint, root}.
+
+    Raises:
+        RL2FError: the clients are loaded already and point elsewhere.
+    """
+    if recipe.hub.endpoint == "local":
+        from rl2f_hub.localhub import LocalHub
+
+        root = Path(recipe.hub.root) if recipe.hub.root else folder.parent / "hub"
+        with LocalHub.start(root, user=recipe.hub.namespace or "me") as hub:
+            with _environment(hub.env()):
+                _check_clients(hub.endpoint)
+                yield {"endpoint": hub.endpoint, "root": str(root)}
+        return
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if recipe.hub.endpoint == "hf" else recipe.hub.endpoint
+    with _environment({} if recipe.hub.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
+        _check_clients(endpoint)
+        yield {"endpoint": endpoint, "root": ""}
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+
+def _check_clients(endpoint: str) -> None:
+    constants = sys.modules.get("huggingface_hub.constants")
+    if constants is not None and constants.ENDPOINT.rstrip("/") != endpoint.rstrip("/"):
+        raise RL2FError(
+            f"hub.endpoint: huggingface_hub is loaded already and speaks to {constants.ENDPOINT}, not to {endpoint}; "
+            "start a fresh process (the command line does) or set HF_ENDPOINT before importing it"
+        )
+
+
+def quiet_libraries() -> None:
+    """The libraries' own bars and advice off: every stage has one bar, and errors are ours to word."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+def namespace_of(recipe: Recipe) -> str:
+    """Whose repositories the run writes to: the recipe's namespace, which the token must be allowed to use.
+
+    Raises:
+        RL2FError: no or wrong token, unreachable Hub, or a token without rights there.
+    """
+    from huggingface_hub import HfApi
+
+    from rl2f_hub.publish import hub_errors
+
+    with hub_errors(recipe.hub.namespace or "(your namespace)"):
+        who = HfApi().whoami()
+    allowed = [who["name"], *(org["name"] for org in who.get("orgs", []))]
+    namespace = recipe.hub.namespace or who["name"]
+    if namespace not in allowed:
+        raise RL2FError(f"hub.namespace: {namespace!r} is not open to this token; it may write to {', '.join(allowed)}")
+    return str(namespace)
+
+
+def run_stages(run: Run, stages: tuple[str, ...]) -> None:
+    """Runs those of `stages` that are not done yet, in order."""
+    with open_hub(run.recipe, run.dir) as hub:
+        run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}
+        run.save()
+        if all(run.done(stage) for stage in stages):
+            return
+        quiet_libraries()
+        if run.recipe.threads:
+            import torch
+
+            torch.set_num_threads(run.recipe.threads)
+        namespace = namespace_of(run.recipe)
+        for stage in STAGES:
+            if stage in stages and not run.done(stage):
+                with run.stage(stage) as outputs:
+                    outputs |= _run_stage(run, stage, namespace)
+
+
+def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
+    if stage == "base":
+        from rl2f_hub.students.base import make_base
+
+        return make_base(run, namespace)
+    if stage == "generate":
+        from rl2f_hub.generate import generate
+        from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
+
+        origin = origin_of(run.recipe.model, run.outputs("base") or None)
+        model = load_model(origin, run.recipe.model.quantization, run.recipe.model.dtype).eval()
+        return generate(run, as_student(model, load_tokenizer(origin), f"{origin.location}@{origin.revision or 'main'}"))
+    if stage == "publish":
+        from rl2f_hub.publish import publish
+
+        return publish(run, namespace)
+    if stage == "warmup":
+        from rl2f_hub.warmup import warmup
+
+        return warmup(run)
+    if stage == "train":
+        from rl2f_hub.rl import train
+
+        return train(run)
+    if stage == "evaluate":
+        from rl2f_hub.evaluation import evaluate
+
+        return evaluate(run)
+    if stage == "push":
+        from rl2f_hub.adapters import push
+
+        return push(run, namespace)
+    raise UsageError(f"stage: {stage!r} is unknown; stages are {', '.join(STAGES)}")
+
+
+def write_summary(run: Run) -> dict[str, Any]:
+    """`summary.json` and `summary.md` of a finished run."""
+    from rl2f_hub.adapters import summary
+    from rl2f_hub.evaluation.report import comparison_rows, markdown_table, table_rows
+
+    value = summary(run)
+    write_json(run.dir / "summary.json", value)
+    shown = value | {"max_turns": run.recipe.evaluate.max_turns}
+    hub = "\n".join(f"- {k}: [{v['repo_id']}]({v['url']}) at `{v['revision']}`" for k, v in value["hub"].items() if isinstance(v, dict))
+    text = (
+        f"# {value['recipe']}\n\nCumulative accuracy by turn, percent, greedy, seed {value['seed']}, 95 % bootstrap over tasks.\n\n"
+        f"{markdown_table(table_rows(shown))}\n\n{markdown_table(comparison_rows(shown))}\n\n"
+        f"![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
+    )
+    write_atomic(run.dir / "summary.md", text)
+    return value

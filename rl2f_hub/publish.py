@@ -1,0 +1,191 @@
+"""Stage `publish`: recorded dialogues become a Hub dataset of four configs with fixed features and a card.
+
+`tasks` (problems with reference), `dialogues` (turn by turn), `sft` (TRL conversational prompt/completion, one row an
+attempt) and `critiques` (public history -> the teacher's words). Every config is pushed by `DatasetDict.push_to_hub`;
+nothing here knows which Hub answers. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rl2f_hub.errors import RL2FError
+from rl2f_hub.generate import generated_rows
+from rl2f_hub.progress import bar
+from rl2f_hub.records import Task, fingerprint
+from rl2f_hub.runs import Run
+
+CONFIGS = ("tasks", "dialogues", "sft", "critiques")
+MESSAGE = {"role": "string", "content": "string"}
+TURN = {
+    "attempt": "string",
+    "answer": "string",
+    "correct": "bool",
+    "score": "float64",
+    "reason": "string",
+    "feedback": "string",
+    "feedback_kind": "string",
+    "leaked": "bool",
+}
+COLUMNS: dict[str, dict[str, Any]] = {
+    "tasks": {
+        name: "string"
+        for name in ("task_id", "source", "domain", "prompt", "reference", "solution", "verifier", "config")
+    }
+    | {"seed": "int64", "split": "string"},
+    "dialogues": {
+        "dialogue_id": "string",
+        "task_id": "string",
+        "messages": [MESSAGE],
+        "turns": [TURN],
+        "solved_at": "int32",
+        "stop_reason": "string",
+        "student": "string",
+        "teacher": "string",
+        "privilege": "string",
+        "sampling": "string",
+    },
+    "sft": {
+        "prompt": [MESSAGE],
+        "completion": [MESSAGE],
+        "dialogue_id": "string",
+        "turn": "int32",
+        "correct": "bool",
+        "solved_at": "int32",
+    },
+    "critiques": {"prompt": [MESSAGE], "completion": [MESSAGE], "dialogue_id": "string", "turn": "int32", "kind": "string"},
+}
+
+
+def features(config: str) -> Any:
+    """The fixed `datasets.Features` of a config: types never depend on the first row."""
+    from datasets import Features, List, Value
+
+    def build(node: Any) -> Any:
+        if isinstance(node, str):
+            return Value(node)
+        if isinstance(node, list):
+            return List(build(node[0]))
+        return {name: build(kind) for name, kind in node.items()}
+
+    return Features(build(COLUMNS[config]))
+
+
+def sft_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row an attempt: the public history as prompt, the attempt as completion."""
+    rows = []
+    for i, turn in enumerate(dialogue["turns"]):
+        rows.append(
+            {
+                "prompt": dialogue["messages"][: 2 * i + 1],
+                "completion": [{"role": "assistant", "content": turn["attempt"]}],
+                "dialogue_id": dialogue["dialogue_id"],
+                "turn": i + 1,
+                "correct": turn["correct"],
+                "solved_at": dialogue["solved_at"],
+            }
+        )
+    return rows
+
+
+def critique_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a piece of feedback: the history up to the wrong attempt, then what the teacher said. No privilege."""
+    rows = []
+    for i, turn in enumerate(dialogue["turns"]):
+        if turn["feedback"] is None:
+            continue
+        rows.append(
+            {
+                "prompt": dialogue["messages"][: 2 * i + 2],
+                "completion": [{"role": "user", "content": turn["feedback"]}],
+                "dialogue_id": dialogue["dialogue_id"],
+                "turn": i + 1,
+                "kind": turn["feedback_kind"],
+            }
+        )
+    return rows
+
+
+def build_configs(tasks: dict[str, list[Task]], dialogues: list[dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
+    """Rows of every config and split."""
+    return {
+        "tasks": {split: [t.to_row() for t in rows] for split, rows in tasks.items() if rows},
+        "dialogues": {"train": dialogues},
+        "sft": {"train": [row for d in dialogues for row in sft_rows(d)]},
+        "critiques": {"train": [row for d in dialogues for row in critique_rows(d)]},
+    }
+
+
+def dataset_fingerprint(configs: dict[str, dict[str, list[Any]]]) -> str:
+    """Equal content, equal string, wherever and whenever it was pushed."""
+    return fingerprint([name, split, row] for name, splits in configs.items() for split, rows in splits.items() for row in rows)
+
+
+def publish(run: Run, namespace: str) -> dict[str, Any]:
+    """Pushes the dataset; returns {repo_id, revision, url, fingerprint, rows}."""
+    from datasets import Dataset, DatasetDict
+    from huggingface_hub import HfApi
+
+    from rl2f_hub.cards import dataset_card
+
+    recipe = run.recipe
+    tasks = {split: run.tasks(split) for split in ("train", "eval", "ood")}
+    configs = build_configs(tasks, generated_rows(run))
+    repo_id = f"{namespace}/{recipe.hub.dataset}"
+    api = HfApi()
+    with hub_errors(repo_id), bar("publish", len(configs) + 1, "configs") as advance:
+        url = api.create_repo(repo_id, repo_type="dataset", private=recipe.hub.private, exist_ok=True)
+        for name, splits in configs.items():
+            tables = {s: Dataset.from_list(rows, features=features(name)) for s, rows in splits.items()}
+            DatasetDict(tables).push_to_hub(
+                repo_id, config_name=name, set_default=name == "dialogues", commit_message=f"{name}: {recipe.name}"
+            )
+            advance(1, note=name)
+        card = dataset_card(run, repo_id, configs, dataset_fingerprint(configs))
+        revision = card.push_to_hub(repo_id, repo_type="dataset", commit_message="Dataset card").oid
+        advance(1, note="card")
+    return {
+        "repo_id": repo_id,
+        "revision": revision,
+        "url": str(url),
+        "fingerprint": dataset_fingerprint(configs),
+        "rows": {f"{name}/{split}": len(rows) for name, s in configs.items() for split, rows in s.items()},
+    }
+
+
+class hub_errors:
+    """Context manager: whatever a Hub refuses becomes one line that names the repository and the fix."""
+
+    def __init__(self, repo_id: str) -> None:
+        self.repo_id = repo_id
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None:
+            return
+        import httpx
+        from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+        first = next(iter(str(error).splitlines()), "")[:200]
+        if isinstance(error, LocalTokenNotFoundError):
+            raise RL2FError(f"hub: {self.repo_id}: no token; run `hf auth login` or set HF_TOKEN") from None
+        if isinstance(error, OfflineModeIsEnabled):
+            raise RL2FError(f"hub: {self.repo_id}: HF_HUB_OFFLINE is set; unset it to push") from None
+        if isinstance(error, HfHubHTTPError):
+            status = error.response.status_code if error.response is not None else 0
+            fix = {
+                401: "the token is wrong or expired: run `hf auth login` or set HF_TOKEN",
+                403: "the token may not write there: check hub.namespace and the token's role",
+                404: "no such repository for this token: check hub.namespace and the name",
+                412: "somebody else committed at the same time: run the same command again with --resume",
+                429: "rate limit: wait, then run the same command again with --resume",
+            }.get(status, "run the same command again with --resume")
+            raise RL2FError(f"hub: {self.repo_id}: refused with status {status}; {fix} ({first})") from None
+        unreachable = (ConnectionError, httpx.TransportError)
+        if isinstance(error, unreachable) or type(error).__module__.split(".")[0].startswith("httpx"):
+            raise RL2FError(
+                f"hub: {self.repo_id}: the Hub cannot be reached ({type(error).__name__}); check hub.endpoint or HF_ENDPOINT "
+                "and the network, then run again with --resume"
+            ) from None

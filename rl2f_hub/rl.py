@@ -1,0 +1,126 @@
+"""Stage `train`: RL of the warm adapter on whole dialogues, and its baseline on single attempts.
+
+Both runs start from the same adapter and use the same code and settings. The single-turn baseline gets as many
+updates of the same batch size as it takes to sample as many student tokens as RL2F did.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet
+from rl2f_hub.errors import UsageError
+from rl2f_hub.progress import bar
+from rl2f_hub.publish import hub_errors
+from rl2f_hub.runs import Run, latest_checkpoint, write_json
+from rl2f_hub.students.load import load_model, load_tokenizer, origin_of
+from rl2f_hub.teachers import build_teacher
+from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.warmup import cpu_arguments, save_adapter
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Trains `rl2f` and, if the recipe asks for it, `single_turn_rl`; returns their figures."""
+    outputs = {"rl2f": _train_one(run, "rl2f", run.recipe.dialogue.max_turns, run.recipe.train.steps)}
+    if run.recipe.train.single_turn_baseline:
+        spec = run.recipe.train
+        tokens, attempt = outputs["rl2f"]["student_tokens"], outputs["rl2f"]["tokens_per_attempt"]
+        steps = math.ceil(tokens / (spec.prompts_per_step * spec.num_generations * attempt))
+        outputs["single_turn_rl"] = _train_one(run, "single_turn_rl", 1, steps)
+    return outputs
+
+
+def _train_one(run: Run, name: str, max_turns: int, steps: int) -> dict[str, Any]:
+    finished = run.path("train", name, "result.json")
+    if finished.is_file():
+        import json
+
+        return json.loads(finished.read_text())
+    from datasets import load_dataset
+    from peft import PeftModel
+
+    from rl2f_hub.trainer import RL2FTrainer
+
+    recipe = run.recipe
+    published = run.outputs("publish")
+    with hub_errors(published["repo_id"]):
+        tasks = load_dataset(published["repo_id"], "tasks", split="train", revision=published["revision"])
+    origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
+    base = load_model(origin, recipe.model.quantization, recipe.model.dtype)
+    if recipe.model.quantization != "none":
+        from peft import prepare_model_for_kbit_training
+
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=base.device.type == "cuda")
+    run.outputs("warmup")
+    model = PeftModel.from_pretrained(base, str(run.path("warmup", "adapter")), is_trainable=True)
+    folder = run.path("train", name, "trainer")
+    resume = latest_checkpoint(folder)
+    guard = Guard(max_retries=recipe.teacher.guard.max_retries)
+    trainer = RL2FTrainer(
+        model,
+        _config(run, folder, max_turns, steps),
+        tasks,
+        teacher=build_teacher(recipe.teacher.kind),
+        guard=guard,
+        processing_class=load_tokenizer(origin),
+    )
+    quiet(trainer)
+    trainer.add_callback(WholeCheckpoints())
+    trainer.add_callback(MetricsFile(run.path("train", name, "log.json")))
+    start = int(resume.rsplit("-", 1)[1]) if resume else 0
+    label = "train (RL2F)" if max_turns > 1 else "train (single-turn RL)"
+    with bar(label, steps, "steps", start=start) as advance:
+        notes = {"reward": "reward", f"accuracy/turn_{max_turns}": f"solved by turn {max_turns}"}
+        trainer.add_callback(StepProgress(advance, notes))
+        trainer.train(resume_from_checkpoint=resume)
+    save_adapter(trainer.model, run.path("train", name, "adapter"), origin)
+    result = {
+        "max_turns": max_turns,
+        "steps": steps,
+        "student_tokens": trainer.student_tokens,
+        "tokens_per_attempt": trainer.student_tokens / max(trainer.attempts, 1),
+        "guard": dict(guard.counts),
+    }
+    write_json(finished, result)
+    return result
+
+
+def _config(run: Run, folder: Path, max_turns: int, steps: int) -> Any:
+    from rl2f_hub.trainer import RL2FConfig
+
+    recipe, spec = run.recipe, run.recipe.train
+    dialogues = spec.prompts_per_step * spec.num_generations
+    if dialogues % spec.accumulation:
+        raise UsageError(
+            f"train.accumulation: {spec.accumulation} does not divide the {dialogues} dialogues of a step "
+            "(prompts_per_step x num_generations)"
+        )
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": dialogues // spec.accumulation,
+        "gradient_accumulation_steps": spec.accumulation,
+        "num_generations": spec.num_generations,
+        "learning_rate": spec.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 5,
+        "temperature": spec.temperature,
+        "max_turns": max_turns,
+        "turn_tokens": recipe.dialogue.turn_tokens,
+        "discount": recipe.dialogue.discount,
+        "critique_coef": spec.critique_coef if max_turns > 1 else 0.0,
+        "first_turn_kl": spec.first_turn_kl if max_turns > 1 else 0.0,
+        "max_completion_length": max_turns * (recipe.dialogue.turn_tokens + 64),
+        "seed": recipe.seed,
+        "save_steps": spec.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": max(1, steps // 50),
+    } | cpu_arguments()
+    try:
+        return RL2FConfig(**settings | spec.grpo)
+    except TypeError as error:
+        raise UsageError(f"train.grpo: {error}; use field names of TRL's GRPOConfig") from None
+    except ValueError as error:
+        raise UsageError(f"train: {' '.join(str(error).split())}") from None

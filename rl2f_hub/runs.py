@@ -1,0 +1,223 @@
+"""The run directory: manifest, stage bookkeeping, atomic files and what makes a killed run resumable.
+
+`manifest.json` holds the recipe, its fingerprint, versions, hardware and, per stage, status, wall time, peak memory
+and outputs. A stage is done when the manifest says so; a file is whole because it was renamed into place; a trainer
+checkpoint is whole because of its marker. Anything else is started again or thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe import Recipe
+from rl2f_hub.records import Task
+
+STAGES = ("base", "generate", "publish", "warmup", "train", "evaluate", "push")
+MARKER = "rl2f_complete"  # written into a trainer checkpoint after everything else in it
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a whole file or nothing: temporary neighbour, fsync, rename.
+
+    Raises:
+        RL2FError: disk full, read-only folder; names the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RL2FError(f"{path}: cannot be written: {error.strerror or error}; free space or choose another --out") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """JSON Lines, atomically."""
+    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+class Run:
+    """One recipe in one folder."""
+
+    def __init__(self, recipe: Recipe, folder: Path, manifest: dict[str, Any]) -> None:
+        self.recipe, self.dir, self.manifest = recipe, folder, manifest
+
+    @classmethod
+    def open(cls, recipe: Recipe, folder: Path, *, resume: bool = False, overwrite: bool = False) -> Run:
+        """Start or continue a run in `folder`.
+
+        Raises:
+            UsageError: the folder holds a run and neither `resume` nor `overwrite` was asked for, or it holds a run of
+                another recipe.
+        """
+        file = folder / "manifest.json"
+        if file.is_file() and not overwrite:
+            if not resume:
+                raise UsageError(f"--out: {folder} holds a run already; add --resume, --overwrite or another --out")
+            try:
+                manifest = json.loads(file.read_text())
+            except ValueError:
+                raise RL2FError(f"{file}: not valid JSON; delete the folder or use --overwrite") from None
+            if manifest.get("fingerprint") != recipe.fingerprint:
+                raise UsageError(
+                    f"--resume: {folder} was made by another recipe (fingerprint {manifest.get('fingerprint')}, this one is "
+                    f"{recipe.fingerprint}); use --overwrite or another --out"
+                )
+            return cls(recipe, folder, manifest)
+        if overwrite and folder.is_dir() and file.is_file():
+            shutil.rmtree(folder)
+        run = cls(recipe, folder, _fresh_manifest(recipe))
+        run.save()
+        return run
+
+    def save(self) -> None:
+        write_json(self.dir / "manifest.json", self.manifest)
+
+    def done(self, stage: str) -> bool:
+        return self.manifest["stages"].get(stage, {}).get("status") == "done"
+
+    def outputs(self, stage: str) -> dict[str, Any]:
+        """What a finished stage recorded.
+
+        Raises:
+            UsageError: the stage has not run in this folder.
+        """
+        if not self.done(stage):
+            raise UsageError(f"stage {stage!r} has not run in {self.dir}; run it first (`rl2f run` does all stages)")
+        return self.manifest["stages"][stage]["outputs"]
+
+    def forget_from(self, stage: str) -> None:
+        """Mark a stage and all later ones as not done, and remove what they left."""
+        for name in STAGES[STAGES.index(stage) :]:
+            self.manifest["stages"].pop(name, None)
+            shutil.rmtree(self.dir / ("evaluation" if name == "evaluate" else name), ignore_errors=True)
+        self.save()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Measures a stage and marks it done when the block ends; yields the outputs to fill in."""
+        entry = self.manifest["stages"].setdefault(name, {"status": "running", "wall_s": 0.0, "outputs": {}})
+        entry["status"] = "running"
+        self.save()
+        started = time.monotonic()
+        before = entry["wall_s"]
+        outputs: dict[str, Any] = {}
+        try:
+            yield outputs
+            entry["outputs"] = outputs
+            entry["status"] = "done"
+        finally:
+            entry["wall_s"] = round(before + time.monotonic() - started, 2)
+            entry["peak_rss_mib"] = peak_rss_mib()
+            self.save()
+
+    def path(self, stage: str, *parts: str) -> Path:
+        """A path below a stage's folder; its parent exists."""
+        path = self.dir.joinpath(stage, *parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def tasks(self, split: str) -> list[Task]:
+        """The recipe's tasks of one split; made once, then read from the run folder."""
+        file = self.dir / "tasks" / f"{split}.jsonl"
+        if not file.is_file():
+            from rl2f_hub.tasks import recipe_tasks
+
+            for name, tasks in recipe_tasks(self.recipe).items():
+                write_rows(self.dir / "tasks" / f"{name}.jsonl", [t.to_row() for t in tasks])
+        return [Task.from_row(row) for row in read_rows(file)]
+
+
+def peak_rss_mib() -> int:
+    """The largest resident memory of this process or of any child that has ended, in MiB."""
+    kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return int(kib / 1024) if platform.system() == "Linux" else int(kib / 1024 / 1024)
+
+
+def _fresh_manifest(recipe: Recipe) -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("rl2f-hub", "torch", "transformers", "trl", "peft", "datasets", "huggingface-hub", "reasoning-gym"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "schema": 1,
+        "recipe": recipe.model_dump(mode="json"),
+        "fingerprint": recipe.fingerprint,
+        "seed": recipe.seed,
+        "versions": versions,
+        "python": platform.python_version(),
+        "hardware": hardware(),
+        "commit": _commit(),
+        "stages": {},
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and GPU (when torch is loaded already), for manifests and cards."""
+    import sys
+
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (OSError, ValueError):
+        memory = 0.0
+    out: dict[str, Any] = {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        out["gpu"] = torch.cuda.get_device_name(0)
+    return out
+
+
+def _commit() -> str | None:
+    import subprocess
+
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def latest_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint of a trainer's folder; half-written ones are removed."""
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / MARKER).is_file():
+            found.append(path)
+        else:
+            shutil.rmtree(path)
+    return str(max(found, key=lambda p: int(p.name.split("-")[1]))) if found else None

