@@ -73,6 +73,11 @@ def dataset_card(run: Run, repo_id: str, configs: dict[str, dict[str, list[Any]]
     for key in ("configs", "dataset_info"):
         if key in published:
             setattr(card.data, key, published[key])
+    # `push_to_hub(set_default=True)` fails on a repository whose only config is another one: say it here instead.
+    for config in published.get("configs", []):
+        config.pop("default", None)
+        if config["config_name"] == "dialogues":
+            config["default"] = True
     return card
 
 

@@ -15,7 +15,6 @@ from rl2f_hub.progress import bar
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.runs import Run
 
-CONFIGS = ("tasks", "dialogues", "sft", "critiques")
 MESSAGE = {"role": "string", "content": "string"}
 TURN = {
     "attempt": "string",
@@ -109,8 +108,8 @@ def critique_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
 def build_configs(tasks: dict[str, list[Task]], dialogues: list[dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
     """Rows of every config and split."""
     return {
-        "tasks": {split: [t.to_row() for t in rows] for split, rows in tasks.items() if rows},
         "dialogues": {"train": dialogues},
+        "tasks": {split: [t.to_row() for t in rows] for split, rows in tasks.items() if rows},
         "sft": {"train": [row for d in dialogues for row in sft_rows(d)]},
         "critiques": {"train": [row for d in dialogues for row in critique_rows(d)]},
     }
@@ -137,9 +136,7 @@ def publish(run: Run, namespace: str) -> dict[str, Any]:
         url = api.create_repo(repo_id, repo_type="dataset", private=recipe.hub.private, exist_ok=True)
         for name, splits in configs.items():
             tables = {s: Dataset.from_list(rows, features=features(name)) for s, rows in splits.items()}
-            DatasetDict(tables).push_to_hub(
-                repo_id, config_name=name, set_default=name == "dialogues", commit_message=f"{name}: {recipe.name}"
-            )
+            DatasetDict(tables).push_to_hub(repo_id, config_name=name, commit_message=f"{name}: {recipe.name}")
             advance(1, note=name)
         card = dataset_card(run, repo_id, configs, dataset_fingerprint(configs))
         revision = card.push_to_hub(repo_id, repo_type="dataset", commit_message="Dataset card").oid

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl2f_hub.callbacks import StepProgress, WholeCheckpoints, quiet
+from rl2f_hub.callbacks import StepProgress, WholeCheckpoints
 from rl2f_hub.progress import bar
 from rl2f_hub.publish import hub_errors
 from rl2f_hub.recipe import LessonSpec, ScratchSpec

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
+from rl2f_hub.callbacks import quiet
 from rl2f_hub.chat import ChatFormat
 from rl2f_hub.recipe import ScratchSpec
 from rl2f_hub.students.lessons import Conversation
@@ -204,4 +205,5 @@ def pretrain(
         callbacks=list(callbacks),
         optimizers=(optimizer, get_cosine_schedule_with_warmup(optimizer, max(1, spec.steps // 40), spec.steps)),
     )
+    quiet(trainer)
     trainer.train(resume_from_checkpoint=resume)

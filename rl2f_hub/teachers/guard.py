@@ -1,10 +1,11 @@
 """The guard: the only way feedback reaches a student.
 
-It looks for the reference in the teacher's words, literally and normalised (case, spacing, thousands separators,
-LaTeX wrapping). What the student itself already wrote, or what stands in the question, is not a leak. A leaking reply
-is asked for again up to `max_retries` times, then the answer is redacted; everything is counted in `Guard.counts`.
+It looks for the reference and the solution in the teacher's words, literally and normalised (case, spacing, thousands
+separators, LaTeX wrapping). What the student itself already wrote, or what stands in the question, is not a leak. A
+leaking reply is asked for again up to `max_retries` times, then the answer is redacted; everything is counted in
+`Guard.counts`.
 
-Left out: paraphrases, encodings and derivations of the answer.
+Left out: paraphrases, encodings and derivations of the answer, and parts of a solution.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rl2f_hub.records import Feedback
-from rl2f_hub.teachers import Reply, Situation, Teacher
+from rl2f_hub.teachers import Situation, Teacher
 
 REDACTED = "[redacted]"
 
@@ -33,13 +34,14 @@ def find_leaks(text: str, reference: str, known: Sequence[str]) -> tuple[str, ..
 
 
 def _whole(reference: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.]){re.escape(reference)}(?!\w|\.\d)", re.IGNORECASE)
+    return re.compile(rf"(?<![^\W_])(?<!\.){re.escape(reference)}(?![^\W_]|\.\d)", re.IGNORECASE)
 
 
 def _normalise(text: str) -> str:
     text = re.sub(r"\\(?:boxed|text|mathrm)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"(?<=\d)[,_ \u00a0\u202f](?=\d{3}\b)", "", text)  # 1,234 -> 1234
-    text = re.sub(r"(?<!\d)0+(?=\d)", "", text)  # 0042 -> 42
+    text = re.sub(r"(?<=\d)[,_ \u00a0\u202f](?=\d{3}(?!\d))", "", text)  # 1,234 -> 1234
+    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)  # 0042 -> 42
+    text = re.sub(r"(?<=\d)\.0+(?!\d)", "", text)  # 42.0 -> 42
     return re.sub(r"[\s$]+", " ", text).strip().casefold()
 
 
@@ -53,12 +55,12 @@ class Guard:
     def pass_on(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
         """Guarded feedback in the order of `situations`; None where the teacher gave nothing."""
         out = self._ask(teacher, situations)
-        for _ in range(self.max_retries):
+        for retry in range(1, self.max_retries + 1):
             again = [i for i, f in enumerate(out) if f is not None and f.leaked]
             if not again:
                 break
             self.counts["retried"] += len(again)
-            fresh = self._ask(teacher, [replace(situations[i], seed=situations[i].seed + 1) for i in again])
+            fresh = self._ask(teacher, [replace(situations[i], seed=situations[i].seed + retry) for i in again])
             for i, feedback in zip(again, fresh, strict=True):
                 out[i] = feedback
         for i, feedback in enumerate(out):
@@ -77,25 +79,33 @@ class Guard:
         try:
             replies = teacher.feedback(situations)
         except Exception:  # a teacher that fails as a whole fails these dialogues, not the run
+            replies = []
+        if len(replies) != len(situations):  # nobody knows which reply belongs to whom
             replies = [None] * len(situations)
         out: list[Feedback | None] = []
         for reply, situation in zip(replies, situations, strict=True):
             if reply is None or not reply.text.strip():
                 out.append(None)
                 continue
-            leaks = self._leaks(reply, situation)
+            leaks = _leaks_of(reply.text, situation)
             self.counts["leaked"] += bool(leaks)
             out.append(Feedback(reply.text, reply.kind, leaks))
         return out
 
     @staticmethod
-    def _leaks(reply: Reply, situation: Situation) -> tuple[str, ...]:
-        return find_leaks(reply.text, situation.privilege.reference, (situation.question, *situation.attempts))
-
-    @staticmethod
     def _redact(text: str, situation: Situation) -> str:
-        reference = situation.privilege.reference.strip()
-        redacted = _whole(reference).sub(REDACTED, text)
-        if find_leaks(redacted, reference, (situation.question, *situation.attempts)):
+        for secret in _secrets(situation):
+            text = _whole(secret).sub(REDACTED, text)
+        if _leaks_of(text, situation):
             return "Not yet. Check your work and try again."  # the answer stands there in a form we cannot cut out
-        return redacted
+        return text
+
+
+def _secrets(situation: Situation) -> list[str]:
+    """What must not be said, the longest first: a solution holds the reference."""
+    return [s.strip() for s in (situation.privilege.solution, situation.privilege.reference) if s.strip()]
+
+
+def _leaks_of(text: str, situation: Situation) -> tuple[str, ...]:
+    known = (situation.question, *situation.attempts)
+    return tuple(dict.fromkeys(form for secret in _secrets(situation) for form in find_leaks(text, secret, known)))

@@ -37,15 +37,17 @@ class ScriptedTeacher:
 
 
 def mark_integer(given: int, wanted: int) -> Reply:
-    """Digit-wise marks, or a word about sign or length when the digits do not line up."""
+    """Digit-wise marks, or a word about sign, length or size when there are no digits to mark one by one."""
     if given == wanted:
         return Reply("The number is right, but it is not written as asked.", "format")
     if (given < 0) != (wanted < 0):
         return Reply("Wrong: the sign.", "sign")
     ours, theirs = str(abs(given)), str(abs(wanted))
-    if len(ours) != len(theirs) or len(ours) > len(PLACES):
+    if len(ours) != len(theirs):
         many = "few" if abs(given) < abs(wanted) else "many"
         return Reply(f"Wrong: too {many} digits.", "length")
+    if len(ours) > len(PLACES):
+        return Reply(f"Wrong: too {'low' if given < wanted else 'high'}.", "size")
     marks = []
     for place, a, b in zip(reversed(PLACES[: len(ours)]), ours, theirs, strict=True):
         marks.append(f"{place} {a} {'right' if a == b else 'too low' if a < b else 'too high'}")
@@ -58,9 +60,11 @@ def mark_text(given: str, wanted: str) -> Reply:
     if len(b) <= 1:
         a, b, unit = list(given), list(wanted), "character"
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
+        if x.casefold() != y.casefold():
             right = f"The first {i} {unit}s are right; " if i > 1 else f"The first {unit} is right; " if i else ""
             return Reply(f"Wrong. {right}{unit} {i + 1} is wrong.", "position")
     if len(a) == len(b):
         return Reply("Wrong. The answer is not written in the form that was asked for.", "format")
-    return Reply(f"Wrong. What is there is right, but the answer is too {'short' if len(a) < len(b) else 'long'}.", "length")
+    return Reply(
+        f"Wrong. What is there is right, but the answer is too {'short' if len(a) < len(b) else 'long'}.", "length"
+    )
