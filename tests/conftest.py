@@ -23,7 +23,11 @@ from hypothesis import HealthCheck, settings
 from rl2f_hub.records import Privilege, Task
 
 settings.register_profile(
-    "core", deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "core",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("core")
 
@@ -255,4 +259,4 @@ def scored_batch() -> Callable[[Any], dict[str, Any]]:
 
 @pytest.fixture
 def rng() -> Iterator[random.Random]:
-    yield random.Random(0)
+    return random.Random(0)

@@ -73,7 +73,9 @@ def test_a_number_of_the_question_is_no_leak() -> None:
     assert not find_leaks("Look at the 1,234 again.", "1234", ("What is 1234 * 1?",))
 
 
-@given(st.integers(0, 10**12), st.sampled_from(["{}", "{:,}", "00{}", "\\boxed{{{}}}", "${}$", "_{}_", "{}.0", "x = {}!"]))
+@given(
+    st.integers(0, 10**12), st.sampled_from(["{}", "{:,}", "00{}", "\\boxed{{{}}}", "${}$", "_{}_", "{}.0", "x = {}!"])
+)
 def test_a_number_is_found_in_every_form(value: int, form: str) -> None:
     assert find_leaks(f"The result is {form.format(value)}, so try that.", str(value), ())
 
@@ -113,7 +115,8 @@ def test_every_retry_has_a_seed_of_its_own(situation: Make, telling: Make) -> No
 def test_a_teacher_that_mends_itself_is_not_redacted(situation: Make, telling: Make) -> None:
     teacher = telling(lambda s: "It is 34." if s.seed == 0 else "Too low.")
     (feedback,), guard = guarded(teacher, [situation("5", "34")])
-    assert feedback.text == "Too low." and not feedback.leaked
+    assert feedback.text == "Too low."
+    assert not feedback.leaked
     assert guard.counts["passed"] == guard.counts["retried"] == guard.counts["leaked"] == 1
     assert not guard.counts["redacted"]
 
@@ -121,13 +124,15 @@ def test_a_teacher_that_mends_itself_is_not_redacted(situation: Make, telling: M
 def test_no_retries_means_redaction_at_once(situation: Make, telling: Make) -> None:
     teacher = telling("It is 34.")
     (feedback,), _ = guarded(teacher, [situation("5", "34")], max_retries=0)
-    assert REDACTED in feedback.text and len(teacher.seen) == 1
+    assert REDACTED in feedback.text
+    assert len(teacher.seen) == 1
 
 
 @pytest.mark.parametrize("text", ["It is 1,234.", "It is \\boxed{01234}.", "It is 1,234, I repeat: 1234.", "1 234"])
 def test_a_form_that_cannot_be_cut_out_is_replaced_as_a_whole(text: str, situation: Make, telling: Make) -> None:
     (feedback,), _ = guarded(telling(text), [situation("5", "1234")])
-    assert not find_leaks(feedback.text, "1234", ()) and feedback.text.strip()
+    assert not find_leaks(feedback.text, "1234", ())
+    assert feedback.text.strip()
     assert "234" not in feedback.text
 
 
@@ -135,20 +140,24 @@ def test_the_solution_is_guarded_like_the_reference(situation: Make, telling: Ma
     solution = "First 12 * 30 = 360,\nthen 12 * 4 = 48."
     asked = situation("5", "408", solution=solution)
     (feedback,), guard = guarded(telling(f"Look: {solution} Now you."), [asked])
-    assert "360" not in feedback.text and feedback.leaked and guard.counts["redacted"] == 1
+    assert "360" not in feedback.text
+    assert feedback.leaked
+    assert guard.counts["redacted"] == 1
 
 
 def test_only_the_leaking_replies_of_a_batch_are_asked_for_again(situation: Make, telling: Make) -> None:
     teacher = telling(lambda s: "It is 34." if s.privilege.reference == "34" else "Too low.")
     out, guard = guarded(teacher, [situation("5", r) for r in ("33", "34", "35")], max_retries=1)
     assert [f.text for f in out] == ["Too low.", f"It is {REDACTED}.", "Too low."]
-    assert guard.counts["retried"] == 1 and len(teacher.seen) == 4
+    assert guard.counts["retried"] == 1
+    assert len(teacher.seen) == 4
 
 
 @pytest.mark.parametrize("reply", [None, "", "  \n"])
 def test_no_words_are_no_feedback_and_counted(reply: str | None, situation: Make, telling: Make) -> None:
     out, guard = guarded(telling(lambda _: reply), [situation("5", "34")])
-    assert out == [None] and guard.counts["teacher_error"] == 1
+    assert out == [None]
+    assert guard.counts["teacher_error"] == 1
 
 
 class Raises:
@@ -169,9 +178,11 @@ class Short:
 def test_a_broken_teacher_fails_its_dialogues_and_not_the_run(teacher: Any, situation: Make) -> None:
     """With one reply too few nobody knows which reply belongs to whom: none is used."""
     out, guard = guarded(teacher, [situation("5", "34"), situation("6", "34")])
-    assert out == [None, None] and guard.counts["teacher_error"] == 2
+    assert out == [None, None]
+    assert guard.counts["teacher_error"] == 2
 
 
 def test_nobody_asked_nobody_called(telling: Make) -> None:
     teacher = telling("x")
-    assert guarded(teacher, [])[0] == [] and teacher.seen == []
+    assert guarded(teacher, [])[0] == []
+    assert teacher.seen == []

@@ -34,7 +34,9 @@ DIALOGUES = st.builds(
     dialogue_id=TEXT,
     task_id=TEXT,
     prompt=TEXT,
-    turns=st.lists(st.builds(Turn, attempt=TEXT, verdict=VERDICTS, feedback=st.none() | FEEDBACK), max_size=4).map(tuple),
+    turns=st.lists(st.builds(Turn, attempt=TEXT, verdict=VERDICTS, feedback=st.none() | FEEDBACK), max_size=4).map(
+        tuple
+    ),
     stop_reason=st.sampled_from(StopReason),
     student=TEXT,
     teacher=TEXT,

@@ -39,13 +39,16 @@ def test_reasoning_gym_tasks_are_the_data_sets_items() -> None:
         entry = entry_of(task)
         assert task.prompt == entry["question"].strip()
         assert task.privilege.reference == str(entry["answer"])
-        assert task.source == PRODUCTS and task.domain == "arithmetic" and task.verifier == "integer"
+        assert task.source == PRODUCTS
+        assert task.domain == "arithmetic"
+        assert task.verifier == "integer"
         assert task.split == "train"
 
 
 def test_answer_range_keeps_only_answers_within() -> None:
     tasks = load(source=PRODUCTS, count=30, config=SMALL, answer_range=[10, 99])
-    assert len(tasks) == 30 and all(10 <= int(t.privilege.reference) <= 99 for t in tasks)
+    assert len(tasks) == 30
+    assert all(10 <= int(t.privilege.reference) <= 99 for t in tasks)
 
 
 def test_an_unknown_source_is_named_with_what_there_is() -> None:
@@ -62,7 +65,7 @@ def test_an_unknown_data_set_is_named_with_its_neighbour() -> None:
 
 @pytest.mark.parametrize("config", [{"min_trems": 2}, {"min_terms": 0}, {"min_terms": 9, "max_terms": 2}])
 def test_a_refused_config_is_a_usage_error(config: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="products: config .* was refused"):
+    with pytest.raises(UsageError, match=r"products: config .* was refused"):
         load(source=PRODUCTS, count=1, config=config)
 
 
@@ -84,8 +87,10 @@ def test_jsonl_rows_become_tasks(tmp_path: Path) -> None:
     source = write(tmp_path / "own.jsonl", row, "", {"prompt": "Ask 2?", "reference": "plum"})
     tasks = {t.task_id: t for t in load(source=source, count=2, verifier="text")}
     assert set(tasks) == {"mine", "own-3"}
-    assert tasks["mine"].prompt == "Ask 1?" and tasks["mine"].privilege.reference == "42"
-    assert tasks["mine"].privilege.solution == "6 * 7" and tasks["mine"].domain == "maths"
+    assert tasks["mine"].prompt == "Ask 1?"
+    assert tasks["mine"].privilege.reference == "42"
+    assert tasks["mine"].privilege.solution == "6 * 7"
+    assert tasks["mine"].domain == "maths"
     assert tasks["own-3"].verifier == "text"
 
 
@@ -103,9 +108,7 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("name", BAD_ROWS)
-def test_a_bad_row_is_named_by_its_line_or_skipped(
-    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bad_row_is_named_by_its_line_or_skipped(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     good = {"prompt": "Ask?", "reference": "1"}
     source = write(tmp_path / "rows.jsonl", good, "", BAD_ROWS[name], {**good, "prompt": "Ask more?"})
     with pytest.raises(UsageError, match=r"rows\.jsonl, line 3: .*on_bad_row: skip"):
@@ -130,7 +133,8 @@ def test_several_sources_are_mixed_and_shuffled() -> None:
         SourceSpec(source="reasoning_gym:chain_sum", count=30),
     ]
     names = [t.source for t in load_tasks({"train": sources}, 1)["train"]]
-    assert names.count(PRODUCTS) == 30 and len(names) == 60
+    assert names.count(PRODUCTS) == 30
+    assert len(names) == 60
     assert len(list(itertools.groupby(names))) > 10
 
 

@@ -78,7 +78,8 @@ def test_an_integer_is_read_in_every_usual_form(value: int) -> None:
 @given(st.text(max_size=200), st.sampled_from(["integer", "text"]))
 def test_no_text_makes_a_verifier_raise(text: str, verifier: str) -> None:
     verdict = verify(_task(verifier, "408"), text)
-    assert isinstance(verdict, Verdict) and verdict.reason
+    assert isinstance(verdict, Verdict)
+    assert verdict.reason
 
 
 HOSTILE = {
@@ -130,8 +131,10 @@ def test_the_reasoning_gym_verifier_scores_with_the_data_sets_own_scorer() -> No
     task = next(reasoning_gym_tasks("chain_sum", {}, 3, "train", "reasoning_gym", None))
     right = verify(task, f"The answer is {task.privilege.reference}")
     wrong = verify(task, str(int(task.privilege.reference) + 1))
-    assert right.correct and right.score == 1.0
-    assert not wrong.correct and wrong.score < 1.0
+    assert right.correct
+    assert right.score == 1.0
+    assert not wrong.correct
+    assert wrong.score < 1.0
     assert not verify(task, "").correct
 
 
