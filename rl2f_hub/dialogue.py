@@ -119,7 +119,7 @@ def _run_wave(
             rollout.turns.append(Turn(text, verdicts[i]))
             if verdicts[i].correct:
                 rollout.stop_reason = StopReason.SOLVED
-                chat.feedback(rollout.ledger, CLOSING_WORDS, turn, closing=True)
+                _say(student, rollout.ledger, CLOSING_WORDS, turn, closing=True)
             elif rollout.stop_reason is None:
                 wrong.append(i)
         replies = _ask(teacher, guard, [batch[i] for i in wrong])
@@ -130,12 +130,25 @@ def _run_wave(
             if reply is None:
                 rollout.stop_reason = StopReason.TEACHER_ERROR
                 continue
-            rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
-            chat.feedback(rollout.ledger, reply.text, turn, closing=last)
+            heard = _say(student, rollout.ledger, reply.text, turn, closing=last)
+            if heard:
+                rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
             if last:
                 rollout.stop_reason = StopReason.TURN_LIMIT
-            else:
+            elif heard:
                 active.append(i)
+            else:
+                rollout.stop_reason = StopReason.CONTEXT_FULL
+
+
+def _say(student: Student, ledger: Ledger, text: str, turn: int, closing: bool) -> bool:
+    """Append the teacher's words; False, with the ledger as it was, if they do not fit into the context."""
+    ids, spans = len(ledger.ids), len(ledger.spans)
+    student.chat.feedback(ledger, text, turn, closing=closing)
+    if len(ledger.ids) <= student.engine.context_length:
+        return True
+    del ledger.ids[ids:], ledger.spans[spans:]
+    return False
 
 
 def _ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
