@@ -56,7 +56,7 @@ def chat(tokenizer: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def make_model(tokenizer: Any) -> Callable[..., Any]:
-    """Builds a random model; `sharp` scales its logits, which are almost uniform otherwise."""
+    """Builds a random model whose next token depends on the whole context, neither uniform nor certain."""
     import torch
 
     from rl2f_hub.recipe import ScratchSpec, SourceSpec
@@ -64,12 +64,16 @@ def make_model(tokenizer: Any) -> Callable[..., Any]:
 
     torch.set_num_threads(1)
 
-    def make(seed: int = 0, context: int = 512, sharp: float = 20.0) -> Any:
+    def make(seed: int = 0, context: int = 512) -> Any:
         source = SourceSpec(source="jsonl:none", count=1)
         spec = ScratchSpec(hidden=32, layers=2, heads=2, intermediate=64, context=context, tasks=[source])
         model = build_model(tokenizer, spec, seed)
-        with torch.no_grad():
-            model.get_input_embeddings().weight.mul_(sharp)
+        with torch.no_grad():  # as initialised, a model that small only repeats its last token
+            for name, parameter in model.named_parameters():
+                if name.endswith("proj.weight"):
+                    parameter.mul_(8)
+            model.model.norm.weight.mul_(12)
+            model.get_input_embeddings().weight[tokenizer.eos_token_id].mul_(4)  # attempts of many lengths
         return model
 
     return make

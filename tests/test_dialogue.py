@@ -1,0 +1,129 @@
+"""The didactic loop: who says what when, how it ends, and what is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rl2f_hub.dialogue import CLOSING_WORDS, Rollout, run_dialogues
+from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.records import StopReason, Task
+from rl2f_hub.teachers import build_teacher
+from rl2f_hub.teachers.guard import Guard
+
+Make = Callable[..., Any]
+
+
+def play(tasks: list[Task], student: Any, teacher: Any = None, **options: Any) -> list[Rollout]:
+    settings: dict[str, Any] = {"max_turns": 4, "sampling": Sampling(1.0, 1.0, 8), "seed": 0, **options}
+    return run_dialogues(tasks, student, teacher or build_teacher("scripted"), guard=Guard(), **settings)
+
+
+def test_a_right_attempt_ends_the_dialogue(make_task: Make, saying: Make) -> None:
+    (rollout,) = play([make_task(12)], saying(["5", "407", "so it is 408", "9"]))
+    assert rollout.stop_reason is StopReason.SOLVED
+    assert [t.attempt for t in rollout.turns] == ["5", "407", "so it is 408"]
+    assert [t.verdict.correct for t in rollout.turns] == [False, False, True]
+    assert [t.feedback and t.feedback.text for t in rollout.turns] == [
+        "Wrong: too few digits.",
+        "Wrong: hundreds 4 right, tens 0 right, units 7 too low.",
+        None,
+    ]
+
+
+def test_wrong_attempts_end_at_the_turn_limit_with_feedback_on_the_last(make_task: Make, saying: Make) -> None:
+    (rollout,) = play([make_task(12)], saying(["5"]), max_turns=3)
+    assert rollout.stop_reason is StopReason.TURN_LIMIT
+    assert len(rollout.turns) == 3
+    assert all(t.feedback for t in rollout.turns)
+
+
+def test_one_turn_is_a_single_attempt(make_task: Make, saying: Make) -> None:
+    rollouts = play([make_task(1), make_task(2)], saying(lambda row, turn: ["408", "5"][row]), max_turns=1)
+    assert [r.stop_reason for r in rollouts] == [StopReason.SOLVED, StopReason.TURN_LIMIT]
+    assert [len(r.turns) for r in rollouts] == [1, 1]
+
+
+def test_the_student_reads_the_whole_conversation_once(make_task: Make, saying: Make, tokenizer: Any) -> None:
+    """What the engine was fed is everything before the last attempt that it did not say itself, nothing twice."""
+    student = saying(["5", "6", "7"])
+    (rollout,) = play([make_task(12)], student, max_turns=3)
+    ledger = rollout.ledger
+    last = [s for s in ledger.spans if s.role == "student"][-1]
+    own = ledger.mask("student")
+    assert student.engine.fed[0] == [i for i, mine in zip(ledger.ids[: last.start], own, strict=False) if not mine]
+    messages = rollout.dialogue("s", "t", Sampling()).messages()
+    assert tokenizer.decode(ledger.ids) == tokenizer.apply_chat_template(messages, tokenize=False)
+
+
+def test_the_teacher_sees_the_privilege_and_the_history(make_task: Make, saying: Make, telling: Make) -> None:
+    teacher = telling(lambda s: f"No. ({len(s.attempts)})")
+    play([make_task(12, "408", solution="12 * 34")], saying(["5", "6"]), teacher, max_turns=2)
+    first, second = teacher.seen
+    assert first.privilege.reference == "408"
+    assert first.question == "What is 12 * 34?"
+    assert (first.attempts, first.feedbacks) == (("5",), ())
+    assert (second.attempts, second.feedbacks) == (("5", "6"), ("No. (1)",))
+    assert second.verdict.answer == "6"
+
+
+def test_a_solved_dialogue_closes_with_the_teachers_praise(make_task: Make, saying: Make, chat: Any) -> None:
+    """In the ledger, where the critique term learns it; in no record."""
+    (rollout,) = play([make_task(12)], saying(["408"]))
+    span = rollout.ledger.spans[-1]
+    assert span.role == "teacher"
+    assert chat.decode(rollout.ledger.ids[span.start : span.end]) == CLOSING_WORDS
+    assert CLOSING_WORDS not in str(rollout.dialogue("s", "t", Sampling()).messages())
+
+
+def test_dialogues_come_back_in_the_order_of_the_tasks(make_task: Make, saying: Make) -> None:
+    tasks = [make_task(n, str(n)) for n in range(7)]
+    done: list[int] = []
+    rollouts = play(tasks, saying(lambda row, turn: str(row) if turn > row % 3 else "x"), wave=3, on_wave=done.append)
+    assert [r.task for r in rollouts] == tasks
+    assert [len(r.turns) for r in rollouts] == [1, 2, 3, 1, 2, 3, 1]
+    assert done == [3, 3, 1]
+
+
+def test_seeds_come_from_the_task_unless_given(make_task: Make, saying: Make) -> None:
+    tasks = [make_task(1), make_task(2)]
+    assert [r.seed for r in play(tasks, saying(["5"]), seed=9)] == [derive_seed(9, "t-1"), derive_seed(9, "t-2")]
+    assert [r.seed for r in play(tasks, saying(["5"]), seeds=[3, 4])] == [3, 4]
+
+
+def test_no_tasks_no_dialogues(saying: Make) -> None:
+    assert play([], saying(["5"])) == []
+
+
+def test_the_record_says_how_it_was_made(make_task: Make, saying: Make) -> None:
+    (rollout,) = play([make_task(12)], saying(["5", "408"]), seeds=[255])
+    dialogue = rollout.dialogue("me", "scripted", Sampling(0.5, 0.9, 8))
+    assert dialogue.solved_at == 2
+    assert dialogue.sampling == {"temperature": 0.5, "top_p": 0.9, "turn_tokens": 8}
+    assert (dialogue.task_id, dialogue.student, dialogue.teacher, dialogue.privilege) == (
+        "t-12",
+        "me",
+        "scripted",
+        "answer",
+    )
+    assert dialogue.dialogue_id == "t-12#00000000000000ff"
+
+
+@pytest.mark.parametrize("room", [60, 90, 140])
+def test_no_dialogue_outgrows_the_context(make_task: Make, saying: Make, telling: Make, room: int) -> None:
+    """The teacher's last words count too: the trainer reads them with the same model."""
+    for words in range(1, 60, 4):
+        (rollout,) = play([make_task(12)], saying(["5"], room), telling("no " * words), max_turns=9)
+        assert rollout.stop_reason in (StopReason.CONTEXT_FULL, StopReason.TURN_LIMIT)
+        assert len(rollout.ledger.ids) <= room
+        heard = [s for s in rollout.ledger.spans if s.role == "teacher"]
+        assert len(heard) == sum(t.feedback is not None for t in rollout.turns)
+
+
+def test_a_real_student_and_the_ledger_agree(products: list[Task], make_student: Make, chat: Any) -> None:
+    for rollout in play(products, make_student()):
+        spans = [s for s in rollout.ledger.spans if s.role == "student"]
+        assert [chat.decode(rollout.ledger.ids[s.start : s.end]) for s in spans] == [t.attempt for t in rollout.turns]
+        assert len(rollout.ledger.logprobs) == sum(s.end - s.start for s in spans)
