@@ -219,7 +219,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     file = _find(Path(path))
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = _unshared(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
@@ -252,6 +252,13 @@ def _find(path: Path) -> Path:
     if str(path) in shipped:
         return shipped[str(path)]
     raise UsageError(f"recipe: no file {str(path)!r}{did_you_mean(str(path), shipped) or '; give a YAML file'}")
+
+
+def _unshared(node: Any) -> Any:
+    """The same values with a copy for every YAML alias, so that an override changes one place."""
+    if isinstance(node, dict):
+        return {key: _unshared(value) for key, value in node.items()}
+    return [_unshared(value) for value in node] if isinstance(node, list) else node
 
 
 def _override(data: dict[str, Any], text: str) -> None:
