@@ -89,7 +89,8 @@ def encode_lessons(
     """
     chat = ChatFormat(tokenizer)
     texts = sorted({m["content"] for c in conversations for m in c})
-    ids_of = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]  # as ChatFormat.encode
+    ids_of = dict(zip(texts, encoded, strict=True))
     rows = []
     for conversation in conversations:
         ledger = chat.open_ids(ids_of[conversation[0]["content"]])
