@@ -1,0 +1,152 @@
+"""Who may import whom, and what stays unloaded until it is needed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rl2f_hub
+
+ROOT = Path(rl2f_hub.__file__).parent
+HEAVY = {"torch", "trl", "peft", "transformers", "gradio", "datasets", "huggingface_hub", "accelerate"}
+LIGHT = [
+    "rl2f_hub",
+    "rl2f_hub.errors",
+    "rl2f_hub.records",
+    "rl2f_hub.chat",
+    "rl2f_hub.engines",
+    "rl2f_hub.credit",
+    "rl2f_hub.verify",
+    "rl2f_hub.tasks",
+    "rl2f_hub.teachers",
+    "rl2f_hub.teachers.scripted",
+    "rl2f_hub.teachers.controls",
+    "rl2f_hub.teachers.guard",
+    "rl2f_hub.recipe",
+    "rl2f_hub.dialogue",
+]
+# Each may import what stands before it. What is not listed (stages, hub, demo, command line) stands after all of these.
+ORDER = [
+    {"errors", "records"},
+    {"recipe", "credit", "critique", "chat", "engines", "engines.transformers"},
+    {"verify.extract"},
+    {"tasks.reasoning_gym"},
+    {"verify"},
+    {"tasks.jsonl"},
+    {"tasks", "teachers"},
+    {"teachers.scripted"},
+    {"teachers.controls", "teachers.guard"},
+    {"dialogue"},
+    {"trainer"},
+]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """For each light module, in order, the heavy packages that are loaded after its import in a new process."""
+    code = (
+        "import importlib, json, sys\n"
+        f"out = {{}}\nfor name in {LIGHT!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    out[name] = sorted({HEAVY!r} & set(sys.modules))\n"
+        "print(json.dumps(out))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent, timeout=120
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_nothing_heavy_is_loaded_before_it_is_needed(name: str, loaded: dict[str, list[str]]) -> None:
+    assert loaded[name] == []
+
+
+def test_public_names_exist_and_unknown_ones_are_attribute_errors() -> None:
+    for name in rl2f_hub.__all__:
+        assert getattr(rl2f_hub, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = rl2f_hub.Nothing
+
+
+def imports(file: Path, everywhere: bool) -> set[str]:
+    """Our modules that a file imports, as dotted names below the package; `everywhere`: inside functions too."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not everywhere:
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            package = file.parent if node.level else ROOT.parent
+            for _ in range(node.level - 1):
+                package = package.parent
+            parts = (*package.relative_to(ROOT.parent).parts, *filter(None, (node.module or "").split(".")))
+            base = ".".join(parts)
+            found.update(full if is_module(full := f"{base}.{alias.name}") else base for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(file.read_text()))
+    return {name.removeprefix("rl2f_hub.") for name in found if name.startswith("rl2f_hub.")}
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.parent / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def modules() -> dict[str, Path]:
+    out = {}
+    for file in sorted(ROOT.rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        out[".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "__init__"] = file
+    return out
+
+
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+
+
+@pytest.mark.parametrize("name", LEVEL)
+def test_the_core_imports_one_way(name: str) -> None:
+    """Even inside functions, the core never reaches for what is built on it."""
+    late = {"teachers.scripted", "teachers.controls"} if name == "teachers" else set()  # its table of names
+    for other in imports(modules()[name], everywhere=True) - late:
+        assert other in LEVEL, f"{name} imports {other}, which is built on it"
+        part = name.startswith(f"{other}.") or other.startswith(f"{name}.") or LEVEL[other] == LEVEL[name] == 1
+        assert part or LEVEL[other] < LEVEL[name], f"{name} imports {other}"
+
+
+def test_records_and_errors_import_nothing_of_ours() -> None:
+    for name in ("records", "errors"):
+        assert imports(modules()[name], everywhere=True) == set()
+
+
+def test_the_loop_knows_nothing_of_training_and_the_ledger_nothing_of_tasks() -> None:
+    assert not imports(modules()["dialogue"], True) & {"trainer", "critique", "credit", "engines.transformers"}
+    assert imports(modules()["chat"], True) == {"errors"}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Module-level imports form no circle, in the whole package."""
+    graph = {name: imports(file, everywhere=False) for name, file in modules().items()}
+    done: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            for other in graph.get(name, ()):
+                if not (other and name.startswith(f"{other}.")):  # a package is there before its parts
+                    walk(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
