@@ -96,7 +96,10 @@ class RL2FTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         tasks = [Task.from_row(row) for row in train_dataset]
-        self.tasks = {task.task_id: task for task in tasks}
+        self.tasks: dict[str, Task] = {}
+        for task in tasks:
+            if self.tasks.setdefault(task.task_id, task) != task:
+                raise UsageError(f"train_dataset: two different tasks have the id {task.task_id!r}; give each its own")
         # Only the id travels with the prompt: the privilege stays with the trainer, out of every student context.
         prompts = [[{"role": "user", "content": t.prompt, "task_id": t.task_id}] for t in tasks]
         self.teacher = teacher or ScriptedTeacher()
@@ -114,8 +117,21 @@ class RL2FTrainer(GRPOTrainer):
             **kwargs,
         )
         self.chat = ChatFormat(self._tokenizer)
+        self._check_lengths()
         if args.first_turn_kl > 0:
             self._keep_reference()
+
+    def _check_lengths(self) -> None:
+        """A dialogue without a single attempt has nothing to train on."""
+        engine = TransformersEngine(self.accelerator.unwrap_model(self.model), self._tokenizer.pad_token_id)
+        room = engine.context_length - self.args.turn_tokens
+        for task in self.tasks.values():
+            length = len(self.chat.open(task.prompt).ids)
+            if length > room:
+                raise UsageError(
+                    f"train_dataset: task {task.task_id!r} has {length} tokens, and an attempt of {self.args.turn_tokens} "
+                    f"must fit into {engine.context_length} with it; leave it out or lower turn_tokens"
+                )
 
     # -- rollouts ------------------------------------------------------------------------------------------------
 
@@ -247,13 +263,14 @@ class RL2FTrainer(GRPOTrainer):
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
             counts = {"student_tokens": self.student_tokens, "attempts": self.attempts, "guard": dict(self.guard.counts)}
-            (folder / STATE_FILE).write_text(json.dumps(counts))
+            (folder / STATE_FILE).write_text(json.dumps({**counts, "backward_passes": self._step}))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and (Path(checkpoint) / STATE_FILE).is_file():
             counts = json.loads((Path(checkpoint) / STATE_FILE).read_text())
             self.student_tokens, self.attempts = counts["student_tokens"], counts["attempts"]
+            self._step = counts["backward_passes"]  # TRL starts again at 0, but dialogues are seeded with it
             self.guard.counts.clear()
             self.guard.counts.update(counts["guard"])
 
