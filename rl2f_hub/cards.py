@@ -61,7 +61,9 @@ def dataset_card(run: Run, repo_id: str, configs: dict[str, dict[str, list[Any]]
         columns={name: list(splits[next(iter(splits))][0]) for name, splits in configs.items() if splits},
         sources=sources,
         licenses=sorted({TASK_LICENSES[s.partition(":")[0]] for s in sources}),
-        accuracy=[float(x) for x in solved_by_turn([d["solved_at"] for d in dialogues], recipe.dialogue.max_turns).mean(0)],
+        accuracy=[
+            float(x) for x in solved_by_turn([d["solved_at"] for d in dialogues], recipe.dialogue.max_turns).mean(0)
+        ],
         counts=outputs["counts"],
         guard=outputs["guard"],
         example=_example(dialogues),
@@ -84,13 +86,15 @@ def dataset_card(run: Run, repo_id: str, configs: dict[str, dict[str, list[Any]]
 def _example(dialogues: list[dict[str, Any]]) -> dict[str, Any] | None:
     """A dialogue that shows the data: solved late if there is one."""
     late = [d for d in dialogues if d["solved_at"] > 1]
-    return (late or dialogues or [None])[0]
+    return next(iter(late or dialogues), None)
 
 
 def base_card(run: Run, repo_id: str, parameters: int) -> Any:
     from huggingface_hub import ModelCard
 
-    return ModelCard(render("base.md.jinja", repo_id=repo_id, recipe=run.recipe, parameters=parameters, run=run.manifest))
+    return ModelCard(
+        render("base.md.jinja", repo_id=repo_id, recipe=run.recipe, parameters=parameters, run=run.manifest)
+    )
 
 
 def model_card(run: Run, repo_id: str) -> Any:

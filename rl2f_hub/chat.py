@@ -76,7 +76,9 @@ class ChatFormat:
                 f"tokenizer '{tokenizer.name_or_path}': no chat template; choose an instruct model or set one"
             )
         if tokenizer.eos_token_id is None:
-            raise TemplateError(f"tokenizer '{tokenizer.name_or_path}': no eos token; set `eos_token` to the turn's end")
+            raise TemplateError(
+                f"tokenizer '{tokenizer.name_or_path}': no eos token; set `eos_token` to the turn's end"
+            )
         prompt, attempt, feedback = "Sentinel task one", "Sentinel attempt two", "Sentinel feedback three"
         turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": attempt}]
         text = self._render([*turns, {"role": "user", "content": feedback}])
@@ -111,7 +113,9 @@ class ChatFormat:
 
     def _not_append_only(self, why: str) -> TemplateError:
         name = self.tokenizer.name_or_path
-        return TemplateError(f"chat template of '{name}' is not append-only: {why}; use a template that keeps earlier turns")
+        return TemplateError(
+            f"chat template of '{name}' is not append-only: {why}; use a template that keeps earlier turns"
+        )
 
     def encode(self, text: str) -> list[int]:
         """Ids of outside text, special tokens taken as characters."""

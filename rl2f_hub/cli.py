@@ -39,7 +39,9 @@ def _open(recipe: str, overrides: list[str] | None, out: Path | None, **how: boo
     from rl2f_hub.runs import Run
 
     loaded = load_recipe(recipe, overrides or [])
-    return Run.open(loaded, out or Path("runs") / loaded.name, **how)
+    opened = Run.open(loaded, out or Path("runs") / loaded.name, **how)
+    opened.manifest["recipe_file"] = recipe
+    return opened
 
 
 @app.command()
@@ -76,7 +78,11 @@ def run(
 
 def _stage_command(name: str, stage: str, text: str) -> None:
     def command(
-        recipe: RecipeArg, out: OutOpt = None, force: ForceOpt = False, overrides: SetOpt = None, as_json: JsonOpt = False
+        recipe: RecipeArg,
+        out: OutOpt = None,
+        force: ForceOpt = False,
+        overrides: SetOpt = None,
+        as_json: JsonOpt = False,
     ) -> None:
         from rl2f_hub.pipeline import run_stages
 
@@ -103,7 +109,9 @@ _stage_command("push", "push", "Push the adapter with its card, and check it by 
 def chat(
     model: Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")],
     revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")] = None,
-    root: Annotated[Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")] = None,
+    root: Annotated[
+        Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")
+    ] = None,
     recipe: Annotated[Optional[str], typer.Option(help="Take tasks from this recipe's held-out split.")] = None,
 ) -> None:
     """Talk to a model in the terminal: pose a task, correct it in words, see base and adapter react."""
@@ -119,9 +127,13 @@ def chat(
 def demo(
     model: Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")],
     revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")] = None,
-    root: Annotated[Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")] = None,
+    root: Annotated[
+        Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")
+    ] = None,
     recipe: Annotated[Optional[str], typer.Option(help="Take tasks from this recipe's held-out split.")] = None,
-    port: Annotated[Optional[int], typer.Option(help="Port of the page [default: the first free one from 7860].")] = None,
+    port: Annotated[
+        Optional[int], typer.Option(help="Port of the page [default: the first free one from 7860].")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open the Gradio page: pose a task, give feedback, see the next attempt of base and RL2F side by side."""
@@ -212,16 +224,22 @@ def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:
     console.print(f"Summary  {opened.dir / 'summary.json'} and summary.md", soft_wrap=True)
     for name in ("dataset", "base", "adapter"):
         entry = value["hub"][name]
-        console.print(f"{name.capitalize():<8} {entry['url'] or entry['repo_id']} at {str(entry['revision'])[:12]}", soft_wrap=True)
+        console.print(
+            f"{name.capitalize():<8} {entry['url'] or entry['repo_id']} at {str(entry['revision'])[:12]}",
+            soft_wrap=True,
+        )
     seconds = sum(value["wall_s"].values())
     console.print(f"Took     {seconds / 60:.1f} min, at most {value['peak_rss_mib']} MiB of memory")
     root, adapter = value["hub"]["root"], value["hub"]["adapter"]["repo_id"]
     at = f" --hub-root {root}" if root else ""
     if root:
         port = value["hub"]["endpoint"].rsplit(":", 1)[1]
-        console.print(f"Cards    rl2f hub serve --root {root} --port {port}   (then open the addresses above)", soft_wrap=True)
-    console.print(f"Demo     rl2f demo {adapter}{at} --recipe {opened.recipe.name}", soft_wrap=True)
-    console.print(f"Chat     rl2f chat {adapter}{at} --recipe {opened.recipe.name}", soft_wrap=True)
+        console.print(
+            f"Cards    rl2f hub serve --root {root} --port {port}   (then open the addresses above)", soft_wrap=True
+        )
+    more = f"{adapter}{at} --recipe {opened.manifest['recipe_file']}"
+    console.print(f"Demo     rl2f demo {more}", soft_wrap=True)
+    console.print(f"Chat     rl2f chat {more}", soft_wrap=True)
 
 
 def main() -> None:
@@ -240,7 +258,10 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             raise
-        print(f"error: {error.filename or 'output'}: cannot be written: {error.strerror}; free space or choose another --out", file=sys.stderr)
+        print(
+            f"error: {error.filename or 'output'}: cannot be written: {error.strerror}; free space or choose another --out",
+            file=sys.stderr,
+        )
         code = 1
     sys.stdout.flush()
     sys.exit(code)

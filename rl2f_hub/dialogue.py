@@ -105,24 +105,17 @@ def _run_wave(
             return
         sampled = session.generate(active, [batch[i].ledger.ids[fed[i] :] for i in active], turn)
         wrong: list[int] = []
-        verdicts: dict[int, Verdict] = {}
         for i, attempt in zip(active, sampled, strict=True):
             rollout = batch[i]
             chat.attempt(rollout.ledger, attempt.ids, attempt.logprobs, turn)
             fed[i] = len(rollout.ledger.ids)
             text = chat.decode(attempt.ids)
-            try:
-                verdicts[i] = verify(rollout.task, text)
-            except Exception as error:  # a verifier's bug costs its own dialogue, never the batch
-                verdicts[i] = Verdict(False, 0.0, None, f"verifier failed: {type(error).__name__}: {error}")
-                rollout.stop_reason = StopReason.VERIFIER_ERROR
-            rollout.turns.append(Turn(text, verdicts[i]))
-            if verdicts[i].correct:
-                rollout.stop_reason = StopReason.SOLVED
+            judge(rollout, text)
+            if rollout.stop_reason is StopReason.SOLVED:
                 _say(student, rollout.ledger, CLOSING_WORDS, turn, closing=True)
             elif rollout.stop_reason is None:
                 wrong.append(i)
-        replies = _ask(teacher, guard, [batch[i] for i in wrong])
+        replies = ask(teacher, guard, [batch[i] for i in wrong])
         active = []
         for i, reply in zip(wrong, replies, strict=True):
             rollout = batch[i]
@@ -141,6 +134,18 @@ def _run_wave(
                 rollout.stop_reason = StopReason.CONTEXT_FULL
 
 
+def judge(rollout: Rollout, attempt: str) -> None:
+    """Verify an attempt and record it as the rollout's next turn; sets the stop reason when it is the last."""
+    try:
+        verdict = verify(rollout.task, attempt)
+    except Exception as error:  # a verifier's bug costs its own dialogue, never the batch
+        verdict = Verdict(False, 0.0, None, f"verifier failed: {type(error).__name__}: {error}")
+        rollout.stop_reason = StopReason.VERIFIER_ERROR
+    rollout.turns.append(Turn(attempt, verdict))
+    if verdict.correct:
+        rollout.stop_reason = StopReason.SOLVED
+
+
 def _say(student: Student, ledger: Ledger, text: str, turn: int, closing: bool) -> bool:
     """Append the teacher's words; False, with the ledger as it was, if they do not fit into the context."""
     ids, spans = len(ledger.ids), len(ledger.spans)
@@ -151,7 +156,7 @@ def _say(student: Student, ledger: Ledger, text: str, turn: int, closing: bool) 
     return False
 
 
-def _ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
+def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
     """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give."""
     situations = [
         Situation(

@@ -29,12 +29,13 @@ def open_hub(recipe: Recipe, folder: Path) -> Iterator[dict[str, str]]:
         from rl2f_hub.localhub import LocalHub
 
         root = Path(recipe.hub.root) if recipe.hub.root else folder.parent / "hub"
-        with LocalHub.start(root, user=recipe.hub.namespace or "me") as hub:
-            with _environment(hub.env()):
-                _check_clients(hub.endpoint)
-                yield {"endpoint": hub.endpoint, "root": str(root)}
+        with LocalHub.start(root, user=recipe.hub.namespace or "me") as hub, _environment(hub.env()):
+            _check_clients(hub.endpoint)
+            yield {"endpoint": hub.endpoint, "root": str(root)}
         return
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if recipe.hub.endpoint == "hf" else recipe.hub.endpoint
+    endpoint = (
+        os.environ.get("HF_ENDPOINT", "https://huggingface.co") if recipe.hub.endpoint == "hf" else recipe.hub.endpoint
+    )
     with _environment({} if recipe.hub.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
         _check_clients(endpoint)
         yield {"endpoint": endpoint, "root": ""}
@@ -71,10 +72,12 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import datasets
+    import huggingface_hub
     import transformers
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    huggingface_hub.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
 
@@ -128,7 +131,9 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 
         origin = origin_of(run.recipe.model, run.outputs("base") or None)
         model = load_model(origin, run.recipe.model.quantization, run.recipe.model.dtype).eval()
-        return generate(run, as_student(model, load_tokenizer(origin), f"{origin.location}@{origin.revision or 'main'}"))
+        return generate(
+            run, as_student(model, load_tokenizer(origin), f"{origin.location}@{origin.revision or 'main'}")
+        )
     if stage == "publish":
         from rl2f_hub.publish import publish
 
@@ -160,9 +165,14 @@ def write_summary(run: Run) -> dict[str, Any]:
     value = summary(run)
     write_json(run.dir / "summary.json", value)
     shown = value | {"max_turns": run.recipe.evaluate.max_turns}
-    hub = "\n".join(f"- {k}: [{v['repo_id']}]({v['url']}) at `{v['revision']}`" for k, v in value["hub"].items() if isinstance(v, dict))
+    hub = "\n".join(
+        f"- {k}: [{v['repo_id']}]({v['url']}) at `{v['revision']}`"
+        for k, v in value["hub"].items()
+        if isinstance(v, dict)
+    )
     text = (
-        f"# {value['recipe']}\n\nCumulative accuracy by turn, percent, greedy, seed {value['seed']}, 95 % bootstrap over tasks.\n\n"
+        f"# {value['recipe']}\n\n"
+        f"Cumulative accuracy by turn, percent, greedy, seed {value['seed']}, 95 % bootstrap over tasks.\n\n"
         f"{markdown_table(table_rows(shown))}\n\n{markdown_table(comparison_rows(shown))}\n\n"
         f"![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
     )

@@ -27,10 +27,9 @@ TURN = {
     "leaked": "bool",
 }
 COLUMNS: dict[str, dict[str, Any]] = {
-    "tasks": {
-        name: "string"
-        for name in ("task_id", "source", "domain", "prompt", "reference", "solution", "verifier", "config")
-    }
+    "tasks": dict.fromkeys(
+        ("task_id", "source", "domain", "prompt", "reference", "solution", "verifier", "config"), "string"
+    )
     | {"seed": "int64", "split": "string"},
     "dialogues": {
         "dialogue_id": "string",
@@ -52,7 +51,13 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "correct": "bool",
         "solved_at": "int32",
     },
-    "critiques": {"prompt": [MESSAGE], "completion": [MESSAGE], "dialogue_id": "string", "turn": "int32", "kind": "string"},
+    "critiques": {
+        "prompt": [MESSAGE],
+        "completion": [MESSAGE],
+        "dialogue_id": "string",
+        "turn": "int32",
+        "kind": "string",
+    },
 }
 
 
@@ -117,7 +122,9 @@ def build_configs(tasks: dict[str, list[Task]], dialogues: list[dict[str, Any]])
 
 def dataset_fingerprint(configs: dict[str, dict[str, list[Any]]]) -> str:
     """Equal content, equal string, wherever and whenever it was pushed."""
-    return fingerprint([name, split, row] for name, splits in configs.items() for split, rows in splits.items() for row in rows)
+    return fingerprint(
+        [name, split, row] for name, splits in configs.items() for split, rows in splits.items() for row in rows
+    )
 
 
 def publish(run: Run, namespace: str) -> dict[str, Any]:

@@ -195,7 +195,9 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.model.id is None and self.hub.base is None:
-            raise ValueError("hub.base: missing; a student from scratch or from a wheel needs a repository for its base")
+            raise ValueError(
+                "hub.base: missing; a student from scratch or from a wheel needs a repository for its base"
+            )
         if self.evaluate.max_turns < self.dialogue.max_turns:
             raise ValueError(
                 f"evaluate.max_turns: {self.evaluate.max_turns} is below dialogue.max_turns {self.dialogue.max_turns}"
@@ -272,8 +274,10 @@ def _override(data: dict[str, Any], text: str) -> None:
     node: Any = data
     *parents, last = key.split(".")
     for i, part in enumerate(parents):
-        node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else (
-            node.setdefault(part, {}) if isinstance(node, dict) else None
+        node = (
+            node[int(part)]
+            if isinstance(node, list) and part.isdigit() and int(part) < len(node)
+            else (node.setdefault(part, {}) if isinstance(node, dict) else None)
         )
         if not isinstance(node, dict | list):
             raise UsageError(f"--set: {'.'.join(parents[: i + 1])!r} is not a section of the recipe")

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-class StopReason(str, enum.Enum):
+class StopReason(enum.StrEnum):
     """Why a dialogue ended. Every dialogue has exactly one."""
 
     SOLVED = "solved"  # the verifier accepted an attempt

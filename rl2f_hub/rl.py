@@ -1,7 +1,7 @@
 """Stage `train`: RL of the warm adapter on whole dialogues, and its baseline on single attempts.
 
-Both runs start from the same adapter and use the same code and settings. The single-turn baseline gets as many
-updates of the same batch size as it takes to sample as many student tokens as RL2F did.
+Both runs start from the same adapter and use the same code, settings and number of updates. An update of the
+single-turn baseline has as many more prompts as it takes to sample as many student tokens as RL2F did.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from rl2f_hub.warmup import cpu_arguments, save_adapter
 
 def train(run: Run) -> dict[str, Any]:
     """Trains `rl2f` and, if the recipe asks for it, `single_turn_rl`; returns their figures."""
-    outputs = {"rl2f": _train_one(run, "rl2f", run.recipe.dialogue.max_turns, run.recipe.train.steps)}
-    if run.recipe.train.single_turn_baseline:
-        spec = run.recipe.train
+    spec = run.recipe.train
+    outputs = {"rl2f": _train_one(run, "rl2f", run.recipe.dialogue.max_turns, spec.prompts_per_step)}
+    if spec.single_turn_baseline:
         tokens, attempt = outputs["rl2f"]["student_tokens"], outputs["rl2f"]["tokens_per_attempt"]
-        steps = math.ceil(tokens / (spec.prompts_per_step * spec.num_generations * attempt))
-        outputs["single_turn_rl"] = _train_one(run, "single_turn_rl", 1, steps)
+        prompts = math.ceil(tokens / (spec.steps * spec.num_generations * attempt))
+        outputs["single_turn_rl"] = _train_one(run, "single_turn_rl", 1, prompts)
     return outputs
 
 
-def _train_one(run: Run, name: str, max_turns: int, steps: int) -> dict[str, Any]:
+def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> dict[str, Any]:
     finished = run.path("train", name, "result.json")
     if finished.is_file():
         import json
@@ -44,6 +44,7 @@ def _train_one(run: Run, name: str, max_turns: int, steps: int) -> dict[str, Any
     from rl2f_hub.trainer import RL2FTrainer
 
     recipe = run.recipe
+    steps = recipe.train.steps
     published = run.outputs("publish")
     with hub_errors(published["repo_id"]):
         tasks = load_dataset(published["repo_id"], "tasks", split="train", revision=published["revision"])
@@ -60,7 +61,7 @@ def _train_one(run: Run, name: str, max_turns: int, steps: int) -> dict[str, Any
     guard = Guard(max_retries=recipe.teacher.guard.max_retries)
     trainer = RL2FTrainer(
         model,
-        _config(run, folder, max_turns, steps),
+        _config(run, folder, max_turns, prompts_per_step),
         tasks,
         teacher=build_teacher(recipe.teacher.kind),
         guard=guard,
@@ -79,6 +80,7 @@ def _train_one(run: Run, name: str, max_turns: int, steps: int) -> dict[str, Any
     result = {
         "max_turns": max_turns,
         "steps": steps,
+        "prompts_per_step": prompts_per_step,
         "student_tokens": trainer.student_tokens,
         "tokens_per_attempt": trainer.student_tokens / max(trainer.attempts, 1),
         "guard": dict(guard.counts),
@@ -87,19 +89,20 @@ def _train_one(run: Run, name: str, max_turns: int, steps: int) -> dict[str, Any
     return result
 
 
-def _config(run: Run, folder: Path, max_turns: int, steps: int) -> Any:
+def _config(run: Run, folder: Path, max_turns: int, prompts_per_step: int) -> Any:
     from rl2f_hub.trainer import RL2FConfig
 
     recipe, spec = run.recipe, run.recipe.train
-    dialogues = spec.prompts_per_step * spec.num_generations
-    if dialogues % spec.accumulation:
+    if spec.prompts_per_step * spec.num_generations % spec.accumulation:
         raise UsageError(
-            f"train.accumulation: {spec.accumulation} does not divide the {dialogues} dialogues of a step "
-            "(prompts_per_step x num_generations)"
+            f"train.accumulation: {spec.accumulation} does not divide the {spec.prompts_per_step * spec.num_generations} "
+            "dialogues of a step (prompts_per_step x num_generations)"
         )
+    prompts_per_step += -prompts_per_step * spec.num_generations % spec.accumulation  # the baseline's: rounded up
+    dialogues = prompts_per_step * spec.num_generations
     settings: dict[str, Any] = {
         "output_dir": str(folder),
-        "max_steps": steps,
+        "max_steps": spec.steps,
         "per_device_train_batch_size": dialogues // spec.accumulation,
         "gradient_accumulation_steps": spec.accumulation,
         "num_generations": spec.num_generations,
@@ -116,7 +119,7 @@ def _config(run: Run, folder: Path, max_turns: int, steps: int) -> Any:
         "seed": recipe.seed,
         "save_steps": spec.save_steps,
         "save_total_limit": 2,
-        "logging_steps": max(1, steps // 50),
+        "logging_steps": max(1, spec.steps // 50),
     } | cpu_arguments()
     try:
         return RL2FConfig(**settings | spec.grpo)

@@ -42,7 +42,9 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RL2FError(f"{path}: cannot be written: {error.strerror or error}; free space or choose another --out") from None
+        raise RL2FError(
+            f"{path}: cannot be written: {error.strerror or error}; free space or choose another --out"
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:

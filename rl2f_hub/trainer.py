@@ -83,8 +83,10 @@ class RL2FTrainer(GRPOTrainer):
         peft_config, quantization_config, processing_class, callbacks: as in `GRPOTrainer`.
     """
 
-    _tag_names = ["trl", "grpo", "rl2f"]
+    _tag_names = ["trl", "grpo", "rl2f"]  # noqa: RUF012  (as TRL declares it)
     _name = "RL2F"
+    args: RL2FConfig
+    model: Any
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class RL2FTrainer(GRPOTrainer):
 
     # -- rollouts ------------------------------------------------------------------------------------------------
 
-    def _rollout(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+    def _rollout(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         """One dialogue for each prompt given, in order (TRL has repeated them `num_generations` times already)."""
         args = self.args
         model = self.accelerator.unwrap_model(self.model)
@@ -177,9 +179,9 @@ class RL2FTrainer(GRPOTrainer):
             self.attempts += sum(len(r.turns) for r in rollouts)
         metrics["dialogue/student_tokens"] = [float(self.student_tokens)]
 
-    def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float]:
+    def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float | None]:
         """The reward TRL sees: one discounted return a dialogue."""
-        return dialogue_returns(solved_at, self.args.discount)
+        return [*dialogue_returns(solved_at, self.args.discount)]
 
     # -- loss ----------------------------------------------------------------------------------------------------
 
@@ -202,7 +204,9 @@ class RL2FTrainer(GRPOTrainer):
         """Freeze a copy of the starting adapter as `ref` (TRL makes one itself when `beta` is not 0)."""
         model = self.accelerator.unwrap_model(self.model)
         if not hasattr(model, "peft_config"):
-            raise UsageError("first_turn_kl: needs an adapter to compare with its start; pass peft_config or set it to 0")
+            raise UsageError(
+                "first_turn_kl: needs an adapter to compare with its start; pass peft_config or set it to 0"
+            )
         if REFERENCE in model.peft_config:
             return
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
@@ -255,14 +259,17 @@ class RL2FTrainer(GRPOTrainer):
             loss = loss + self.args.first_turn_kl * kl / accumulation
         return loss
 
-
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            counts = {"student_tokens": self.student_tokens, "attempts": self.attempts, "guard": dict(self.guard.counts)}
+            counts = {
+                "student_tokens": self.student_tokens,
+                "attempts": self.attempts,
+                "guard": dict(self.guard.counts),
+            }
             (folder / STATE_FILE).write_text(json.dumps({**counts, "backward_passes": self._step}))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -19,13 +19,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rl2f_hub.dialogue import Rollout, Student
+from rl2f_hub.dialogue import Rollout, Student, ask, judge
 from rl2f_hub.engines import Sampling, Session
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Feedback, Privilege, StopReason, Task, Turn, Verdict
-from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify import verify
 from rl2f_hub.verify.extract import as_integer, extract_text
 
 MAX_CHARS = 4_000
@@ -139,21 +138,12 @@ def attempt(player: Player, rollout: Rollout, sampling: Sampling) -> None:
     if text is None:
         rollout.stop_reason = StopReason.CONTEXT_FULL
         return
-    rollout.turns.append(Turn(text, _judge(rollout, text)))
-    if rollout.turns[-1].verdict.correct:
-        rollout.stop_reason = StopReason.SOLVED
-    elif rollout.stop_reason is None and len(rollout.turns) >= MAX_TURNS:
+    if rollout.task.privilege.reference.strip():
+        judge(rollout, text)
+    else:
+        rollout.turns.append(Turn(text, Verdict(False, 0.0, extract_text(text), "not checked: no reference")))
+    if rollout.stop_reason is None and len(rollout.turns) >= MAX_TURNS:
         rollout.stop_reason = StopReason.TURN_LIMIT
-
-
-def _judge(rollout: Rollout, text: str) -> Verdict:
-    if not rollout.task.privilege.reference.strip():
-        return Verdict(False, 0.0, extract_text(text), "not checked: no reference")
-    try:
-        return verify(rollout.task, text)
-    except Exception as error:  # a verifier's bug must not take the conversation down
-        rollout.stop_reason = StopReason.VERIFIER_ERROR
-        return Verdict(False, 0.0, None, f"verifier failed: {type(error).__name__}")
 
 
 def tell(player: Player, rollout: Rollout, feedback: Feedback) -> None:
@@ -173,16 +163,7 @@ def words_of(text: str) -> Feedback:
 
 def ask_teacher(teacher: Teacher, rollout: Rollout) -> Feedback | None:
     """The privileged teacher's guarded words about the last attempt; ends the dialogue when there are none."""
-    situation = Situation(
-        question=rollout.task.prompt,
-        domain=rollout.task.domain,
-        attempts=tuple(t.attempt for t in rollout.turns),
-        feedbacks=tuple(t.feedback.text for t in rollout.turns if t.feedback),
-        verdict=rollout.turns[-1].verdict,
-        privilege=rollout.task.privilege,
-        seed=rollout.seed,
-    )
-    feedback = Guard().pass_on(teacher, [situation])[0]
+    feedback = ask(teacher, Guard(), [rollout])[0]
     if feedback is None:
         rollout.stop_reason = StopReason.TEACHER_ERROR
     return feedback

@@ -103,9 +103,7 @@ def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: st
     return [r.dialogue(student.name, teacher.name, sampling).to_row() for r in rollouts]
 
 
-def summarise(
-    run: Run, names: list[str], suites: list[tuple[str, str, str]], decodings: list[str]
-) -> dict[str, Any]:
+def summarise(run: Run, names: list[str], suites: list[tuple[str, str, str]], decodings: list[str]) -> dict[str, Any]:
     """All figures of the stage from the dialogue files; see docs/summary.md for the schema."""
     recipe = run.recipe
     spec = recipe.evaluate

@@ -6,6 +6,8 @@ Everything starts from `solved_at`: (n,) integers, the 1-based turn of the first
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> np.ndar
     return np.quantile(means, [tail, 1 - tail], axis=0).T
 
 
-def accuracy(solved_at: Sequence[int], max_turns: int, resamples: int, seed: int) -> dict[str, list]:
+def accuracy(solved_at: Sequence[int], max_turns: int, resamples: int, seed: int) -> dict[str, Any]:
     """`acc_at_turn` and its `ci95` (a [low, high] pair a turn)."""
     table = solved_by_turn(solved_at, max_turns)
     interval = bootstrap_interval(table, resamples, seed)
@@ -50,5 +52,5 @@ def repeat_rate(dialogues: Sequence[dict]) -> float | None:
     for dialogue in dialogues:
         attempts = [turn["attempt"].strip() for turn in dialogue["turns"]]
         total += max(len(attempts) - 1, 0)
-        repeats += sum(a == b for a, b in zip(attempts, attempts[1:], strict=False))
+        repeats += sum(a == b for a, b in pairwise(attempts))
     return round(repeats / total, 4) if total else None

@@ -30,7 +30,9 @@ def draw_accuracy(result: dict[str, Any], recipe: Recipe, path: Path) -> None:
     suites = [s for s in TITLES if s in next(iter(students.values()))]
     columns = 2 if len(suites) > 1 else 1
     rows = -(-len(suites) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.3 * rows), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(5.2 * columns, 3.3 * rows), sharex=True, sharey=True, squeeze=False
+    )
     turns = list(range(1, result["max_turns"] + 1))
     for axis, suite in zip(axes.flat, suites, strict=False):
         for name, label in LABELS.items():
@@ -68,7 +70,9 @@ def table_rows(result: dict[str, Any]) -> list[list[str]]:
             entry = suites[suite]
             low, high = entry["ci95"][last - 1]
             cells = [f"{100 * x:.1f}" for x in entry["acc_at_turn"]]
-            rows.append([LABELS.get(name, name), suite, *cells, f"{100 * low:.1f} to {100 * high:.1f}", str(entry["n"])])
+            rows.append(
+                [LABELS.get(name, name), suite, *cells, f"{100 * low:.1f} to {100 * high:.1f}", str(entry["n"])]
+            )
     return rows
 
 
@@ -83,7 +87,9 @@ def comparison_rows(result: dict[str, Any]) -> list[list[str]]:
     rows = [["comparison (greedy, paired over tasks)", "points", "95 %"]]
     for name, entry in result["comparisons"].items():
         low, high = entry["ci95"]
-        rows.append([name.replace("_", " "), f"{100 * entry['difference']:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"])
+        rows.append(
+            [name.replace("_", " "), f"{100 * entry['difference']:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
+        )
     return rows
 
 

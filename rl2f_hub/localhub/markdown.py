@@ -5,6 +5,7 @@ Images from elsewhere become links: a page of the local Hub makes no request to 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -40,10 +41,8 @@ def render(text: str, repo: Repo, revision: str) -> Html:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-    try:
+    with contextlib.suppress(card.BadCard):  # a broken one is shown as it is
         _, text = card.split(text)
-    except card.BadCard:
-        pass  # shown as it is
     cut = len(text) > SHOWN_CHARACTERS
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 

@@ -41,7 +41,9 @@ def _pretrained(run: Run) -> tuple[Any, Any]:
     start = int(resume.rsplit("-", 1)[1]) if resume else 0
     with bar("base (pre-training)", spec.steps, "steps", start=start) as advance:
         callbacks = [WholeCheckpoints(), StepProgress(advance, {"loss": "loss"})]
-        scratch.pretrain(model, tokenizer, rows, spec, out=folder, seed=run.recipe.seed, callbacks=callbacks, resume=resume)
+        scratch.pretrain(
+            model, tokenizer, rows, spec, out=folder, seed=run.recipe.seed, callbacks=callbacks, resume=resume
+        )
     return model, tokenizer
 
 
@@ -73,5 +75,7 @@ def _push(run: Run, model: Any, tokenizer: Any, repo_id: str) -> dict[str, Any]:
     api = HfApi()
     with hub_errors(repo_id):
         url = api.create_repo(repo_id, private=run.recipe.hub.private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo_id, folder_path=str(folder), commit_message=f"Base of {run.recipe.name}")
+        commit = api.upload_folder(
+            repo_id=repo_id, folder_path=str(folder), commit_message=f"Base of {run.recipe.name}"
+        )
     return {"repo_id": repo_id, "revision": commit.oid, "url": str(url), "parameters": parameters}

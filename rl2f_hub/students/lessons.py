@@ -2,8 +2,9 @@
 
 The point is to start where real models start: the student knows what the words of tasks and feedback mean, but its
 usual second attempt is a repeat, and only in `heed_share` of the dialogues does it use the feedback, clumsily: any
-digit on the side the teacher pointed to, forgetting earlier turns. Using it well and always is RL2F's to teach. Feedback is written by the real teachers, and attempts are
-judged by the real verifier, so that lessons and later dialogues speak the same language.
+digit on the side the teacher pointed to, forgetting earlier turns. Using it well and always is RL2F's to teach.
+Feedback is written by the real teachers, and attempts are judged by the real verifier, so that lessons and later
+dialogues speak the same language.
 """
 
 from __future__ import annotations

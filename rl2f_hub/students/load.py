@@ -148,8 +148,12 @@ def _adapter_config(model_id: str, revision: str | None) -> dict[str, Any] | Non
     try:
         return json.loads(Path(hf_hub_download(model_id, "adapter_config.json", revision=revision)).read_text())
     except (RepositoryNotFoundError, HFValidationError):
-        raise RL2FError(f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token") from None
+        raise RL2FError(
+            f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token"
+        ) from None
     except EntryNotFoundError:
         return None
     except (HfHubHTTPError, OSError) as error:
-        raise RL2FError(f"model {model_id!r}: the Hub could not be asked ({type(error).__name__}); check HF_ENDPOINT") from None
+        raise RL2FError(
+            f"model {model_id!r}: the Hub could not be asked ({type(error).__name__}); check HF_ENDPOINT"
+        ) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
@@ -165,6 +166,7 @@ class _InOrder(Trainer):
     """The Trainer without shuffling: `arrange` has put the rows in order."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
+        assert isinstance(self.train_dataset, Dataset)
         return SequentialSampler(self.train_dataset)
 
 
@@ -180,7 +182,6 @@ def pretrain(
     resume: str | None = None,
 ) -> None:
     """Next-token training on `rows`, in their order, for `spec.steps` updates; leaves the weights in `model`."""
-    from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, TrainingArguments, get_cosine_schedule_with_warmup
 
     args = TrainingArguments(

@@ -40,10 +40,13 @@ def load_tasks(sources: Mapping[str, Sequence[SourceSpec]], seed: int) -> dict[s
     """The splits of a task mix, deterministic by seed, disjoint under `near_key`, each shuffled."""
     seen: set[str] = set()
     out: dict[str, list[Task]] = {}
-    for split in (s for s in SPLITS if s in sources):
+    for offset, split in enumerate(SPLITS):
+        if split not in sources:
+            continue
         tasks: list[Task] = []
         for number, source in enumerate(sources[split]):
-            tasks += _take(source, f"tasks.{split}[{number}]", seed, split, seen)
+            # A seed of its own for each split: drawing what another split holds already is time lost.
+            tasks += _take(source, f"tasks.{split}[{number}]", seed * len(SPLITS) + offset, split, seen)
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
     return out

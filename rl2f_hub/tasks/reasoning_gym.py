@@ -28,9 +28,10 @@ def reasoning_gym_tasks(
     """
     domain = _domain(name)
     key = fingerprint([name, config])[:8]
+    settings_text = json.dumps(config, sort_keys=True)
     misses = 0
     for index in range(1 << 40):
-        entry = _item(name, json.dumps(config, sort_keys=True), seed, index)
+        entry = _item(name, settings_text, seed, index)
         answer = str(entry["answer"])
         if answer_range is not None:
             value = as_integer(answer)

@@ -47,7 +47,11 @@ def build_teacher(kind: str) -> Teacher:
     from rl2f_hub.teachers.controls import ShuffledTeacher, TryAgainTeacher
     from rl2f_hub.teachers.scripted import ScriptedTeacher
 
-    teachers = {"scripted": ScriptedTeacher, "try_again": TryAgainTeacher, "shuffled": ShuffledTeacher}
+    teachers: dict[str, type[Teacher]] = {
+        "scripted": ScriptedTeacher,
+        "try_again": TryAgainTeacher,
+        "shuffled": ShuffledTeacher,
+    }
     if kind not in teachers:
         raise UsageError(f"teacher.kind: {kind!r} is unknown; choose one of {', '.join(sorted(teachers))}")
     return teachers[kind]()

@@ -1,0 +1,194 @@
+"""A shrunken quickstart through the real command line against the embedded Hub, and what must hold of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from . import shrunken
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "quickstart"
+    done = shrunken.run(out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def test_summary_has_the_documented_figures(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert set(summary["students"]) == {"base", "warmup", "single_turn_rl", "rl2f"}
+    for suites in summary["students"].values():
+        for suite in ("teacher", "try_again", "ood_teacher", "ood_try_again"):
+            entry = suites[suite]
+            assert len(entry["acc_at_turn"]) == len(entry["ci95"]) == 6
+            assert entry["acc_at_turn"] == sorted(entry["acc_at_turn"])  # cumulative
+            assert all(low <= x <= high for x, (low, high) in zip(entry["acc_at_turn"], entry["ci95"], strict=True))
+            assert entry["n"] == (24 if suite.startswith("ood") else 32)
+    for name in ("dataset", "adapter", "base"):
+        assert summary["hub"][name]["repo_id"].startswith("me/")
+        assert len(summary["hub"][name]["revision"]) == 40
+    assert set(summary["wall_s"]) == {"base", "generate", "publish", "warmup", "train", "evaluate", "push"}
+    assert summary["peak_rss_mib"] > 100
+    assert summary["seed"] == 7
+    assert summary["reload_check"]["identical"] == summary["reload_check"]["dialogues"] > 0
+
+
+def test_single_turn_baseline_sampled_as_many_tokens(finished):
+    train = json.loads((finished / "summary.json").read_text())["train"]
+    batch = 2 * 4 * 6  # one more step of the baseline at most
+    assert 0 <= train["single_turn_rl"]["student_tokens"] - train["rl2f"]["student_tokens"] <= 2 * batch
+
+
+def test_people_get_a_figure_and_tables(finished):
+    assert (finished / "evaluation" / "accuracy_by_turn.png").stat().st_size > 10_000
+    text = (finished / "summary.md").read_text()
+    assert "RL2F" in text
+    assert "turn 6" in text
+
+
+@pytest.fixture(scope="module")
+def served(finished):
+    """The run's Hub served again by the command, and a new user of it."""
+    root = finished.parent / "hub"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "rl2f_hub", "hub", "serve", "--root", str(root), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=shrunken.environment(),
+    )
+    try:
+        url = ""
+        while "http://" not in url:
+            url = server.stdout.readline()
+            assert url or server.poll() is None, "the server ended"
+        url = "http://" + url.split("http://")[1].split()[0].rstrip("/")
+        add = [sys.executable, "-m", "rl2f_hub", "hub", "user", "add", "visitor", "--root", str(root)]
+        token = subprocess.run(
+            add, capture_output=True, text=True, env=shrunken.environment(), timeout=60
+        ).stdout.strip()
+        yield {"HF_ENDPOINT": url, "HF_TOKEN": token}
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+
+
+def fresh(code: str, hub: dict[str, str], cwd: Path) -> str:
+    """Runs Python code in a new process that knows the endpoint and a token and nothing else of ours."""
+    env = shrunken.environment() | hub | {"HF_HOME": str(cwd / "hf-home")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=cwd, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_fresh_process_loads_every_config(served, tmp_path):
+    code = """
+from datasets import load_dataset
+import json
+print(json.dumps({c: load_dataset("me/rl2f-didactic-quickstart", c)["train"].num_rows
+                  for c in ("tasks", "dialogues", "sft", "critiques")}))
+row = load_dataset("me/rl2f-didactic-quickstart", split="train")[0]
+print(json.dumps(sorted(row)))
+"""
+    counts, columns = map(json.loads, fresh(code, served, tmp_path).strip().splitlines())
+    assert counts["tasks"] == counts["dialogues"] == 64
+    assert counts["sft"] > counts["dialogues"]
+    assert {"dialogue_id", "messages", "turns", "solved_at", "stop_reason"} <= set(columns)  # the default config
+
+
+def test_cards_name_exact_revisions_and_load_as_printed(served, finished, tmp_path):
+    summary = json.loads((finished / "summary.json").read_text())
+    code = """
+import re
+from huggingface_hub import DatasetCard, ModelCard
+model, data = ModelCard.load("me/rl2f-quickstart"), DatasetCard.load("me/rl2f-didactic-quickstart")
+print(model.data.base_model); print(model.data.datasets[0]); print(model.content.replace(chr(10), " "))
+for card in (model, data):
+    exec(re.search(r"```python\\n(.*?)```", card.content, re.S).group(1))
+print(type(globals()["model"]).__name__, dialogues.num_rows)
+"""
+    base, dataset, content, last = fresh(code, served, tmp_path).strip().splitlines()
+    assert base == summary["hub"]["base"]["repo_id"]
+    assert dataset == summary["hub"]["dataset"]["repo_id"]
+    assert summary["hub"]["base"]["revision"] in content
+    assert summary["hub"]["dataset"]["revision"] in content
+    assert last == "PeftModelForCausalLM 64"
+
+
+def test_same_seed_gives_the_same_summary_even_when_killed_in_every_stage(finished, tmp_path):
+    """kill -9 somewhere in each stage, then --resume: the figures equal those of the unbroken run."""
+    out = tmp_path / "quickstart"
+    killed = set()
+    for attempt in range(40):
+        process = subprocess.Popen(
+            shrunken.command(out, *(["--resume"] if attempt else [])),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=shrunken.environment(),
+            cwd=tmp_path,
+        )
+        stage = _kill_in_new_stage(process, out, killed)
+        if stage is None:
+            assert process.returncode == 0, process.stderr.read()[-3000:]
+            break
+        killed.add(stage)
+    assert {"base", "generate", "warmup", "train", "evaluate"} <= killed
+    assert shrunken.figures(out) == shrunken.figures(finished)
+
+
+def _kill_in_new_stage(process: subprocess.Popen, out: Path, killed: set[str]) -> str | None:
+    """Kills the process soon after it enters a stage not killed in yet; None if it ends by itself."""
+    while process.poll() is None:
+        time.sleep(0.02)
+        try:
+            stages = json.loads((out / "manifest.json").read_text())["stages"]
+        except (FileNotFoundError, ValueError):
+            continue
+        running = [name for name, entry in stages.items() if entry["status"] == "running"]
+        if running and running[-1] not in killed:
+            time.sleep({"train": 2.0, "base": 1.5, "warmup": 1.5}.get(running[-1], 0.15))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                return running[-1]
+    process.wait()
+    return None
+
+
+def test_bad_requests_are_one_line_with_the_right_exit_code(finished, tmp_path):
+    cases = [
+        (["--set=trian.steps=3"], 2, "did you mean 'train'"),
+        (["--set=train.steps=many"], 2, "train.steps"),
+        (["--set=tasks.train.0.source=reasoning_gym:chain_sun"], 2, "did you mean 'chain_sum'"),
+        (["--set=hub.endpoint=http://127.0.0.1:9"], 1, "cannot be reached"),
+        (["--set=train.grpo={lerning_rate: 1}"], 2, "lerning_rate"),
+        (["--only=tarin"], 2, "did you mean 'train'"),
+    ]
+    for number, (more, code, text) in enumerate(cases):
+        only = [] if any("only" in m for m in more) else ["--only=base,generate,publish,warmup,train"]
+        done = shrunken.run(tmp_path / str(number) / "run", *more, *only)
+        assert done.returncode == code, (more, done.stderr[-500:])
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, (more, done.stderr[-1500:])
+        assert text in errors[0]
+        assert "Traceback" not in done.stderr
+
+
+def test_running_twice_needs_a_word_and_resume_is_instant(finished):
+    again = shrunken.run(finished)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+    before = (finished / "summary.json").read_text()
+    done = shrunken.run(finished, "--resume")
+    assert done.returncode == 0
+    assert (finished / "summary.json").read_text() == before
