@@ -131,8 +131,9 @@ class RL2FTrainer(GRPOTrainer):
             length = len(self.chat.open(task.prompt).ids)
             if length > room:
                 raise UsageError(
-                    f"train_dataset: task {task.task_id!r} has {length} tokens, and an attempt of {self.args.turn_tokens} "
-                    f"must fit into {engine.context_length} with it; leave it out or lower turn_tokens"
+                    f"train_dataset: task {task.task_id!r} has {length} tokens, and an attempt of "
+                    f"{self.args.turn_tokens} must fit into {engine.context_length} with it; leave it out or lower "
+                    "turn_tokens"
                 )
 
     # -- rollouts ------------------------------------------------------------------------------------------------
