@@ -80,19 +80,19 @@ def make_model(tokenizer: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def shared_model(make_model: Callable[..., Any]) -> Any:
+def tiny_model(make_model: Callable[..., Any]) -> Any:
     """One model for all tests that only read it."""
     return make_model().eval()
 
 
 @pytest.fixture(scope="session")
-def make_student(chat: Any, shared_model: Any, tokenizer: Any) -> Callable[..., Any]:
-    """A real student; `model` replaces the shared one."""
+def make_student(chat: Any, tiny_model: Any, tokenizer: Any) -> Callable[..., Any]:
+    """A real student; `model` replaces it."""
     from rl2f_hub.dialogue import Student
     from rl2f_hub.engines.transformers import TransformersEngine
 
     def make(model: Any = None) -> Any:
-        return Student(TransformersEngine(model or shared_model, tokenizer.pad_token_id), chat, "tiny")
+        return Student(TransformersEngine(model or tiny_model, tokenizer.pad_token_id), chat, "tiny")
 
     return make
 

@@ -53,38 +53,38 @@ def replayed(model: Any, row: int, attempts: list[Sampled], temperature: float) 
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
-def test_cached_logprobs_are_those_of_a_fresh_pass(shared_model: Any, temperature: float) -> None:
+def test_cached_logprobs_are_those_of_a_fresh_pass(tiny_model: Any, temperature: float) -> None:
     """Ragged rows, stops at different places, rows that leave: the numbers are those of each row alone."""
-    played = play(shared_model, [0, 1, 2, 3], Sampling(temperature, 1.0, 9))
+    played = play(tiny_model, [0, 1, 2, 3], Sampling(temperature, 1.0, 9))
     lengths = {len(a.ids) for attempts in played.values() for a in attempts}
     assert temperature == 0.0 or len(lengths) > 1, "the rows were meant to be ragged"
     for row, attempts in played.items():
         assert len(attempts) == len(FED[row])
-        for attempt, expected in zip(attempts, replayed(shared_model, row, attempts, temperature), strict=True):
+        for attempt, expected in zip(attempts, replayed(tiny_model, row, attempts, temperature), strict=True):
             np.testing.assert_allclose(attempt.logprobs, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_row_says_the_same_alone_and_in_any_company(shared_model: Any, temperature: float) -> None:
+def test_a_row_says_the_same_alone_and_in_any_company(tiny_model: Any, temperature: float) -> None:
     sampling = Sampling(temperature, 0.95, 9)
-    together = play(shared_model, [0, 1, 2, 3], sampling)
+    together = play(tiny_model, [0, 1, 2, 3], sampling)
     for rows in ([0], [1], [2], [3], [3, 0], [2, 1, 0]):
-        for row, attempts in play(shared_model, rows, sampling).items():
+        for row, attempts in play(tiny_model, rows, sampling).items():
             assert [a.ids for a in attempts] == [a.ids for a in together[row]]
 
 
-def test_greedy_takes_the_likeliest_token(shared_model: Any) -> None:
-    (attempt,) = play(shared_model, [0], Sampling(0.0, 1.0, 5), turns=1)[0]
+def test_greedy_takes_the_likeliest_token(tiny_model: Any) -> None:
+    (attempt,) = play(tiny_model, [0], Sampling(0.0, 1.0, 5), turns=1)[0]
     ids = list(FED[0][0])
     for token in attempt.ids:
         with torch.no_grad():
-            assert token == int(shared_model(torch.tensor([ids])).logits[0, -1].argmax())
+            assert token == int(tiny_model(torch.tensor([ids])).logits[0, -1].argmax())
         ids.append(token)
 
 
-def test_an_attempt_ends_at_its_first_stop_token_or_at_the_limit(shared_model: Any) -> None:
+def test_an_attempt_ends_at_its_first_stop_token_or_at_the_limit(tiny_model: Any) -> None:
     for seed in range(40):
-        session = TransformersEngine(shared_model, PAD).open([seed], Sampling(1.0, 1.0, 20), STOP)
+        session = TransformersEngine(tiny_model, PAD).open([seed], Sampling(1.0, 1.0, 20), STOP)
         (attempt,) = session.generate([0], [[10, 11]], 1)
         stops = [i for i, token in enumerate(attempt.ids) if token in STOP]
         assert len(attempt.ids) == len(attempt.logprobs)
@@ -157,13 +157,13 @@ def assert_fits(counts: Counter[int], probabilities: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5])
-def test_tokens_are_drawn_as_often_as_the_model_says(shared_model: Any, temperature: float) -> None:
-    assert_fits(*drawn(shared_model, Sampling(temperature, 1.0, 1)))
+def test_tokens_are_drawn_as_often_as_the_model_says(tiny_model: Any, temperature: float) -> None:
+    assert_fits(*drawn(tiny_model, Sampling(temperature, 1.0, 1)))
 
 
 @pytest.mark.parametrize("top_p", [0.5, 0.9])
-def test_top_p_draws_from_the_nucleus_alone_and_in_proportion(shared_model: Any, top_p: float) -> None:
-    counts, probabilities = drawn(shared_model, Sampling(1.0, top_p, 1))
+def test_top_p_draws_from_the_nucleus_alone_and_in_proportion(tiny_model: Any, top_p: float) -> None:
+    counts, probabilities = drawn(tiny_model, Sampling(1.0, top_p, 1))
     order = np.argsort(-probabilities)
     size = int(np.searchsorted(np.cumsum(probabilities[order]), top_p)) + 1
     nucleus = np.zeros_like(probabilities)
@@ -172,8 +172,8 @@ def test_top_p_draws_from_the_nucleus_alone_and_in_proportion(shared_model: Any,
     assert_fits(counts, nucleus / nucleus.sum())
 
 
-def test_a_tiny_top_p_is_greedy(shared_model: Any) -> None:
-    counts, probabilities = drawn(shared_model, Sampling(1.0, 1e-9, 1), 50)
+def test_a_tiny_top_p_is_greedy(tiny_model: Any) -> None:
+    counts, probabilities = drawn(tiny_model, Sampling(1.0, 1e-9, 1), 50)
     assert set(counts) == {int(probabilities.argmax())}
 
 

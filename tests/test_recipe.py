@@ -202,9 +202,9 @@ def test_set_reaches_every_key(load: Any, override: str, key: str, value: Any) -
 
 def test_set_changes_one_place_of_a_recipe_with_aliases(load: Any) -> None:
     source = dict(SOURCE)
-    shared = yaml.safe_dump({**BASE, "tasks": {"train": [source], "eval": [source]}})
-    assert "*id" in shared
-    recipe = load(shared, ("tasks.train.0.count=99",))
+    aliased = yaml.safe_dump({**BASE, "tasks": {"train": [source], "eval": [source]}})
+    assert "*id" in aliased
+    recipe = load(aliased, ("tasks.train.0.count=99",))
     assert (recipe.tasks.train[0].count, recipe.tasks.eval[0].count) == (99, 10)
 
 

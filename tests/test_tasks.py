@@ -138,7 +138,7 @@ def test_several_sources_are_mixed_and_shuffled() -> None:
     assert len(list(itertools.groupby(names))) > 10
 
 
-def test_a_file_given_to_two_splits_is_shared_out(tmp_path: Path) -> None:
+def test_a_file_given_to_two_splits_is_divided(tmp_path: Path) -> None:
     source = write(tmp_path / "all.jsonl", *({"prompt": f"Ask {n}?", "reference": n} for n in range(10)))
     spec = {"train": [SourceSpec(source=source, count=6)], "eval": [SourceSpec(source=source, count=4)]}
     splits = load_tasks(spec, 0)

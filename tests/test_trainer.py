@@ -136,8 +136,8 @@ def test_one_turn_without_added_terms_is_trls_own_trainer(
     """TRL's GRPOTrainer, given the same attempts and nothing else, reports the same losses and ends the same."""
     from trl import GRPOConfig, GRPOTrainer
 
-    shared = {"max_steps": 3, "loss_type": loss_type, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0}
-    ours = make_trainer(judged_by_length, max_turns=1, critique_coef=0.0, **shared)
+    settings = {"max_steps": 3, "loss_type": loss_type, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0}
+    ours = make_trainer(judged_by_length, max_turns=1, critique_coef=0.0, **settings)
     attempts: list[dict[str, Any]] = []
     original = ours.rollout_func
 
