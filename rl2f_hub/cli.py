@@ -242,6 +242,15 @@ def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:
     console.print(f"Chat     rl2f chat {more}", soft_wrap=True)
 
 
+def _refused_write(error: Exception) -> str | None:
+    """A full disk or read-only folder in words, however the library that met it has wrapped it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        return f"{error.filename or 'output'}: cannot be written: {error.strerror}"
+    if "No space left on device" in str(error) or "PytorchStreamWriter failed" in str(error):
+        return f"output: cannot be written: {' '.join(str(error).split())[:120]}"
+    return None
+
+
 def main() -> None:
     """Entry point: every expected failure becomes one line on standard error and an exit code."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a factor of ten on a busy machine
@@ -255,13 +264,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command with --resume goes on", file=sys.stderr)
         code = 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            raise
-        print(
-            f"error: {error.filename or 'output'}: cannot be written: {error.strerror}; free space or choose another --out",
-            file=sys.stderr,
-        )
+    except Exception as error:
+        refused = _refused_write(error)
+        if refused is None:
+            raise  # a bug: keep its traceback
+        print(f"error: {refused}; free space or choose another --out, then --resume", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.exit(code)
