@@ -108,7 +108,6 @@ class RL2FTrainer(GRPOTrainer):
         self.guard = guard or Guard()
         self.student_tokens = 0  # sampled in training so far, and the attempts they make up
         self.attempts = 0
-        self._first_turn_ref: torch.Tensor | None = None
         self._logps: torch.Tensor | None = None
         super().__init__(
             model=model,

@@ -10,6 +10,7 @@ Left out: paraphrases, encodings and derivations of the answer, and parts of a s
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from rl2f_hub.records import Feedback
 from rl2f_hub.teachers import Situation, Teacher
+
+log = logging.getLogger(__name__)
 
 REDACTED = "[redacted]"
 
@@ -78,7 +81,8 @@ class Guard:
             return []
         try:
             replies = teacher.feedback(situations)
-        except Exception:  # a teacher that fails as a whole fails these dialogues, not the run
+        except Exception as error:  # a teacher that fails as a whole fails these dialogues, not the run
+            log.warning("teacher %s failed: %s: %s", teacher.name, type(error).__name__, error)
             replies = []
         if len(replies) != len(situations):  # nobody knows which reply belongs to whom
             replies = [None] * len(situations)
