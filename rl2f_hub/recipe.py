@@ -79,7 +79,6 @@ class LessonSpec(Spec):
     """Shares of the pre-training text; see `students/lessons.py`."""
 
     practice_share: Share = 0.5  # of the steps: a first course in which every dialogue heeds the feedback
-    teacher_share: Share = 0.25  # of the lessons in which the teacher's words are learnt too
     worked_share: Share = 0.25
     heed_share: Share = 0.35  # of the dialogues of the second course
     repeat_share: Share = 0.85

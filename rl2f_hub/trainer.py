@@ -198,7 +198,24 @@ class RL2FTrainer(GRPOTrainer):
         if self.args.first_turn_kl > 0:
             out["first_mask"] = padded([[1] * row["first_attempt"] for row in inputs])
             out["first_ref"] = self._reference_logps(out)
-        return out
+        return self._without_idle_rows(out)
+
+    def _without_idle_rows(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Leave out dialogues with advantage 0 where they add nothing to the loss but its time.
+
+        That holds when the policy term is the only one and is normalised by the whole batch's tokens (`dapo`), which
+        were counted before. In single-turn RL on hard tasks nine rows in ten go.
+        """
+        args = self.args
+        alone = args.beta == args.critique_coef == args.first_turn_kl == args.entropy_coef == 0
+        split = args.steps_per_generation != 1 or self.accelerator.num_processes != 1
+        if not alone or split or args.use_adaptive_entropy or args.loss_type != "dapo" or not self.model.training:
+            return batch
+        keep = batch["advantages"] != 0
+        if not keep.any():
+            keep[0] = True  # the loss needs a row
+        rows = len(keep)
+        return {k: v[keep] if torch.is_tensor(v) and v.dim() and len(v) == rows else v for k, v in batch.items()}
 
     def _keep_reference(self) -> None:
         """Freeze a copy of the starting adapter as `ref` (TRL makes one itself when `beta` is not 0)."""

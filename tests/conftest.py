@@ -33,7 +33,7 @@ settings.load_profile("core")
 
 TEXTS = (
     "What is 12 * 34? Give only the number.",
-    "Wrong: tens 4 low, units 2 right. The answer is not written in the form that was asked for.",
+    "Wrong: tens 4 too low, units 2 right. The answer is not written in the form that was asked for.",
     "Wrong. Try again. Correct. I cannot find an answer in that.",
     "Which word comes last: apple, pear or plum?",
 )

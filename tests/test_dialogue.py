@@ -28,7 +28,7 @@ def test_a_right_attempt_ends_the_dialogue(make_task: Make, saying: Make) -> Non
     assert [t.verdict.correct for t in rollout.turns] == [False, False, True]
     assert [t.feedback and t.feedback.text for t in rollout.turns] == [
         "Wrong: too few digits.",
-        "Wrong: hundreds 4 right, tens 0 right, units 7 low.",
+        "Wrong: hundreds 4 right, tens 0 right, units 7 too low.",
         None,
     ]
 

@@ -28,11 +28,11 @@ def test_every_digit_is_marked_and_every_mark_is_true(pair: tuple[int, int], neg
         assert reply.kind == "format"
         return
     assert reply.kind == "digits"
-    marks = dict(re.findall(r"([a-z-]+) (\d (?:right|low|high))", reply.text))
+    marks = dict(re.findall(r"([a-z-]+) (\d (?:right|too low|too high))", reply.text))
     ours, theirs = str(abs(given_))[::-1], str(abs(wanted))[::-1]
     assert list(marks) == PLACES[: len(ours)][::-1]
     for place, a, b in zip(PLACES, ours, theirs, strict=False):
-        assert marks[place] == f"{a} {'right' if a == b else 'low' if a < b else 'high'}"
+        assert marks[place] == f"{a} {'right' if a == b else 'too low' if a < b else 'too high'}"
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**12), 10**12))
@@ -53,9 +53,9 @@ def test_what_is_said_of_sign_length_and_size_is_true(given_: int, wanted: int) 
 @pytest.mark.parametrize(
     ("given_", "wanted", "kind", "text"),
     [
-        (152, 153, "digits", "Wrong: hundreds 1 right, tens 5 right, units 2 low."),
+        (152, 153, "digits", "Wrong: hundreds 1 right, tens 5 right, units 2 too low."),
         (-5, 5, "sign", "Wrong: the sign."),
-        (0, 5, "digits", "Wrong: units 0 low."),
+        (0, 5, "digits", "Wrong: units 0 too low."),
         (5, 55, "length", "Wrong: too few digits."),
         (555, 55, "length", "Wrong: too many digits."),
         (12_345_678, 12_345_679, "size", "Wrong: too low."),

@@ -34,7 +34,7 @@ def _pretrained(run: Run) -> tuple[Any, Any]:
     practice, habit = courses(run, spec)
     texts = [m["content"] for c in habit[:5000] for m in c]
     tokenizer = scratch.build_tokenizer(texts, spec.vocab, spec.context)
-    rows = scratch.arrange(tokenizer, (practice, habit), spec, run.recipe.seed)
+    rows = scratch.arrange(tokenizer, practice, habit, spec.batch_size, run.recipe.seed)
     model = scratch.build_model(tokenizer, spec, run.recipe.seed)
     folder = run.path("base", "trainer")
     resume = latest_checkpoint(folder)
@@ -57,7 +57,7 @@ def courses(run: Run, spec: ScratchSpec) -> tuple[list[Conversation], list[Conve
 
 
 def _plan(spec: LessonSpec, heed_share: float) -> LessonPlan:
-    values = spec.model_dump(exclude={"practice_share", "heed_share", "teacher_share"})
+    values = spec.model_dump(exclude={"practice_share", "heed_share"})
     return LessonPlan(heed_share=heed_share, **values)
 
 

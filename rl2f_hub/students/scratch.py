@@ -82,21 +82,18 @@ def build_model(tokenizer: Any, spec: ScratchSpec, seed: int) -> Any:
 
 
 def encode_lessons(
-    tokenizer: Any, conversations: Sequence[Conversation], *, teacher_share: float, seed: int
+    tokenizer: Any, conversations: Sequence[Conversation], *, teacher_too: bool
 ) -> list[dict[str, list[int]]]:
-    """Ids and labels of conversations. The student's own tokens carry loss; in `teacher_share` of them the teacher's too.
+    """Ids and labels of conversations. The student's own tokens carry loss, the teacher's if `teacher_too`.
 
-    The task's words never do: mostly random numbers, they would only be noise. The teacher's words have to be there
-    from the start: met late, they upset what the student has learnt.
+    The task's words never do: mostly random numbers, they would only be noise.
     """
     chat = ChatFormat(tokenizer)
-    rng = random.Random(f"teacher/{seed}")
     texts = sorted({m["content"] for c in conversations for m in c})
     encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]  # as ChatFormat.encode
     ids_of = dict(zip(texts, encoded, strict=True))
     rows = []
     for conversation in conversations:
-        teacher_too = rng.random() < teacher_share
         ledger = chat.open_ids(ids_of[conversation[0]["content"]])
         for i, message in enumerate(conversation[1:], 1):
             turn = (i + 1) // 2
@@ -111,14 +108,11 @@ def encode_lessons(
 
 
 def arrange(
-    tokenizer: Any, courses: Sequence[list[Conversation]], spec: ScratchSpec, seed: int
+    tokenizer: Any, practice: list[Conversation], habit: list[Conversation], batch_size: int, seed: int
 ) -> list[dict[str, list[int]]]:
-    """The rows of the courses, one course after the other, each in training order."""
-    rows: list[dict[str, list[int]]] = []
-    for number, course in enumerate(courses):
-        encoded = encode_lessons(tokenizer, course, teacher_share=spec.lessons.teacher_share, seed=seed + number)
-        rows += batches_by_length(encoded, spec.batch_size, seed + number)
-    return rows
+    """The rows of both courses in training order; the second also teaches to foresee the teacher's words."""
+    first = batches_by_length(encode_lessons(tokenizer, practice, teacher_too=False), batch_size, seed)
+    return first + batches_by_length(encode_lessons(tokenizer, habit, teacher_too=True), batch_size, seed + 1)
 
 
 def batches_by_length(rows: list[dict[str, list[int]]], batch_size: int, seed: int) -> list[dict[str, list[int]]]:

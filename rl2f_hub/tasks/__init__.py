@@ -40,13 +40,10 @@ def load_tasks(sources: Mapping[str, Sequence[SourceSpec]], seed: int) -> dict[s
     """The splits of a task mix, deterministic by seed, disjoint under `near_key`, each shuffled."""
     seen: set[str] = set()
     out: dict[str, list[Task]] = {}
-    for offset, split in enumerate(SPLITS):
-        if split not in sources:
-            continue
+    for split in (s for s in SPLITS if s in sources):
         tasks: list[Task] = []
         for number, source in enumerate(sources[split]):
-            # A seed of its own for each split: drawing what another split holds already is time lost.
-            tasks += _take(source, f"tasks.{split}[{number}]", seed * len(SPLITS) + offset, split, seen)
+            tasks += _take(source, f"tasks.{split}[{number}]", seed, split, seen)
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
     return out

@@ -1,6 +1,6 @@
 """The scripted teacher: feedback computed from privilege and attempt, without a model.
 
-Whole numbers are marked digit by digit (right, low, high), any other answer by the first place where it
+Whole numbers are marked digit by digit (right, too low, too high), any other answer by the first place where it
 departs from the reference. It quotes only what the student wrote, so the student has to act on the words; the answer
 itself is never said, though enough feedback narrows it down: that is what feedback is for.
 """
@@ -50,7 +50,7 @@ def mark_integer(given: int, wanted: int) -> Reply:
         return Reply(f"Wrong: too {'low' if given < wanted else 'high'}.", "size")
     marks = []
     for place, a, b in zip(reversed(PLACES[: len(ours)]), ours, theirs, strict=True):
-        marks.append(f"{place} {a} {'right' if a == b else 'low' if a < b else 'high'}")
+        marks.append(f"{place} {a} {'right' if a == b else 'too low' if a < b else 'too high'}")
     return Reply(f"Wrong: {', '.join(marks)}.", "digits")
 
 

@@ -182,7 +182,7 @@ def test_hostile_model_text_and_who_is_right(visitor: Callable[..., Any], script
     base, tuned = _chats(page, 2)
     assert "↻ repeat" in base
     assert "✓ correct: 6" in tuned
-    assert "Wrong: units 5 low." in tuned
+    assert "Wrong: units 5 too low." in tuned
     page.fill("#feedback textarea", "too low")
     page.press("#feedback textarea", "Enter")
     base, tuned = _chats(page, 3, "base")

@@ -173,6 +173,7 @@ def test_bad_requests_are_one_line_with_the_right_exit_code(finished, tmp_path):
         (["--set=hub.endpoint=http://127.0.0.1:9"], 1, "cannot be reached"),
         (["--set=train.grpo={lerning_rate: 1}"], 2, "lerning_rate"),
         (["--only=tarin"], 2, "did you mean 'train'"),
+        (["--set=model.scratch=null", "--set=model.id=nobody/nothing"], 1, "nobody/nothing"),
     ]
     for number, (more, code, text) in enumerate(cases):
         only = [] if any("only" in m for m in more) else ["--only=base,generate,publish,warmup,train"]
@@ -182,6 +183,30 @@ def test_bad_requests_are_one_line_with_the_right_exit_code(finished, tmp_path):
         assert len(errors) == 1, (more, done.stderr[-1500:])
         assert text in errors[0]
         assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_token_is_named_as_such(served, tmp_path):
+    sets = [f"--set=hub.endpoint={served['HF_ENDPOINT']}", "--set=hub.namespace=visitor", "--only=base"]
+    env = shrunken.environment() | {"HF_TOKEN": "hf_wrong", "HF_HOME": str(tmp_path / "home")}
+    command = shrunken.command(tmp_path / "run", *sets)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=200, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "token is wrong" in done.stderr
+    assert "hf_wrong" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named():
+    done = subprocess.run(
+        shrunken.command(Path("/proc/rl2f/run")),
+        capture_output=True,
+        text=True,
+        env=shrunken.environment(),
+        timeout=200,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /proc/rl2f/run")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_running_twice_needs_a_word_and_resume_is_instant(finished):

@@ -1,0 +1,46 @@
+"""Metrics against dialogues counted by hand, and intervals that cover what they should."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rl2f_hub.evaluation import metrics
+
+
+def test_accuracy_is_cumulative_and_counts_unsolved():
+    got = metrics.accuracy([1, 3, 0, 2], 4, resamples=200, seed=0)
+    assert got["acc_at_turn"] == [0.25, 0.5, 0.75, 0.75]
+    assert all(low <= x <= high for x, (low, high) in zip(got["acc_at_turn"], got["ci95"], strict=True))
+
+
+def test_solved_after_the_limit_does_not_count():
+    assert metrics.solved_by_turn([5], 4).sum() == 0
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for i in range(200):
+        sample = (rng.random(120) < 0.3).astype(float)[:, None]
+        low, high = metrics.bootstrap_interval(sample, 300, seed=i)[0]
+        covered += low <= 0.3 <= high
+    assert 180 <= covered <= 199
+
+
+def test_paired_interval_is_narrower_than_the_noise_between_tasks():
+    rng = np.random.default_rng(2)
+    hard = (rng.random(400) < 0.5).astype(float)
+    better = np.where(rng.random(400) < 0.1, 1.0, hard)
+    paired = metrics.paired_difference(better, hard, 500, seed=0)
+    assert paired["ci95"][0] > 0
+    assert paired["difference"] == round(float((better - hard).mean()), 4)
+    same = metrics.paired_difference(hard, hard, 100, seed=0)
+    assert same == {"difference": 0.0, "ci95": [0.0, 0.0]}
+
+
+def test_repeat_rate_counts_later_attempts_only():
+    def dialogue(*attempts: str) -> dict:
+        return {"turns": [{"attempt": a} for a in attempts]}
+
+    assert metrics.repeat_rate([dialogue("1", "1", "2"), dialogue("3")]) == 0.5
+    assert metrics.repeat_rate([dialogue("3")]) is None

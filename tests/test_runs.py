@@ -1,0 +1,81 @@
+"""The run folder: whole files or none, stages that are done once, checkpoints that are whole or gone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from rl2f_hub.cli import _refused_write
+from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe import load_recipe
+from rl2f_hub.runs import MARKER, Run, latest_checkpoint, write_atomic
+
+
+def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path, monkeypatch):
+    file = tmp_path / "figures.json"
+    write_atomic(file, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)  # a disk cannot be filled up here
+    with pytest.raises(RL2FError, match=r"figures\.json: cannot be written: No space left"):
+        write_atomic(file, "new")
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_library_errors_of_a_full_disk_are_recognised():
+    assert _refused_write(OSError(errno.EROFS, "Read-only file system", "x")) is not None
+    assert _refused_write(RuntimeError("I/O error: No space left on device (os error 28)")) is not None
+    assert _refused_write(RuntimeError("something else")) is None
+
+
+def test_half_written_checkpoints_are_thrown_away(tmp_path):
+    for step, whole in ((2, True), (4, True), (10, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if whole:
+            (folder / MARKER).write_text(str(step))
+    assert latest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    assert not (tmp_path / "checkpoint-10").exists()
+    assert latest_checkpoint(tmp_path / "nothing") is None
+
+
+def test_a_stage_that_failed_is_not_done_and_keeps_its_time(tmp_path):
+    run = Run.open(load_recipe("quickstart"), tmp_path / "r")
+    with pytest.raises(ZeroDivisionError), run.stage("base"):
+        raise ZeroDivisionError
+    assert not run.done("base")
+    with pytest.raises(UsageError, match="has not run"):
+        run.outputs("base")
+    with run.stage("base") as outputs:
+        outputs["repo_id"] = "me/x"
+    saved = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    assert saved["stages"]["base"]["status"] == "done"
+    assert run.outputs("base") == {"repo_id": "me/x"}
+
+
+def test_another_recipe_cannot_go_on_in_a_run_folder(tmp_path):
+    Run.open(load_recipe("quickstart"), tmp_path / "r")
+    other = load_recipe("quickstart", ["seed=8"])
+    with pytest.raises(UsageError, match="another recipe"):
+        Run.open(other, tmp_path / "r", resume=True)
+    with pytest.raises(UsageError, match="--resume"):
+        Run.open(load_recipe("quickstart"), tmp_path / "r")
+    assert Run.open(other, tmp_path / "r", overwrite=True).manifest["seed"] == 8
+
+
+def test_forgetting_a_stage_forgets_the_later_ones(tmp_path):
+    run = Run.open(load_recipe("quickstart"), tmp_path / "r")
+    for stage in ("base", "generate", "publish", "evaluate"):
+        with run.stage(stage):
+            run.path("evaluation" if stage == "evaluate" else stage, "file").write_text("x")
+    run.forget_from("publish")
+    assert run.done("generate")
+    assert not run.done("publish")
+    assert not (tmp_path / "r" / "evaluation").exists()
+    assert (tmp_path / "r" / "generate" / "file").exists()
