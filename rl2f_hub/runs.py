@@ -115,14 +115,23 @@ class Run:
         """Mark a stage and all later ones as not done, and remove what they left."""
         for name in STAGES[STAGES.index(stage) :]:
             self.manifest["stages"].pop(name, None)
-            shutil.rmtree(self.dir / ("evaluation" if name == "evaluate" else name), ignore_errors=True)
+            shutil.rmtree(self._folder(name), ignore_errors=True)
         self.save()
+
+    def _folder(self, stage: str) -> Path:
+        return self.dir / ("evaluation" if stage == "evaluate" else stage)
+
+    def _last_write(self, stage: str) -> float:
+        """When the stage last wrote a file, in seconds of the clock; 0.0 if it never did."""
+        return max((p.stat().st_mtime for p in self._folder(stage).rglob("*") if p.is_file()), default=0.0)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
         """Measures a stage and marks it done when the block ends; yields the outputs to fill in."""
-        entry = self.manifest["stages"].setdefault(name, {"status": "running", "wall_s": 0.0, "outputs": {}})
-        entry["status"] = "running"
+        entry = self.manifest["stages"].setdefault(name, {"status": "new", "wall_s": 0.0, "outputs": {}})
+        if entry["status"] == "running":  # killed: it worked at least until its last file
+            entry["wall_s"] += max(0.0, self._last_write(name) - entry.get("since", float("inf")))
+        entry["status"], entry["since"] = "running", time.time()
         self.save()
         started = time.monotonic()
         before = entry["wall_s"]
@@ -131,6 +140,9 @@ class Run:
             yield outputs
             entry["outputs"] = outputs
             entry["status"] = "done"
+        except BaseException:
+            entry["status"] = "failed"
+            raise
         finally:
             entry["wall_s"] = round(before + time.monotonic() - started, 2)
             entry["peak_rss_mib"] = peak_rss_mib()

@@ -1,8 +1,8 @@
 """Stage `evaluate`: every student of a run on the same held-out tasks, with the teacher and under controls.
 
 Suites: `teacher` and `try_again` (and `shuffled` when asked for) in distribution, the same with the prefix `ood_` on
-task families that RL never saw. Greedy decoding is the figure; sampled decoding is reported beside it. One file of
-dialogues per student, suite and decoding: whole files are kept when an interrupted stage goes on.
+task families that RL never saw. Greedy decoding is the figure; with the teacher, sampled decoding is reported beside
+it. One file of dialogues per student, suite and decoding: whole files are kept when an interrupted stage goes on.
 """
 
 from __future__ import annotations
@@ -37,24 +37,28 @@ def suites_of(recipe: Recipe) -> list[tuple[str, str, str]]:
     return out
 
 
+def decodings_of(recipe: Recipe, suite: str) -> list[str]:
+    """How a suite is decoded: always greedily, and with the teacher also sampled if the recipe says so."""
+    return ["greedy", "sampled"] if recipe.evaluate.sampled and suite.endswith("teacher") else ["greedy"]
+
+
 def evaluate(run: Run) -> dict[str, Any]:
     """Runs the stage, writes `evaluation/metrics.json`, the figure and the tables; returns the metrics."""
     from rl2f_hub.evaluation.report import draw_accuracy
 
     recipe = run.recipe
     suites = suites_of(recipe)
-    decodings = ["greedy"] + (["sampled"] if recipe.evaluate.sampled else [])
     names = [name for name in STUDENTS if name != "single_turn_rl" or recipe.train.single_turn_baseline]
-    total = len(names) * len(decodings) * sum(len(run.tasks(split)) for _, split, _ in suites)
+    total = len(names) * sum(len(decodings_of(recipe, suite)) * len(run.tasks(split)) for suite, split, _ in suites)
     with bar("evaluate", total, "dialogues") as advance:
         for name, student in _students(run, names):
             for suite, split, kind in suites:
-                for decoding in decodings:
+                for decoding in decodings_of(recipe, suite):
                     file = run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl")
                     if not file.is_file():
                         write_rows(file, _play(run, student, run.tasks(split), kind, decoding))
                     advance(len(run.tasks(split)), note=f"{name} {suite}")
-    result = summarise(run, names, suites, decodings)
+    result = summarise(run, names, suites)
     write_json(run.path("evaluation", "metrics.json"), result)
     figure = run.path("evaluation", "accuracy_by_turn.png")
     draw_accuracy(result, recipe, figure)
@@ -103,7 +107,7 @@ def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: st
     return [r.dialogue(student.name, teacher.name, sampling).to_row() for r in rollouts]
 
 
-def summarise(run: Run, names: list[str], suites: list[tuple[str, str, str]], decodings: list[str]) -> dict[str, Any]:
+def summarise(run: Run, names: list[str], suites: list[tuple[str, str, str]]) -> dict[str, Any]:
     """All figures of the stage from the dialogue files; see docs/summary.md for the schema."""
     recipe = run.recipe
     spec = recipe.evaluate
@@ -111,7 +115,7 @@ def summarise(run: Run, names: list[str], suites: list[tuple[str, str, str]], de
     students: dict[str, Any] = {name: {} for name in names}
     for name in names:
         for suite, split, _ in suites:
-            for decoding in decodings:
+            for decoding in decodings_of(recipe, suite):
                 rows = read_rows(run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl"))
                 solved[name, suite, decoding] = [row["solved_at"] for row in rows]
                 entry = metrics.accuracy(solved[name, suite, decoding], spec.max_turns, spec.bootstrap, recipe.seed)
