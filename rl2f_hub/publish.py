@@ -121,10 +121,16 @@ def build_configs(tasks: dict[str, list[Task]], dialogues: list[dict[str, Any]])
 
 
 def dataset_fingerprint(configs: dict[str, dict[str, list[Any]]]) -> str:
-    """Equal content, equal string, wherever and whenever it was pushed."""
-    return fingerprint(
-        [name, split, row] for name, splits in configs.items() for split, rows in splits.items() for row in rows
-    )
+    """Equal content, equal string, wherever and whenever it was made.
+
+    The student's revision is left out: a commit's name depends on when it was pushed, its weights do not.
+    """
+
+    def timeless(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"student": row["student"].partition("@")[0]} if "student" in row else row
+
+    parts = ((name, split, row) for name, splits in configs.items() for split, rows in splits.items() for row in rows)
+    return fingerprint([name, split, timeless(row)] for name, split, row in parts)
 
 
 def publish(run: Run, namespace: str) -> dict[str, Any]:
