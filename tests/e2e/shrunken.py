@@ -42,12 +42,13 @@ def command(out: Path, *more: str, changes: dict[str, object] | None = None) -> 
 
 
 def environment() -> dict[str, str]:
-    """What a new user's shell would hold: nothing about the Hub."""
+    """A shell of somebody who has a token of another Hub, and nothing else about Hubs."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING_FACE"))}
-    return kept | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return kept | {"HF_TOKEN": "hf_of_another_hub", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def run(out: Path, *more: str, changes: dict[str, object] | None = None) -> subprocess.CompletedProcess[str]:
+    out.parent.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         command(out, *more, changes=changes),
         capture_output=True,
