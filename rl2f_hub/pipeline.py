@@ -6,6 +6,7 @@ The Hub is opened first, because its clients read their environment when they ar
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -74,13 +75,15 @@ def quiet_libraries() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import datasets
     import huggingface_hub
-    import transformers
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     huggingface_hub.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    if importlib.util.find_spec("torch") is not None:  # publishing needs neither torch nor transformers
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.set_verbosity_error()
 
 
 def namespace_of(recipe: Recipe) -> str:
@@ -110,7 +113,7 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
         if all(run.done(stage) for stage in stages):
             return
         quiet_libraries()
-        if run.recipe.threads:
+        if run.recipe.threads and importlib.util.find_spec("torch") is not None:
             import torch
 
             torch.set_num_threads(run.recipe.threads)

@@ -32,7 +32,10 @@ def bar(label: str, total: int, unit: str, start: int = 0) -> Iterator[Advance]:
             if now - state["line"] >= LINE_EVERY_S and state["done"] < total:
                 state["line"] = now
                 left = (total - state["done"]) / max(rate(), 1e-9)
-                console.print(f"{label}: {state['done']}/{total} {unit}, {rate():.1f}/s, {left:.0f} s left  {note}", soft_wrap=True)
+                console.print(
+                    f"{label}: {state['done']}/{total} {unit}, {rate():.1f}/s, {left:.0f} s left  {note}",
+                    soft_wrap=True,
+                )
 
         yield advance
         spent = time.monotonic() - began

@@ -18,7 +18,6 @@ from rl2f_hub.progress import bar
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
-from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard
 
@@ -68,6 +67,8 @@ def evaluate(run: Run) -> dict[str, Any]:
 def _students(run: Run, names: list[str]) -> Any:
     """Yields (name, student), all of them on one base model in memory."""
     from peft import PeftModel
+
+    from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
 
     recipe = run.recipe
     origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,33 @@ def test_bad_requests_are_one_line_with_the_right_exit_code(finished, tmp_path):
         assert len(errors) == 1, (more, done.stderr[-1500:])
         assert text in errors[0]
         assert "Traceback" not in done.stderr
+
+
+def test_publishing_needs_no_torch(finished, tmp_path):
+    out = tmp_path / "quickstart"
+    shutil.copytree(finished, out)
+    arguments = [*shrunken.command(out)[3:]]  # after `python -m rl2f_hub`
+    arguments[0] = "publish"
+    code = f"""
+import sys
+from importlib.machinery import PathFinder
+absent, find = ("torch", "transformers", "trl", "peft", "accelerate", "gradio"), PathFinder.find_spec
+PathFinder.find_spec = staticmethod(lambda name, *a: None if name.partition(".")[0] in absent else find(name, *a))
+sys.argv = ["rl2f", *{arguments!r}, "--force", "--json"]
+from rl2f_hub.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=shrunken.environment(),
+        timeout=200,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    before = json.loads((finished / "summary.json").read_text())
+    assert json.loads(done.stdout)["fingerprint"] == before["dataset_fingerprint"]
 
 
 def test_a_wrong_token_is_named_as_such(served, tmp_path):

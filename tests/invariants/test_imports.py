@@ -15,6 +15,11 @@ import rl2f_hub
 ROOT = Path(rl2f_hub.__file__).parent
 HEAVY = {"torch", "trl", "peft", "transformers", "gradio", "datasets", "huggingface_hub", "accelerate"}
 LIGHT = [
+    "rl2f_hub.publish",
+    "rl2f_hub.cards",
+    "rl2f_hub.generate",
+    "rl2f_hub.evaluation.report",
+    "rl2f_hub.pipeline",
     "rl2f_hub",
     "rl2f_hub.errors",
     "rl2f_hub.records",
