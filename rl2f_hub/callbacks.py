@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from rl2f_hub.progress import Advance
 from rl2f_hub.runs import MARKER, write_atomic
@@ -52,3 +52,16 @@ def quiet(trainer: Any) -> None:
 
     for kind in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(kind)
+
+
+def train_to_end(trainer: Any, resume: str | None, steps: int) -> None:
+    """Train for `steps` updates in all, from a checkpoint if there is one.
+
+    A run killed after its last checkpoint is complete: its weights are only loaded, since the Trainer would make one
+    more update before it noticed.
+    """
+    if resume is None or int(resume.rsplit("-", 1)[1]) < steps:
+        trainer.train(resume_from_checkpoint=resume)
+        return
+    trainer.state = TrainerState.load_from_json(str(Path(resume) / "trainer_state.json"))
+    trainer._load_from_checkpoint(resume)

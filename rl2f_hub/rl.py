@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet
+from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet, train_to_end
 from rl2f_hub.errors import UsageError
 from rl2f_hub.progress import bar
 from rl2f_hub.publish import hub_errors
@@ -75,7 +75,7 @@ def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> di
     with bar(label, steps, "steps", start=start) as advance:
         notes = {"reward": "reward", f"accuracy/turn_{max_turns}": f"solved by turn {max_turns}"}
         trainer.add_callback(StepProgress(advance, notes))
-        trainer.train(resume_from_checkpoint=resume)
+        train_to_end(trainer, resume, steps)
     save_adapter(trainer.model, run.path("train", name, "adapter"), origin)
     result = {
         "max_turns": max_turns,

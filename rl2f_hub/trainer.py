@@ -289,10 +289,11 @@ class RL2FTrainer(GRPOTrainer):
             }
             (folder / STATE_FILE).write_text(json.dumps({**counts, "backward_passes": self._step}))
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (Path(checkpoint) / STATE_FILE).is_file():
-            counts = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        checkpoint = Path(resume_from_checkpoint)
+        if (checkpoint / STATE_FILE).is_file():
+            counts = json.loads((checkpoint / STATE_FILE).read_text())
             self.student_tokens, self.attempts = counts["student_tokens"], counts["attempts"]
             self._step = counts["backward_passes"]  # TRL starts again at 0, but dialogues are seeded with it
             self.guard.counts.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet
+from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet, train_to_end
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.progress import bar
 from rl2f_hub.publish import hub_errors
@@ -62,7 +62,7 @@ def warmup(run: Run) -> dict[str, Any]:
     if spec.steps > 0:
         with bar("warmup (SFT)", spec.steps, "steps", start=start) as advance:
             trainer.add_callback(StepProgress(advance, {"loss": "loss"}))
-            trainer.train(resume_from_checkpoint=resume)
+            train_to_end(trainer, resume, spec.steps)
     save_adapter(trainer.model, run.path("warmup", "adapter"), origin)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": len(rows), "steps": spec.steps, "loss": losses[-1] if losses else None}

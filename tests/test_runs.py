@@ -79,3 +79,32 @@ def test_forgetting_a_stage_forgets_the_later_ones(tmp_path):
     assert not run.done("publish")
     assert not (tmp_path / "r" / "evaluation").exists()
     assert (tmp_path / "r" / "generate" / "file").exists()
+
+
+def test_a_finished_checkpoint_is_loaded_and_not_trained_on(tmp_path, tokenizer, make_model):
+    """Killed between its last checkpoint and its result, a training ends with the weights of that checkpoint."""
+    import torch
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    from rl2f_hub.callbacks import WholeCheckpoints, train_to_end
+
+    rows = [{"input_ids": [5, 6, 7, i % 9 + 5], "labels": [5, 6, 7, i % 9 + 5]} for i in range(64)]
+
+    def trainer() -> Trainer:
+        args = TrainingArguments(
+            output_dir=str(tmp_path), max_steps=4, save_steps=2, per_device_train_batch_size=4, use_cpu=True,
+            bf16=False, report_to="none", disable_tqdm=True, learning_rate=1e-2,
+        )  # fmt: skip
+        return Trainer(
+            model=make_model(), args=args, train_dataset=Dataset.from_list(rows),
+            data_collator=DataCollatorForSeq2Seq(tokenizer), callbacks=[WholeCheckpoints()],
+        )  # fmt: skip
+
+    first = trainer()
+    train_to_end(first, None, 4)
+    again = trainer()
+    train_to_end(again, latest_checkpoint(tmp_path), 4)
+    assert again.state.global_step == 4
+    for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -16,7 +16,7 @@ from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
-from rl2f_hub.callbacks import quiet
+from rl2f_hub.callbacks import quiet, train_to_end
 from rl2f_hub.chat import ChatFormat
 from rl2f_hub.recipe import ScratchSpec
 from rl2f_hub.students.lessons import Conversation
@@ -208,4 +208,4 @@ def pretrain(
         optimizers=(optimizer, get_cosine_schedule_with_warmup(optimizer, max(1, spec.steps // 40), spec.steps)),
     )
     quiet(trainer)
-    trainer.train(resume_from_checkpoint=resume)
+    train_to_end(trainer, resume, spec.steps)
