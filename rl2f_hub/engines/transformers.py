@@ -12,6 +12,7 @@ Left out: paged memory, continuous batching and tensor parallelism; other engine
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -56,6 +57,8 @@ class TransformersSession:
         model = self.engine.model
         was_training = model.training
         model.eval()
+        if was_training:
+            _keep_trainable(model)
         try:
             return self._generate(rows, new_ids, turn)
         finally:
@@ -138,3 +141,16 @@ class TransformersSession:
         target = noise[:, None] * cumulative[:, -1:]
         token = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
         return token, logp.gather(1, token[:, None])[:, 0]
+
+
+def _keep_trainable(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights while a training run generates.
+
+    On CPUs with AVX512-BF16 a `Linear4bit` in eval mode repacks its weights for inference, for good; the packed product
+    has no gradient, so a later backward pass would silently lose what flows through it. The flag changes nothing else.
+    """
+    bitsandbytes = sys.modules.get("bitsandbytes")
+    if bitsandbytes is not None:
+        for module in model.modules():
+            if isinstance(module, bitsandbytes.nn.Linear4bit):
+                module.train()
