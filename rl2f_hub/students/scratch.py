@@ -134,7 +134,7 @@ def batches_by_length(rows: list[dict[str, list[int]]], batch_size: int, seed: i
 class MuonAdamW(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for the hidden matrices and AdamW for the rest, as one optimizer.
 
-    On the quickstart's student it reaches the loss of AdamW alone in about a quarter of the tokens.
+    Copying from the conversation, which every later skill needs, is learnt in far fewer steps than with AdamW alone.
     """
 
     def __init__(self, model: torch.nn.Module, learning_rate: float) -> None:
