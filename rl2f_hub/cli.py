@@ -62,7 +62,7 @@ def run(
     chosen = tuple(s.strip() for s in only.split(",")) if only else STAGES
     for stage in (*chosen, *((start,) if start else ())):
         if stage not in STAGES:
-            from rl2f_hub.recipe import did_you_mean
+            from rl2f_hub.errors import did_you_mean
 
             raise UsageError(f"stage: {stage!r} is unknown{did_you_mean(stage, STAGES)}")
     opened = _open(recipe, overrides, out, resume=resume or start is not None, overwrite=overwrite)

@@ -14,8 +14,9 @@ from rl2f_hub.chat import ChatFormat, Ledger
 from rl2f_hub.engines import Engine, Sampling, derive_seed
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.teachers.environment import EnvironmentTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify import verify
+from rl2f_hub.verify import verify_many
 
 CLOSING_WORDS = "Correct."  # the teacher's last words on a solved dialogue: a target for the critique term only
 
@@ -49,7 +50,7 @@ class Rollout:
             turns=tuple(self.turns),
             stop_reason=self.stop_reason,
             student=student,
-            teacher=teacher,
+            teacher="environment" if self.task.verifier == "environment" else teacher,
             privilege=self.task.privilege.kind,
             sampling=settings,
         )
@@ -106,44 +107,47 @@ def _run_wave(
         sampled = session.generate(active, [batch[i].ledger.ids[fed[i] :] for i in active], turn)
         wrong: list[int] = []
         for i, attempt in zip(active, sampled, strict=True):
+            chat.attempt(batch[i].ledger, attempt.ids, attempt.logprobs, turn)
+            fed[i] = len(batch[i].ledger.ids)
+        judge([(batch[i], chat.decode(attempt.ids)) for i, attempt in zip(active, sampled, strict=True)])
+        for i in active:
             rollout = batch[i]
-            chat.attempt(rollout.ledger, attempt.ids, attempt.logprobs, turn)
-            fed[i] = len(rollout.ledger.ids)
-            text = chat.decode(attempt.ids)
-            judge(rollout, text)
             if rollout.stop_reason is StopReason.SOLVED:
                 _say(student, rollout.ledger, CLOSING_WORDS, turn, closing=True)
-            elif rollout.stop_reason is None:
+            elif rollout.stop_reason in (None, StopReason.GAME_OVER):
                 wrong.append(i)
         replies = ask(teacher, guard, [batch[i] for i in wrong])
         active = []
         for i, reply in zip(wrong, replies, strict=True):
             rollout = batch[i]
-            last = turn == max_turns
+            last = turn == max_turns or rollout.stop_reason is StopReason.GAME_OVER
             if reply is None:
-                rollout.stop_reason = StopReason.TEACHER_ERROR
+                rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
                 continue
             heard = _say(student, rollout.ledger, reply.text, turn, closing=last)
             if heard:
                 rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
             if last:
-                rollout.stop_reason = StopReason.TURN_LIMIT
+                rollout.stop_reason = rollout.stop_reason or StopReason.TURN_LIMIT
             elif heard:
                 active.append(i)
             else:
                 rollout.stop_reason = StopReason.CONTEXT_FULL
 
 
-def judge(rollout: Rollout, attempt: str) -> None:
-    """Verify an attempt and record it as the rollout's next turn; sets the stop reason when it is the last."""
-    try:
-        verdict = verify(rollout.task, attempt)
-    except Exception as error:  # a verifier's bug costs its own dialogue, never the batch
-        verdict = Verdict(False, 0.0, None, f"verifier failed: {type(error).__name__}: {error}")
-        rollout.stop_reason = StopReason.VERIFIER_ERROR
-    rollout.turns.append(Turn(attempt, verdict))
-    if verdict.correct:
-        rollout.stop_reason = StopReason.SOLVED
+def judge(attempts: Sequence[tuple[Rollout, str]]) -> None:
+    """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last."""
+    verdicts = verify_many([(r.task, text, [t.attempt for t in r.turns]) for r, text in attempts])
+    for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
+        if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch
+            reason = f"verifier failed: {type(verdict).__name__}: {verdict}"
+            verdict = Verdict(False, 0.0, None, reason)
+            rollout.stop_reason = StopReason.VERIFIER_ERROR
+        rollout.turns.append(Turn(text, verdict))
+        if verdict.correct:
+            rollout.stop_reason = StopReason.SOLVED
+        elif verdict.final:
+            rollout.stop_reason = StopReason.GAME_OVER
 
 
 def _say(student: Student, ledger: Ledger, text: str, turn: int, closing: bool) -> bool:
@@ -157,17 +161,25 @@ def _say(student: Student, ledger: Ledger, text: str, turn: int, closing: bool) 
 
 
 def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
-    """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give."""
-    situations = [
-        Situation(
-            question=r.task.prompt,
-            domain=r.task.domain,
-            attempts=tuple(t.attempt for t in r.turns),
-            feedbacks=tuple(t.feedback.text for t in r.turns if t.feedback),
-            verdict=r.turns[-1].verdict,
-            privilege=r.task.privilege,
-            seed=r.seed,
-        )
-        for r in rollouts
-    ]
-    return guard.pass_on(teacher, situations)
+    """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give.
+
+    Tasks that are an environment answer for themselves, whoever the teacher of the others is.
+    """
+    out: list[Feedback | None] = [None] * len(rollouts)
+    for speaker, own in ((teacher, False), (EnvironmentTeacher(), True)):
+        places = [i for i, r in enumerate(rollouts) if (r.task.verifier == "environment") is own]
+        for i, feedback in zip(places, guard.pass_on(speaker, [_situation(rollouts[i]) for i in places]), strict=True):
+            out[i] = feedback
+    return out
+
+
+def _situation(r: Rollout) -> Situation:
+    return Situation(
+        question=r.task.prompt,
+        domain=r.task.domain,
+        attempts=tuple(t.attempt for t in r.turns),
+        feedbacks=tuple(t.feedback.text for t in r.turns if t.feedback),
+        verdict=r.turns[-1].verdict,
+        privilege=r.task.privilege,
+        seed=r.seed,
+    )

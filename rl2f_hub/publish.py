@@ -28,7 +28,11 @@ TURN = {
 }
 COLUMNS: dict[str, dict[str, Any]] = {
     "tasks": dict.fromkeys(
-        ("task_id", "source", "domain", "prompt", "reference", "solution", "verifier", "config"), "string"
+        (
+            *("task_id", "source", "domain", "prompt", "privilege", "reference", "solution", "tests"),
+            *("verifier", "config"),
+        ),
+        "string",
     )
     | {"seed": "int64", "split": "string"},
     "dialogues": {

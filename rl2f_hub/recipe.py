@@ -6,37 +6,18 @@ as YAML. The fingerprint covers everything that can change a result; where thing
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from rl2f_hub.errors import UsageError
+from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import fingerprint
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def _number_text(value: Any) -> Any:
-    """YAML 1.1 reads `3e-3` as text: accept it as the number that it is."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-Rate = Annotated[float, BeforeValidator(_number_text), Field(gt=0)]
-
-
-class Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from rl2f_hub.spec import Positive, Rate, Share, Spec
+from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
 
 
 class HubSpec(Spec):
@@ -49,23 +30,6 @@ class HubSpec(Spec):
     base: str | None = None  # only for a student from scratch: where its base weights are pushed
     private: bool = True
     root: str | None = None  # the embedded Hub's folder; None: `hub` beside the run's folder
-
-
-class SourceSpec(Spec):
-    """One task source and how many tasks to take from it."""
-
-    source: str
-    count: Positive
-    config: dict[str, Any] = {}
-    verifier: Literal["integer", "text", "reasoning_gym"] | None = None
-    answer_range: tuple[int, int] | None = None
-    on_bad_row: Literal["fail", "skip"] = "fail"
-
-
-class TasksSpec(Spec):
-    train: list[SourceSpec] = Field(min_length=1)
-    eval: list[SourceSpec] = Field(min_length=1)
-    ood: list[SourceSpec] = []
 
 
 class LoraSpec(Spec):
@@ -319,12 +283,3 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         if model is None:
             return []
     return list(model.model_fields)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` or the list of what is known."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(sorted(known))}" if known and len(known) <= 30 else ""

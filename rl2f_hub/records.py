@@ -26,16 +26,21 @@ class StopReason(enum.StrEnum):
     CONTEXT_FULL = "context_full"  # the next turn would not fit into the student's context window
     VERIFIER_ERROR = "verifier_error"  # the verifier raised: the attempt counts as wrong
     TEACHER_ERROR = "teacher_error"  # the teacher had no feedback to give
+    GAME_OVER = "game_over"  # the environment ended without success: no further attempt could change that
     CANCELLED = "cancelled"  # the user stopped the run
 
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """What the teacher may see and the student must not: `kind` is answer | solution | tests | verdict."""
+    """What the teacher may see and the student must not: `kind` is answer | solution | tests | verdict.
+
+    `kind` names the strongest thing that the source has. `tests` is the JSON text of a `sandbox.jobs.CodeTests`.
+    """
 
     kind: str
     reference: str
     solution: str = ""
+    tests: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,13 @@ class Task:
 
     def to_row(self) -> dict[str, Any]:
         row = {k: getattr(self, k) for k in ("task_id", "source", "domain", "prompt")}
-        row |= {"reference": self.privilege.reference, "solution": self.privilege.solution}
+        row |= {"privilege": self.privilege.kind, "reference": self.privilege.reference}
+        row |= {"solution": self.privilege.solution, "tests": self.privilege.tests}
         return row | {k: getattr(self, k) for k in ("verifier", "config", "seed", "split")}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Task:
-        privilege = Privilege("answer", row["reference"], row.get("solution", ""))
+        privilege = Privilege(row["privilege"], row["reference"], row["solution"], row["tests"])
         names = ("task_id", "source", "domain", "prompt", "verifier", "config", "seed", "split")
         return cls(privilege=privilege, **{name: row[name] for name in names})
 
@@ -69,7 +75,8 @@ class Verdict:
     """The verifier's judgement of one attempt.
 
     `answer` is what was extracted from the attempt (None when nothing was found), `reason` is a sentence a person can
-    read, `observation` is what running the attempt showed (failing input, expected output) and is privileged.
+    read, `observation` is what running the attempt showed (failing input, expected output) and is privileged. `final`
+    says that no further attempt can succeed: the environment behind the task has ended.
     """
 
     correct: bool
@@ -77,6 +84,7 @@ class Verdict:
     answer: str | None
     reason: str
     observation: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

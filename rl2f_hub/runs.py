@@ -160,8 +160,11 @@ class Run:
         if not file.is_file():
             from rl2f_hub.tasks import recipe_tasks
 
-            for name, tasks in recipe_tasks(self.recipe).items():
+            reports: list[dict[str, Any]] = []
+            for name, tasks in recipe_tasks(self.recipe, reports).items():
                 write_rows(self.dir / "tasks" / f"{name}.jsonl", [t.to_row() for t in tasks])
+            self.manifest["tasks"] = reports  # what each source gave: taken, duplicates, bad rows, revision
+            self.save()
         return [Task.from_row(row) for row in read_rows(file)]
 
 

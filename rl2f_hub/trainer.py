@@ -83,7 +83,7 @@ class RL2FTrainer(GRPOTrainer):
         peft_config, quantization_config, processing_class, callbacks: as in `GRPOTrainer`.
     """
 
-    _tag_names = ["trl", "grpo", "rl2f"]  # noqa: RUF012  (as TRL declares it)
+    _tag_names = ["trl", "grpo", "rl2f"]
     _name = "RL2F"
     args: RL2FConfig
     model: Any

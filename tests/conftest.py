@@ -200,12 +200,12 @@ def situation() -> Callable[..., Any]:
 def judged_by_length(monkeypatch: pytest.MonkeyPatch) -> str:
     """A verifier that a random student satisfies about every third time: the attempt's length is a multiple of 3."""
     from rl2f_hub.records import Verdict
-    from rl2f_hub.verify import VERIFIERS
+    from rl2f_hub.verify import VERIFIERS, Verifier
 
     def verify(task: Task, attempt: str) -> Verdict:
         return Verdict(len(attempt) % 3 == 0, float(len(attempt) % 3 == 0), "5", "by length")
 
-    monkeypatch.setitem(VERIFIERS, "length", verify)
+    monkeypatch.setitem(VERIFIERS, "length", Verifier(verify))
     return "length"
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.tasks.reasoning_gym import entry_of, reasoning_gym_tasks, scorer_of
-from rl2f_hub.verify import verify
+from rl2f_hub.tasks import request_for, stream
+from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
+from rl2f_hub.verify import VERIFIERS, verify
 from rl2f_hub.verify.extract import as_integer, extract_integer, extract_text
+from rl2f_hub.verify.limited import LimitedChild
+from rl2f_hub.verify.scorers import EVALUATES_PYTHON, EVALUATES_SYMPY, own_scorer
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,7 @@ def test_an_integer_is_read_in_every_usual_form(value: int) -> None:
         assert extract_integer(f"So it is {text}") == str(value)
 
 
-@given(st.text(max_size=200), st.sampled_from(["integer", "text"]))
+@given(st.text(max_size=200), st.sampled_from(["integer", "text", "choice"]))
 def test_no_text_makes_a_verifier_raise(text: str, verifier: str) -> None:
     verdict = verify(_task(verifier, "408"), text)
     assert isinstance(verdict, Verdict)
@@ -100,7 +108,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("verifier", ["integer", "text"])
+@pytest.mark.parametrize("verifier", ["integer", "text", "choice"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_wrong_and_quick(name: str, verifier: str) -> None:
     start = time.process_time()
@@ -116,9 +124,10 @@ def test_an_attempt_is_read_from_its_end() -> None:
 def test_integer_agrees_with_the_data_sets_own_scorer(name: str) -> None:
     """Over 200 items: the answer is right for both verifiers, a perturbed one is wrong for both."""
     rng = random.Random(name)
-    stream = reasoning_gym_tasks(name, {}, 3, "train", "integer", None)
+    source = SourceSpec(source=f"reasoning_gym:{name}", count=1, verifier="integer")
+    tasks = stream(request_for(source, seed=3))
     for _ in range(200):
-        task = next(stream)
+        task = next(tasks)
         reference = task.privilege.reference
         own: Callable[[str, dict[str, Any]], float] = scorer_of(task)
         value = int(reference)
@@ -128,7 +137,7 @@ def test_integer_agrees_with_the_data_sets_own_scorer(name: str) -> None:
 
 
 def test_the_reasoning_gym_verifier_scores_with_the_data_sets_own_scorer() -> None:
-    task = next(reasoning_gym_tasks("chain_sum", {}, 3, "train", "reasoning_gym", None))
+    task = next(stream(request_for(SourceSpec(source="reasoning_gym:chain_sum", count=1), seed=3)))
     right = verify(task, f"The answer is {task.privilege.reference}")
     wrong = verify(task, str(int(task.privilege.reference) + 1))
     assert right.correct
@@ -152,3 +161,157 @@ def _task(verifier: str, reference: str) -> Task:
     from rl2f_hub.records import Privilege
 
     return Task("t", "test", "test", "What?", Privilege("answer", reference), verifier)
+
+
+# -- committing to one answer --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempt", "answer"),
+    [
+        ("The answer is 12. I like 7", "12"),
+        ("The answer is 12, because 7 does not divide it", "12"),
+        ("answer: 3 + 4 = 7 apples", "7"),
+        ("The result is **42** units of 10", "42"),
+        ("\\boxed{\\text{about } 8}", "8"),
+        ("7, 8 or 9", None),
+        ("The answer is 7, 8 or 9", None),
+        ("either 7 or 8", None),
+        ("1\n2\n3", None),
+        ("8 8", "8"),
+        ("\\boxed{7} or \\boxed{8}", "8"),
+    ],
+)
+def test_the_first_number_after_answer_is_counts_and_a_list_commits_to_none(attempt: str, answer: str | None) -> None:
+    assert extract_integer(attempt) == answer
+
+
+@pytest.mark.parametrize("verifier", ["integer", "text", "math"])
+def test_quoting_the_question_answers_nothing(verifier: str) -> None:
+    question = "A farm has 12 hens and 408 eggs; how many eggs are there?"
+    task = replace(_task(verifier, "408"), prompt=question)
+    for attempt in (question, f"{question}\n", question.replace(" ", "\n"), f"  {question} {question}"):
+        verdict = verify(task, attempt)
+        assert not verdict.correct
+        assert verdict.answer is None
+    assert verify(task, f"{question}\n408").correct
+
+
+@pytest.mark.parametrize(
+    ("attempt", "letter"),
+    [
+        ("B", "B"),
+        ("b", "B"),
+        ("(B)", "B"),
+        ("**B**", "B"),
+        ("The answer is (B) because A is wrong.", "B"),
+        ("Option A is wrong.\nSo (B)", "B"),
+        ("Answer: B) green pear", "B"),
+        ("green  Pear", "B"),
+        ("\\boxed{B}", "B"),
+        ("C", "C"),
+        ("A, B, C", None),
+        ("The answer is A or B", None),
+        ("I think A dog", None),
+        ("E", None),
+    ],
+)
+def test_the_choice_of_an_attempt(attempt: str, letter: str | None) -> None:
+    config = json.dumps({"options": ["red plum", "green pear", "blue fig"]})
+    verdict = verify(replace(_task("choice", "B"), config=config), attempt)
+    assert verdict.answer == letter
+    assert verdict.correct == (letter == "B")
+
+
+MATHS = [
+    (r"\frac{1}{2}", ["0.5", r"\boxed{\frac12}", "The answer is 1/2.", "2/4"], ["1/3", "2", "0.5 or 0.6"]),
+    ("x^2+2x+1", ["$(x+1)^2$", "The answer is (x+1)^2"], ["(x-1)^2", "x^2"]),
+    ("3 + 4 = 7, so 7 * 2 = 14\n#### 14", ["14", "$14", "It is 14 dollars", "The answer is 14 dollars"], ["7", "15"]),
+    ("#### 1,234", ["1234", "1,234", "\\boxed{1234}"], ["1", "234", "1234.5"]),
+    ("[0,1)", ["$[0,1)$"], ["[0, 1]", "(0, 1)"]),
+    ("(1,2)", ["(1, 2)"], ["(2, 1)"]),
+    (r"\text{even}", ["even", "The answer is even."], ["odd", "evenly"]),
+    (r"2\sqrt{3}", [r"$\sqrt{12}$", "\\boxed{2\\sqrt3}"], ["3.46", "$\\sqrt{13}$"]),
+]
+
+
+@pytest.mark.parametrize(("reference", "right", "wrong"), MATHS)
+def test_mathematical_equality(reference: str, right: list[str], wrong: list[str]) -> None:
+    task = _task("math", reference)
+    assert [a for a in right if not verify(task, a).correct] == []
+    assert [a for a in wrong if verify(task, a).correct] == []
+
+
+def test_a_reference_that_is_no_mathematics_is_refused_when_the_task_is_loaded() -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        VERIFIERS["math"].check(_task("math", "???"))
+
+
+# -- the time-limited child ----------------------------------------------------------------------------------------
+
+
+def test_a_verdict_that_takes_too_long_is_wrong_and_the_next_one_is_judged() -> None:
+    child = LimitedChild(time_limit=3)
+    try:
+        task = _task("math", r"\frac{1}{2}")
+        assert child.judge(task, "0.5").correct
+        slow = child.judge(task, "$" + "+".join(f"\\sqrt{{{n}^{{{n}^{{9}}}}}}" for n in range(50, 90)) + "$")
+        assert not slow.correct
+        assert child.judge(task, "0.5").correct
+    finally:
+        child.close()
+
+
+def test_the_child_sees_no_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    child = LimitedChild()
+    try:
+        assert child.judge(_task("math", "1"), "1").correct
+        assert child._process is not None
+        environment = Path(f"/proc/{child._process.pid}/environ").read_bytes()
+    finally:
+        child.close()
+    assert b"canary" not in environment
+
+
+PROGRAMS = [
+    "__import__('os').system('touch {}')",
+    "[__import__('pathlib').Path('{}').touch()]",
+    "[x for x in [open('{}', 'w')]]",
+    "exec(bytes([{codes}]).decode())",
+    "(lambda: open('{}', 'w'))()",
+    "sympify(\"open('{}', 'w')\")",
+    "1 + open('{}', 'w')!",
+]
+
+
+@pytest.mark.parametrize(
+    "dataset", sorted(EVALUATES_PYTHON | EVALUATES_SYMPY | {"number_sorting", "bitwise_arithmetic"})
+)
+def test_an_answer_that_is_a_program_is_not_run(dataset: str, tmp_path: Path) -> None:
+    task = next(stream(request_for(SourceSpec(source=f"reasoning_gym:{dataset}", count=1), seed=3)))
+    mark = tmp_path / "ran"
+    codes = ",".join(str(b) for b in f"open({str(mark)!r}, 'w')".encode())
+    for program in PROGRAMS:
+        text = program.replace("{codes}", codes).replace("{}", str(mark))
+        assert not own_scorer(task, text).correct, text
+        assert not mark.exists(), text
+
+
+def test_only_what_is_needed_is_judged_by_the_data_sets_that_evaluate() -> None:
+    for dataset in sorted(EVALUATES_PYTHON | EVALUATES_SYMPY):
+        tasks = stream(request_for(SourceSpec(source=f"reasoning_gym:{dataset}", count=5), seed=3))
+        for task in itertools.islice(tasks, 5):
+            assert own_scorer(task, task.privilege.reference).correct, (dataset, task.privilege.reference)
+
+
+def test_the_threshold_decides_which_score_is_correct() -> None:
+    for threshold, correct in ((1.0, False), (0.01, True)):
+        spec = SourceSpec(source="reasoning_gym:countdown", count=1, threshold=threshold)
+        assert own_scorer(next(stream(request_for(spec))), "1").correct == correct
+
+
+def test_puzzle24_must_use_its_own_four_numbers() -> None:
+    task = next(stream(request_for(SourceSpec(source="reasoning_gym:puzzle24", count=1), seed=3)))
+    assert own_scorer(task, task.privilege.reference).correct
+    assert not own_scorer(task, "6 * 4 * 1 * 1").correct

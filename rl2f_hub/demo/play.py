@@ -139,7 +139,7 @@ def attempt(player: Player, rollout: Rollout, sampling: Sampling) -> None:
         rollout.stop_reason = StopReason.CONTEXT_FULL
         return
     if rollout.task.privilege.reference.strip():
-        judge(rollout, text)
+        judge([(rollout, text)])
     else:
         rollout.turns.append(Turn(text, Verdict(False, 0.0, extract_text(text), "not checked: no reference")))
     if rollout.stop_reason is None and len(rollout.turns) >= MAX_TURNS:

@@ -1,25 +1,54 @@
-"""Task sources: one file a source, each an endless stream of `Task`. `load_tasks` mixes them into disjoint splits.
+"""Task sources: one file a source, each a stream of `Task`. `load_tasks` mixes them into disjoint splits.
 
-A source is named in a recipe as `reasoning_gym:<data set>` or `jsonl:<path>`. Splits never share a task: prompts that
-agree after their numbers are sorted (so 12 * 34 and 34 * 12) count as one, and the held-out splits choose first.
+A recipe names a source by its prefix (`SOURCES`) or by a preset (`presets.py`). Splits never share a task: prompts
+that agree after their numbers are sorted (so 12 * 34 and 34 * 12) count as one, and the held-out splits choose first.
 """
 
 from __future__ import annotations
 
+import importlib
+import logging
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from rl2f_hub.errors import UsageError
+from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
-    from rl2f_hub.recipe import Recipe, SourceSpec
+    from rl2f_hub.recipe import Recipe
+    from rl2f_hub.tasks.spec import SourceSpec
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("ood", "eval", "train", "pretrain")  # in the order in which they choose
 MAX_DUPLICATES = 5_000  # this many known tasks in a row: the source has no more to give
+SOURCES = {  # prefix -> the module whose `tasks(request)` streams it
+    "reasoning_gym": "rl2f_hub.tasks.reasoning_gym",
+    "hub": "rl2f_hub.tasks.hub",
+    "jsonl": "rl2f_hub.tasks.local",
+    "parquet": "rl2f_hub.tasks.local",
+    "human_eval": "rl2f_hub.tasks.human_eval",
+    "textarena": "rl2f_hub.tasks.textarena",
+    "python": "rl2f_hub.tasks.plugin",
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """What a source module is asked for, and where it notes what happened (`report`: bad_rows, revision, ...).
+
+    `name` is the source without its prefix, `at` the place in the recipe that errors name.
+    """
+
+    spec: SourceSpec
+    name: str
+    at: str
+    seed: int
+    split: str
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 def near_key(prompt: str) -> str:
@@ -29,57 +58,83 @@ def near_key(prompt: str) -> str:
     return skeleton + "|" + ",".join(numbers)
 
 
-def recipe_tasks(recipe: Recipe) -> dict[str, list[Task]]:
+def recipe_tasks(recipe: Recipe, reports: list[dict[str, Any]] | None = None) -> dict[str, list[Task]]:
     """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from."""
     sources = {split: getattr(recipe.tasks, split) for split in SPLITS[:3]}
     sources["pretrain"] = recipe.model.scratch.tasks if recipe.model.scratch else []
-    return load_tasks(sources, recipe.seed)
+    rule = recipe.tasks.on_bad_row
+    sources = {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
+    return load_tasks(sources, recipe.seed, reports)
 
 
-def load_tasks(sources: Mapping[str, Sequence[SourceSpec]], seed: int) -> dict[str, list[Task]]:
-    """The splits of a task mix, deterministic by seed, disjoint under `near_key`, each shuffled."""
+def load_tasks(
+    sources: Mapping[str, Sequence[SourceSpec]], seed: int, reports: list[dict[str, Any]] | None = None
+) -> dict[str, list[Task]]:
+    """The splits of a task mix, deterministic by seed, disjoint under `near_key`, each shuffled.
+
+    Args:
+        reports: filled with one entry a source: what was taken, duplicates, bad rows, the revision of a remote one.
+    """
     seen: set[str] = set()
     out: dict[str, list[Task]] = {}
     for split in (s for s in SPLITS if s in sources):
         tasks: list[Task] = []
         for number, source in enumerate(sources[split]):
-            tasks += _take(source, f"tasks.{split}[{number}]", seed, split, seen)
+            request = request_for(source, f"tasks.{split}[{number}]", seed, split)
+            tasks += _take(request, seen)
+            if request.report.get("bad_rows"):
+                log.warning("%s: %d bad rows skipped", source.source, request.report["bad_rows"])
+            if reports is not None:
+                reports.append({"split": split, "source": source.source, **request.report})
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
     return out
 
 
-def _take(source: SourceSpec, where: str, seed: int, split: str, seen: set[str]) -> list[Task]:
+def request_for(source: SourceSpec, at: str = "tasks", seed: int = 0, split: str = "train") -> Request:
+    """The request behind a source, presets resolved.
+
+    Raises:
+        UsageError: unknown prefix or preset.
+    """
+    from rl2f_hub.tasks.presets import PRESETS, expand
+
+    if ":" not in source.source:
+        source = expand(source, at)
+    prefix, _, name = source.source.partition(":")
+    if prefix not in SOURCES or not name:
+        known = [f"{p}:..." for p in SOURCES] + list(PRESETS)
+        hint = did_you_mean(prefix, [*SOURCES, *PRESETS]) or f"; known: {', '.join(known)}"
+        raise UsageError(f"{at}.source: {source.source!r} is unknown{hint}")
+    return Request(source, name, at, seed, split)
+
+
+def stream(request: Request) -> Iterator[Task]:
+    """The tasks of one source in its own order, without any check for duplicates."""
+    module = importlib.import_module(SOURCES[request.spec.source.partition(":")[0]])
+    return module.tasks(request)
+
+
+def _take(request: Request, seen: set[str]) -> list[Task]:
     taken: list[Task] = []
-    duplicates = 0
-    for task in _stream(source, where, seed, split):
-        if len(taken) == source.count:
-            return taken
+    repeats = in_a_row = 0
+    wanted = request.spec.count
+    for task in stream(request):
         key = near_key(task.prompt)
         if key in seen:
-            duplicates += 1
-            if duplicates > MAX_DUPLICATES:
+            repeats, in_a_row = repeats + 1, in_a_row + 1
+            if in_a_row > MAX_DUPLICATES:
                 break
             continue
-        duplicates = 0
+        in_a_row = 0
         seen.add(key)
-        taken.append(replace(task, split=split))
-    if len(taken) < source.count:
+        taken.append(replace(task, split=request.split))
+        if len(taken) == wanted:
+            break
+    request.report |= {"taken": len(taken), "duplicates": repeats}
+    if len(taken) < wanted:
         raise UsageError(
-            f"{where}.count: {source.source} has only {len(taken)} tasks that no other split holds, "
-            f"{source.count} were asked for; lower `count` or widen `config`"
+            f"{request.at}.count: {request.spec.source} has only {len(taken)} tasks that no other split holds, "
+            f"{wanted} were asked for; lower `count` or widen `config`"
         )
     return taken
-
-
-def _stream(source: SourceSpec, where: str, seed: int, split: str) -> Iterator[Task]:
-    kind, _, rest = source.source.partition(":")
-    if kind == "reasoning_gym" and rest:
-        from rl2f_hub.tasks.reasoning_gym import reasoning_gym_tasks
-
-        return reasoning_gym_tasks(rest, source.config, seed, split, source.verifier or kind, source.answer_range)
-    if kind == "jsonl" and rest:
-        from rl2f_hub.tasks.jsonl import jsonl_tasks
-
-        return jsonl_tasks(rest, where, seed, split, source.verifier or "text", source.on_bad_row)
-    raise UsageError(f"{where}.source: {source.source!r} is unknown; use 'reasoning_gym:<data set>' or 'jsonl:<path>'")

@@ -1,7 +1,9 @@
 """Tasks from reasoning-gym: `source: "reasoning_gym:<data set>"` with the data set's own config and a seed.
 
 Item i of seed s is the same task for ever. `answer_range` keeps only items whose whole-number answer lies in the
-given closed range; items are drawn until `count` are kept.
+given closed range; items are drawn until `count` are kept. `level` sets the data set's own curriculum to that level
+(0 the easiest) and what `config` says goes on top. Many data sets have many right answers: their own scorer decides,
+and `threshold` says from which score on an answer is correct (some scorers give 0.01 to 0.05 to anything at all).
 """
 
 from __future__ import annotations
@@ -11,51 +13,90 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from rl2f_hub.errors import UsageError
+from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Privilege, Task, fingerprint
+from rl2f_hub.tasks import Request
 from rl2f_hub.verify.extract import as_integer
 
 MAX_DRAWS_PER_TASK = 5_000  # a range that keeps fewer than one item in 5,000 is a mistake in the recipe
 
 
-def reasoning_gym_tasks(
-    name: str, config: dict[str, Any], seed: int, split: str, verifier: str, answer_range: tuple[int, int] | None
-) -> Iterator[Task]:
+def tasks(request: Request) -> Iterator[Task]:
     """Endless tasks of one data set, in index order.
 
     Raises:
-        UsageError: unknown data set, unknown config key or value, or an `answer_range` that hardly ever holds.
+        UsageError: unknown data set, unknown config key or value, a level above the curriculum's, or an
+            `answer_range` that hardly ever holds.
     """
-    domain = _domain(name)
+    name, spec = request.name, request.spec
+    domain = domain_of(name)
+    config = {**level_config(name, spec.level), **spec.config} if spec.level is not None else spec.config
     key = fingerprint([name, config])[:8]
     settings_text = json.dumps(config, sort_keys=True)
+    settings: dict[str, Any] = {"dataset": name, "params": config}
+    if spec.level is not None:
+        settings["level"] = spec.level
+    if spec.threshold is not None:
+        settings["threshold"] = spec.threshold
     misses = 0
     for index in range(1 << 40):
-        entry = _item(name, settings_text, seed, index)
+        entry = _item(name, settings_text, request.seed, index)
         answer = str(entry["answer"])
-        if answer_range is not None:
+        if "Integral(" in answer:  # the generator could not integrate its own question
+            request.report["unusable"] = request.report.get("unusable", 0) + 1
+            continue
+        if spec.answer_range is not None:
             value = as_integer(answer)
-            if value is None or not answer_range[0] <= value <= answer_range[1]:
+            if value is None or not spec.answer_range[0] <= value <= spec.answer_range[1]:
                 misses += 1
                 if misses > MAX_DRAWS_PER_TASK:
                     raise UsageError(
-                        f"tasks: reasoning_gym:{name}: no answer within {list(answer_range)} in {misses} items; "
+                        f"tasks: reasoning_gym:{name}: no answer within {list(spec.answer_range)} in {misses} items; "
                         "widen `answer_range` or change `config`"
                     )
                 continue
         misses = 0
-        settings = {"dataset": name, "index": index, "params": config}
         yield Task(
-            task_id=f"rg-{name}-{key}-{seed}-{index}",
+            task_id=f"rg-{name}-{key}-{request.seed}-{index}",
             source=f"reasoning_gym:{name}",
             domain=domain,
             prompt=str(entry["question"]).strip(),
             privilege=Privilege("answer", answer),
-            verifier=verifier,
-            config=json.dumps(settings, sort_keys=True),
-            seed=seed,
-            split=split,
+            verifier=spec.verifier or "reasoning_gym",
+            config=json.dumps({**settings, "index": index}, sort_keys=True),
+            seed=request.seed,
+            split=request.split,
         )
+
+
+def level_config(name: str, level: int) -> dict[str, Any]:
+    """The config that the data set's own curriculum gives at a level.
+
+    Raises:
+        UsageError: no curriculum, or a level above its highest.
+    """
+    import dataclasses
+
+    import reasoning_gym
+    from reasoning_gym.factory import has_curriculum
+
+    domain_of(name)
+    if not has_curriculum(name):
+        raise UsageError(f"tasks: reasoning_gym:{name} has no levels; leave out `level` and set `config`")
+    curriculum = reasoning_gym.create_curriculum(name)
+    highest = curriculum.get_max_level()
+    if level > highest:
+        raise UsageError(f"tasks: reasoning_gym:{name}: level {level} is above its highest, {highest}")
+    curriculum.set_global_level(level)
+    made = dataclasses.asdict(curriculum.generate_configuration())
+    return {k: v for k, v in made.items() if k not in ("seed", "size") and _is_json(v)}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return json.loads(json.dumps(value)) is not None
+    except TypeError:
+        return False
 
 
 def entry_of(task: Task) -> dict[str, Any]:
@@ -77,8 +118,6 @@ def _dataset(name: str, config: str, seed: int, block: int) -> Any:
     from reasoning_gym.factory import DATASETS
 
     if name not in DATASETS:
-        from rl2f_hub.recipe import did_you_mean
-
         raise UsageError(f"tasks: source 'reasoning_gym:{name}' is unknown{did_you_mean(name, DATASETS)}")
     try:
         return reasoning_gym.create_dataset(name, seed=seed, size=(block + 1) * 1_000_000, **json.loads(config))
@@ -90,7 +129,7 @@ def _item(name: str, config: str, seed: int, index: int) -> dict[str, Any]:
     return _dataset(name, config, seed, index // 1_000_000)[index]
 
 
-def _domain(name: str) -> str:
+def domain_of(name: str) -> str:
     """reasoning-gym's category of a data set (arithmetic, algebra, games, ...)."""
     from reasoning_gym.factory import DATASETS
 

@@ -1,60 +1,105 @@
-"""Verifiers: an attempt in, a `Verdict` out. `VERIFIERS` maps the names that tasks carry to functions.
+"""Verifiers: an attempt in, a `Verdict` out. `VERIFIERS` maps the names that tasks carry to them.
 
-A verifier never raises on model text: what it cannot read is wrong, with the reason. Left out: unit tests, symbolic
-mathematics.
+A verifier never raises on model text: what it cannot read is wrong, with a reason that a person can read. It raises
+ValueError when the task itself is at fault. Whatever may take long runs in a child with a time limit (`limited.py`),
+whatever runs model-written code in the sandbox. An empty attempt, and one that only quotes the question, is wrong
+before any verifier sees it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.extract import as_integer, extract_integer, extract_text
+from rl2f_hub.verify import environment, exact, mathematics, plugin, scorers, unit_tests
+from rl2f_hub.verify.extract import without_question
 
 
-def verify(task: Task, attempt: str) -> Verdict:
-    """Judge one attempt at a task with the verifier that the task names."""
-    return VERIFIERS[task.verifier](task, attempt)
+def _nothing_to_check(task: Task) -> None:
+    """For tasks that a program made: their reference needs no reading."""
 
 
-def verify_integer(task: Task, attempt: str) -> Verdict:
-    """Right when the attempt's last number equals the reference. Only the last counts: guesses before it are free."""
-    answer = extract_integer(attempt)
-    if answer is None:
-        return Verdict(False, 0.0, None, "no whole number in the attempt")
-    wanted = as_integer(task.privilege.reference)
-    if wanted is None:
-        raise ValueError(f"reference {task.privilege.reference!r} is not a whole number")
-    correct = int(answer) == wanted
-    return Verdict(correct, float(correct), answer, "equal to the reference" if correct else "another number")
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """How to judge an attempt and how to check, when a task is loaded, that its reference can be used.
+
+    Attributes:
+        own_judge: (task, attempt) -> verdict; with `history`, (task, attempt, earlier attempts) -> verdict.
+        own_check: raises ValueError when the task's reference cannot be used.
+        limited: both run in the time-limited child.
+        history: the verdict depends on the earlier attempts too (environments).
+    """
+
+    own_judge: Callable[..., Verdict]
+    own_check: Callable[[Task], None] = _nothing_to_check
+    limited: bool = False
+    history: bool = False
+
+    def judge(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+        if self.limited:
+            from rl2f_hub.verify.limited import shared
+
+            return shared().judge(task, attempt)
+        return self.own_judge(task, attempt, tuple(earlier)) if self.history else self.own_judge(task, attempt)
+
+    def check(self, task: Task) -> None:
+        if self.limited and self.own_check is not _nothing_to_check:
+            from rl2f_hub.verify.limited import shared
+
+            shared().check(task)
+        else:
+            self.own_check(task)
 
 
-def verify_text(task: Task, attempt: str) -> Verdict:
-    """Right when the extracted text equals the reference, case and runs of white space aside."""
-    answer = extract_text(attempt)
-    if answer is None:
-        return Verdict(False, 0.0, None, "empty attempt")
-    correct = _plain(answer) == _plain(task.privilege.reference)
-    return Verdict(correct, float(correct), answer, "equal to the reference" if correct else "another text")
-
-
-def verify_reasoning_gym(task: Task, attempt: str) -> Verdict:
-    """Right when the data set's own scorer gives full marks (1.0) to the extracted text."""
-    from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
-
-    answer = extract_text(attempt)
-    if answer is None:
-        return Verdict(False, 0.0, None, "empty attempt")
-    score = float(scorer_of(task)(answer, entry_of(task)))
-    return Verdict(score >= 1.0, score, answer, f"scored {score:g} of 1 by the data set's own scorer")
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
-VERIFIERS: dict[str, Callable[[Task, str], Verdict]] = {
-    "integer": verify_integer,
-    "text": verify_text,
-    "reasoning_gym": verify_reasoning_gym,
+VERIFIERS: dict[str, Verifier] = {
+    "integer": Verifier(exact.integer, exact.check_integer),
+    "text": Verifier(exact.text, exact.check_text),
+    "choice": Verifier(exact.choice, exact.check_choice),
+    "math": Verifier(mathematics.mathematics, mathematics.check_mathematics, limited=True),
+    "reasoning_gym": Verifier(scorers.own_scorer, limited=True),
+    "unit_tests": Verifier(unit_tests.unit_tests, unit_tests.check_unit_tests),
+    "environment": Verifier(environment.environment, history=True),
+    "python": Verifier(plugin.plugin, limited=True),
 }
+
+
+def verify(task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+    """Judge one attempt at a task with the verifier that the task names.
+
+    Args:
+        earlier: the dialogue's attempts before this one, oldest first.
+    Raises:
+        ValueError: the task is at fault, not the attempt.
+    """
+    return _too_little(task, attempt) or VERIFIERS[task.verifier].judge(task, _own_words(task, attempt), earlier)
+
+
+def verify_many(items: Sequence[tuple[Task, str, Sequence[str]]]) -> list[Verdict | Exception]:
+    """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place."""
+    out: list[Verdict | Exception | None] = [_too_little(task, attempt) for task, attempt, _ in items]
+    code = [i for i, (task, _, _) in enumerate(items) if out[i] is None and task.verifier == "unit_tests"]
+    if len(code) > 1:
+        judged = unit_tests.judge_many([(items[i][0], _own_words(*items[i][:2])) for i in code])
+        for i, verdict in zip(code, judged, strict=True):
+            out[i] = verdict
+    for i, (task, attempt, earlier) in enumerate(items):
+        if out[i] is None:
+            try:
+                out[i] = VERIFIERS[task.verifier].judge(task, _own_words(task, attempt), earlier)
+            except Exception as error:  # one bad task or verifier costs its own dialogue, never the batch
+                out[i] = error
+    return [verdict for verdict in out if verdict is not None]
+
+
+def _too_little(task: Task, attempt: str) -> Verdict | None:
+    if not attempt.strip():
+        return Verdict(False, 0.0, None, "empty attempt")
+    if not _own_words(task, attempt).strip():
+        return Verdict(False, 0.0, None, "the attempt only quotes the question")
+    return None
+
+
+def _own_words(task: Task, attempt: str) -> str:
+    """The attempt without the question; code and moves are taken as they are."""
+    return attempt if task.verifier in ("unit_tests", "environment") else without_question(attempt, task.prompt)

@@ -37,14 +37,17 @@ LIGHT = [
 ]
 # Each may import what stands before it. What is not listed (stages, hub, demo, command line) stands after all of these.
 ORDER = [
-    {"errors", "records"},
-    {"recipe", "credit", "critique", "chat", "engines", "engines.transformers"},
-    {"verify.extract"},
-    {"tasks.reasoning_gym"},
+    {"errors", "records", "permits", "spec", "sandbox.jobs"},
+    {"recipe", "tasks.spec", "credit", "critique", "chat", "engines", "engines.transformers"},
+    {"verify.extract", "sandbox"},
+    {"verify.exact", "verify.mathematics", "verify.unit_tests", "verify.plugin"},
+    {"tasks.reasoning_gym", "tasks.textarena"},
+    {"verify.scorers", "verify.environment", "verify.limited"},
     {"verify"},
-    {"tasks.jsonl"},
+    {"verify.child", "tasks.columns"},
+    {"tasks.local", "tasks.hub", "tasks.human_eval", "tasks.plugin", "tasks.presets"},
     {"tasks", "teachers"},
-    {"teachers.scripted"},
+    {"teachers.scripted", "teachers.environment"},
     {"teachers.controls", "teachers.guard"},
     {"dialogue"},
     {"trainer"},

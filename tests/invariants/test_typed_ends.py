@@ -15,7 +15,7 @@ from rl2f_hub.records import Dialogue, StopReason, Task, Verdict
 from rl2f_hub.teachers import Reply
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify import VERIFIERS
+from rl2f_hub.verify import VERIFIERS, Verifier
 
 Make = Callable[..., Any]
 
@@ -65,9 +65,9 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> str:
     def verify(task: Task, attempt: str) -> Verdict:
         if task.prompt == "What is 12 * 34?":
             raise RuntimeError("sandbox died")
-        return VERIFIERS["integer"](task, attempt)
+        return VERIFIERS["integer"].judge(task, attempt)
 
-    monkeypatch.setitem(VERIFIERS, "fragile", verify)
+    monkeypatch.setitem(VERIFIERS, "fragile", Verifier(verify))
     return "fragile"
 
 

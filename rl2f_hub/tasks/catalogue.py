@@ -1,0 +1,73 @@
+"""What is known of each source before anything is loaded: the rows of `rl2f tasks list` and the head of `show`."""
+
+from __future__ import annotations
+
+from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.tasks.presets import PRESETS
+
+GENERAL = [
+    (
+        "reasoning_gym:<data set>",
+        "logic, arithmetic, algebra, games, ...",
+        "endless",
+        "Apache-2.0",
+        "reasoning_gym",
+        "answer",
+    ),
+    ("textarena:<environment>", "games, negotiation", "endless", "MIT", "environment", "solution where there is one"),
+    ("hub:<owner/name>", "any", "the data set's", "the data set's", "as the recipe says", "the columns it names"),
+    ("jsonl:<path>, parquet:<path>", "any", "the file's", "yours", "as the recipe says", "the columns it names"),
+    ("python:<file>:<class>", "any", "yours", "yours", "python, or as the recipe says", "what the class gives"),
+]
+COLUMNS = ("source", "domain", "size", "licence", "verifier", "privilege", "note")
+
+
+def catalogue() -> list[dict[str, str]]:
+    """One row a source: presets first, then the general forms."""
+    rows = [_preset_row(name) for name in PRESETS]
+    return rows + [dict(zip(COLUMNS, (*row, ""), strict=True)) for row in GENERAL]
+
+
+def describe(source: str) -> dict[str, str]:
+    """What is known of one source; empty for a general form without more to say.
+
+    Raises:
+        UsageError: unknown reasoning-gym data set or preset.
+    """
+    if source in PRESETS:
+        return _preset_row(source)
+    kind, _, name = source.partition(":")
+    if kind == "reasoning_gym" and name:
+        return _reasoning_gym_row(name)
+    if not name:
+        hint = did_you_mean(source, PRESETS) or "; see `rl2f tasks list`"
+        raise UsageError(f"source: no preset {source!r}{hint}")
+    return next(
+        (dict(zip(COLUMNS, (source, *row[1:], ""), strict=True)) for row in GENERAL if row[0].startswith(kind + ":")),
+        {},
+    )
+
+
+def _preset_row(name: str) -> dict[str, str]:
+    p = PRESETS[name]
+    note = f"expands to {p.source}. {p.note}".strip()
+    verifier = str(p.fields.get("verifier", "text"))
+    return dict(zip(COLUMNS, (name, p.domain, p.size, p.licence, verifier, p.privilege, note), strict=True))
+
+
+def _reasoning_gym_row(name: str) -> dict[str, str]:
+    import dataclasses
+
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS, has_curriculum
+
+    from rl2f_hub.tasks.reasoning_gym import domain_of
+
+    domain = domain_of(name)
+    levels = (
+        f"levels 0 to {reasoning_gym.create_curriculum(name).get_max_level()}" if has_curriculum(name) else "no levels"
+    )
+    fields = [f.name for f in dataclasses.fields(DATASETS[name][1]) if f.name not in ("seed", "size")]
+    note = f"{levels}; config: {', '.join(fields)}"
+    values = (f"reasoning_gym:{name}", domain, "endless", "Apache-2.0", "reasoning_gym", "answer", note)
+    return dict(zip(COLUMNS, values, strict=True))

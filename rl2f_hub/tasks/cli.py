@@ -1,0 +1,177 @@
+"""`rl2f tasks list | show | validate`: what there is to learn from, and whether its verifiers are right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from rl2f_hub import permits
+from rl2f_hub.errors import RL2FError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True, help="Task sources: what there is, what a task looks like, is its verifier right."
+)
+
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+LocalOpt = Annotated[
+    bool, typer.Option("--allow-local-code", help="Let `python:` sources run code from your own files.")
+]
+UnsafeOpt = Annotated[
+    bool, typer.Option("--unsafe-code-execution", help="Run model-written code without the sandbox. Dangerous.")
+]
+
+
+@app.command("list")
+def tasks_list(as_json: JsonOpt = False) -> None:
+    """Every source that a recipe can name, with domain, size, licence and what the teacher may see."""
+    from rl2f_hub.tasks.catalogue import catalogue
+
+    rows = catalogue()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    _table(
+        ["source", "domain", "size", "licence", "verifier", "the teacher sees"],
+        [list(row.values())[:6] for row in rows],
+    )
+
+
+@app.command("show")
+def tasks_show(
+    source: Annotated[str, typer.Argument(help="A preset, `reasoning_gym:<data set>`, `textarena:<environment>`, ...")],
+    seed: Annotated[int, typer.Option(help="Seed of the task that is shown.")] = 0,
+    local_code: LocalOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """One source: what is known of it, and its first task as the student and as the teacher see it."""
+    from rl2f_hub.tasks import request_for, stream
+    from rl2f_hub.tasks.catalogue import describe
+    from rl2f_hub.tasks.spec import SourceSpec
+
+    permits.allow(local_code=local_code)
+    known = describe(source)
+    try:
+        task = next(stream(request_for(SourceSpec(source=source, count=1), "source", seed)), None)
+        missing = "the source has no tasks" if task is None else ""
+    except RL2FError as error:
+        if not known:
+            raise
+        task, missing = None, str(error)
+    if as_json:
+        typer.echo(json.dumps({**known, "task": task.to_row() if task else None, "problem": missing}, indent=1))
+        return
+    for key, value in known.items():
+        if value:
+            typer.echo(f"{key:<16} {value}")
+    if task is None:
+        typer.echo(f"{'no task':<16} {missing}")
+        return
+    typer.echo(f"\nThe student sees\n{_indented(task.prompt)}")
+    seen = {"reference": task.privilege.reference, "solution": task.privilege.solution, "tests": task.privilege.tests}
+    for name, text in seen.items():
+        if text:
+            typer.echo(f"\nThe teacher also sees the {name}\n{_indented(text[:2000])}")
+    typer.echo(f"\nJudged by        {task.verifier}")
+
+
+@app.command("validate")
+def tasks_validate(
+    source: Annotated[
+        str, typer.Argument(help="A recipe file, a source or preset, or `reasoning_gym` for all of its data sets.")
+    ],
+    count: Annotated[Optional[int], typer.Option(help="Tasks a source [default: 20; all of human_eval]", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of tasks and perturbations.")] = 0,
+    max_false_rejects: Annotated[float, typer.Option(help="Largest share of right attempts refused.")] = 0.0,
+    max_false_accepts: Annotated[float, typer.Option(help="Largest share of wrong attempts accepted.")] = 0.05,
+    on_bad_row: Annotated[Optional[str], typer.Option(help="skip or fail.")] = None,
+    local_code: LocalOpt = False,
+    unsafe: UnsafeOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Check verifiers without a model: references pass; nothing, quotes, perturbed and others' answers fail.
+
+    Exit code 1 when a source exceeds a bound or cannot be validated.
+    """
+    from rl2f_hub.progress import bar
+    from rl2f_hub.tasks.validate import HEADER, SourceReport, summary_rows, validate
+
+    permits.allow(local_code=local_code, unsafe_code=unsafe)
+    if on_bad_row not in (None, "skip", "fail"):
+        raise UsageError(f"--on-bad-row: {on_bad_row!r} is refused; use skip or fail")
+    specs = _specs(source, count, on_bad_row)
+    reports: list[SourceReport] = []
+    with bar("validate", len(specs), "sources") as advance:
+        for spec in specs:
+            reports.append(validate(spec, seed))
+            advance(1)
+    bad = [
+        r
+        for r in reports
+        if r.note
+        or r.errors
+        or r.unmutated
+        or r.false_rejects > max_false_rejects
+        or r.false_accepts > max_false_accepts
+    ]
+    if as_json:
+        bounds = {"max_false_rejects": max_false_rejects, "max_false_accepts": max_false_accepts}
+        rows = [{**r.to_row(), "ok": r not in bad} for r in reports]
+        typer.echo(json.dumps({"ok": not bad, "bounds": bounds, "sources": rows}, indent=1))
+    else:
+        _table(HEADER, summary_rows(reports))
+        for report in bad:
+            for example in report.examples:
+                typer.echo(f"  {example}")
+        total = sum(sum(r.tried.values()) for r in reports)
+        typer.echo(f"{len(reports) - len(bad)} of {len(reports)} sources within bounds, {total} verdicts")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _specs(source: str, count: int | None, on_bad_row: str | None) -> list[Any]:
+    """The sources behind the argument, each with the number of tasks to probe."""
+    from rl2f_hub.tasks.spec import SourceSpec
+
+    if Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file():
+        from rl2f_hub.recipe import load_recipe
+
+        tasks = load_recipe(source).tasks
+        found = {
+            s.model_copy(update={"count": 1}).model_dump_json(): s for s in (*tasks.train, *tasks.eval, *tasks.ood)
+        }
+        rule = on_bad_row or tasks.on_bad_row
+        return [
+            s.model_copy(update={"count": min(s.count, count or 20), "on_bad_row": s.on_bad_row or rule})
+            for s in found.values()
+        ]
+    if source == "reasoning_gym":
+        from reasoning_gym.factory import DATASETS
+
+        names = [f"reasoning_gym:{name}" for name in sorted(DATASETS)]
+    else:
+        names = [source]
+    everything = 164 if source.startswith("human_eval") else 20
+    return [
+        SourceSpec.model_validate({"source": name, "count": count or everything, "on_bad_row": on_bad_row})
+        for name in names
+    ]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + line for line in "".join(c for c in text if c.isprintable() or c == "\n").splitlines())

@@ -1,0 +1,70 @@
+"""Tasks from files on this machine: `source: "jsonl:<path>"` (JSON Lines) or `"parquet:<path>"`, by column names.
+
+Without a mapping the columns `prompt` and `reference` are read, and `task_id`, `solution` and `domain` where the first
+row has them. `verifier` may also be a column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rl2f_hub.errors import UsageError
+from rl2f_hub.records import Task
+from rl2f_hub.tasks import Request
+from rl2f_hub.tasks.columns import rows_to_tasks
+
+OPTIONAL = {"id": "task_id", "solution": "solution", "domain": "domain"}
+
+
+def tasks(request: Request) -> Iterator[Task]:
+    """The file's tasks in file order.
+
+    Raises:
+        UsageError: no such file, not of its kind, or a bad row.
+    """
+    file = Path(request.name)
+    if not file.is_file():
+        raise UsageError(f"{request.at}.source: no file {request.name!r}; give the path of a file")
+    lines = request.spec.source.startswith("jsonl:")
+    spec = request.spec
+    mapping = {"prompt": spec.prompt or "prompt"}
+    mapping |= {field: column for field, column in OPTIONAL.items() if getattr(spec, field) is None}
+    if spec.reference is None and spec.tests is None:
+        mapping["reference"] = "reference"
+    request.spec = spec.model_copy(update=mapping)
+    rows = _json_lines(file) if lines else _parquet(file, request)
+    unit = "line" if lines else "row"
+    yield from rows_to_tasks(rows, request, unit=unit, prefix=file.stem, convert=_own_verifier)
+
+
+def _own_verifier(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "_verifier": row["verifier"]} if "verifier" in row else row
+
+
+def _json_lines(file: Path) -> Iterator[tuple[int, Any]]:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError as error:
+                    yield number, error
+                except RecursionError:
+                    yield number, ValueError("nested too deeply")
+
+
+def _parquet(file: Path, request: Request) -> Iterator[tuple[int, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        number = 0
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UsageError(f"{request.at}.source: {request.name!r} is no readable Parquet file: {error}") from None

@@ -1,0 +1,232 @@
+"""Is the verifier right? Checks a source without any model: what must pass, passes, and what must fail, fails.
+
+For each task: the reference (bare, and as a sentence where it is one line) must be accepted; nothing at all, the
+question quoted, perturbed references, another task's reference and a list of candidates must be refused. Code is
+perturbed by single changes of its syntax tree (`mutants.py`); environments by moves that lead elsewhere. A perturbation
+can happen to be another right answer: that is what the bounds are for.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from rl2f_hub.errors import RL2FError
+from rl2f_hub.records import Task
+from rl2f_hub.tasks import request_for, stream
+from rl2f_hub.tasks.mutants import mutants
+from rl2f_hub.tasks.spec import SourceSpec
+from rl2f_hub.verify import verify_many
+
+PERTURBED = 3  # perturbed references tried a task
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """What was tried on one source. `accepted` and `tried` count by probe; `examples` shows the first surprises."""
+
+    source: str
+    verifier: str = ""
+    tasks: int = 0
+    tried: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    errors: int = 0
+    unmutated: int = 0  # code tasks none of whose mutants failed
+    seconds: float = 0.0
+    note: str = ""  # why the source could not be validated
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def false_rejects(self) -> float:
+        """Share of right attempts that were judged wrong."""
+        right = sum(n for probe, n in self.tried.items() if probe in RIGHT)
+        return 1 - sum(self.accepted[p] for p in RIGHT) / right if right else 0.0
+
+    @property
+    def false_accepts(self) -> float:
+        """Share of wrong attempts that were judged right."""
+        wrong = sum(n for probe, n in self.tried.items() if probe not in RIGHT)
+        return sum(n for probe, n in self.accepted.items() if probe not in RIGHT) / wrong if wrong else 0.0
+
+    @property
+    def seconds_per_verdict(self) -> float:
+        return self.seconds / max(1, sum(self.tried.values()))
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "verifier": self.verifier,
+            "tasks": self.tasks,
+            "verdicts": sum(self.tried.values()),
+            "false_rejects": round(self.false_rejects, 4),
+            "false_accepts": round(self.false_accepts, 4),
+            "accepted": {p: f"{self.accepted[p]}/{n}" for p, n in self.tried.items()},
+            "errors": self.errors,
+            "tasks_without_failing_mutant": self.unmutated,
+            "seconds_per_verdict": round(self.seconds_per_verdict, 5),
+            "note": self.note,
+            "examples": self.examples,
+        }
+
+
+RIGHT = ("reference", "reference stated")
+
+
+def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
+    """Probe `spec.count` tasks of a source. Never raises for what the source does: the reason stands in `note`."""
+    report = SourceReport(spec.source)
+    try:
+        request = request_for(spec, "source", seed)
+        tasks = list(islice(stream(request), spec.count))
+    except (RL2FError, ImportError) as error:
+        report.note = str(error)
+        return report
+    except Exception as error:  # a generator of the source's own that breaks is a finding, not a crash
+        report.note = f"its tasks cannot be made: {type(error).__name__}: {error}"
+        return report
+    if not tasks:
+        report.note = "the source has no tasks"
+        return report
+    report.tasks, report.verifier = len(tasks), tasks[0].verifier
+    probes = [p for i, task in enumerate(tasks) for p in _probes(task, tasks[(i + 1) % len(tasks)], seed)]
+    started = time.perf_counter()
+    verdicts = verify_many([(task, attempt, earlier) for _, task, attempt, earlier in probes])
+    report.seconds = time.perf_counter() - started
+    failed: Counter[str] = Counter()
+    for (probe, task, attempt, _), verdict in zip(probes, verdicts, strict=True):
+        report.tried[probe] += 1
+        if isinstance(verdict, Exception):
+            report.errors += 1
+            _example(report, task, probe, attempt, f"raised {verdict}")
+            continue
+        report.accepted[probe] += verdict.correct
+        failed[task.task_id] += probe == "perturbed" and not verdict.correct
+        if verdict.correct != (probe in RIGHT):
+            _example(report, task, probe, attempt, verdict.reason)
+    report.unmutated = sum(not failed[task.task_id] for task in tasks) if report.verifier == "unit_tests" else 0
+    return report
+
+
+def _example(report: SourceReport, task: Task, probe: str, attempt: str, reason: str) -> None:
+    if len(report.examples) < 5:
+        report.examples.append(f"{task.task_id}: {probe} {attempt[-80:]!r}: {reason}")
+
+
+Probe = tuple[str, Task, str, tuple[str, ...]]  # name, task, attempt, earlier attempts
+
+
+def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
+    yield "empty", task, "", ()
+    yield "question", task, task.prompt, ()
+    if task.verifier == "environment":
+        yield from _walks(task, other)
+        return
+    right = right_attempt(task)
+    if right is None:
+        return
+    yield "reference", task, right, ()
+    if task.verifier == "unit_tests":
+        for mutant in mutants(right, seed, PERTURBED):
+            yield "perturbed", task, mutant, ()
+    else:
+        if "\n" not in right and len(right) < 200:
+            yield "reference stated", task, f"I worked it out. The answer is {right}", ()
+        wrong = perturbed(right, random.Random(f"{seed}/{task.task_id}"))
+        for value in wrong[:PERTURBED]:
+            yield "perturbed", task, value, ()
+        if wrong and "\n" not in right and "," not in right:
+            yield "listing", task, f"{wrong[0]}, {right} or {wrong[-1]}x", ()
+    foreign = right_attempt(other)
+    if foreign is not None and " ".join(foreign.split()).casefold() != " ".join(right.split()).casefold():
+        yield "another's", task, foreign, ()
+
+
+def _walks(task: Task, other: Task) -> Iterator[Probe]:
+    """An environment's solution is a list of moves, one a line: played whole it wins, without its last move it does not."""
+    moves = task.privilege.solution.splitlines()
+    if moves:
+        yield "reference", task, moves[-1], tuple(moves[:-1])
+    if len(moves) > 1:
+        yield "perturbed", task, moves[-2], tuple(moves[:-2])
+    foreign = other.privilege.solution.splitlines()
+    if foreign and foreign != moves:
+        yield "another's", task, foreign[0] if len(moves) > 1 else foreign[-1], ()
+
+
+def right_attempt(task: Task) -> str | None:
+    """An attempt that must be accepted, made of the task's privilege; None where the source gives none."""
+    if task.verifier == "unit_tests":
+        return task.privilege.solution or None
+    reference = task.privilege.reference
+    if task.verifier == "math":
+        reference = reference.rsplit("####", 1)[-1].strip()  # GSM8K's reference is its worked solution
+    return reference if reference.strip() and reference != "None" else None
+
+
+def perturbed(reference: str, rng: random.Random) -> list[str]:
+    """Texts near the reference that differ from it in more than spacing and case."""
+    out: list[str] = []
+    numbers = list(re.finditer(r"\d+", reference))
+    if numbers:
+        for step in (1, rng.choice([2, 3, 7, 10])):
+            place = rng.choice(numbers)
+            value = str(int(place[0]) + step) if len(place[0]) < 300 else place[0][:-1]
+            out.append(reference[: place.start()] + value + reference[place.end() :])
+    words = reference.split(" ")
+    letters = [i for i, c in enumerate(reference) if c.isalpha()]
+    if len(words) > 2:
+        i = rng.randrange(len(words) - 1)
+        out.append(" ".join([*words[:i], words[i + 1], words[i], *words[i + 2 :]]))
+    if letters:
+        i = rng.choice(letters)
+        out.append(reference[:i] + chr((ord(reference[i].lower()) - 97 + 1) % 26 + 97) + reference[i + 1 :])
+    if len(reference) > 1:
+        out.append(reference[:-1])
+    out.append(reference + reference[-1:])
+    plain = " ".join(reference.split()).casefold()
+    return [x for x in dict.fromkeys(out) if x.strip() and " ".join(x.split()).casefold() != plain]
+
+
+def summary_rows(reports: Sequence[SourceReport]) -> list[list[str]]:
+    """The table for people: one row a source."""
+    rows = []
+    for r in reports:
+        if r.note:
+            rows.append([r.source, "-", "0", "-", "-", "-", "-", r.note])
+            continue
+        surprises = ", ".join(
+            f"{p} {r.accepted[p]}/{n}" for p, n in r.tried.items() if r.accepted[p] != n * (p in RIGHT)
+        )
+        more = f"; {r.errors} verifier errors" if r.errors else ""
+        more += f"; {r.unmutated} tasks without a failing mutant" if r.unmutated else ""
+        rows.append(
+            [
+                r.source,
+                r.verifier,
+                str(r.tasks),
+                str(sum(r.tried.values())),
+                f"{100 * r.false_rejects:.1f} %",
+                f"{100 * r.false_accepts:.1f} %",
+                f"{1000 * r.seconds_per_verdict:.2f} ms",
+                surprises + more,
+            ]
+        )
+    return rows
+
+
+HEADER = [
+    "source",
+    "verifier",
+    "tasks",
+    "verdicts",
+    "false rejects",
+    "false accepts",
+    "a verdict",
+    "surprises (accepted/tried)",
+]
