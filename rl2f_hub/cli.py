@@ -14,8 +14,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.localhub.cli import app as hub_app
+from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
+from rl2f_hub.tasks.cli import app as tasks_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,11 +29,15 @@ app = typer.Typer(
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
 app.add_typer(hub_app, name="hub", help="The embedded Hub.")
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(tasks_app, name="tasks")
 
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
 OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")]
 SetOpt = Annotated[Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+BadRowOpt = Annotated[
+    Optional[str], typer.Option("--on-bad-row", help="Bad rows of a task source: skip (and count) or fail.")
+]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
 
 
@@ -44,6 +51,10 @@ def _open(recipe: str, overrides: list[str] | None, out: Path | None, **how: boo
     return opened
 
 
+def _with_bad_rows(overrides: list[str] | None, rule: str | None) -> list[str]:
+    return [*(overrides or []), *([f"tasks.on_bad_row={rule}"] if rule is not None else [])]
+
+
 @app.command()
 def run(
     recipe: RecipeArg,
@@ -53,6 +64,9 @@ def run(
     only: Annotated[Optional[str], typer.Option("--only", help="Stages to run, comma-separated.")] = None,
     start: Annotated[Optional[str], typer.Option("--from", help="Run this stage and all later ones again.")] = None,
     overrides: SetOpt = None,
+    on_bad_row: BadRowOpt = None,
+    local_code: LocalOpt = False,
+    unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Run all stages of a recipe: base, generate, publish, warmup, train, evaluate, push."""
@@ -65,6 +79,8 @@ def run(
             from rl2f_hub.errors import did_you_mean
 
             raise UsageError(f"stage: {stage!r} is unknown{did_you_mean(stage, STAGES)}")
+    permits.allow(local_code=local_code, unsafe_code=unsafe)
+    overrides = _with_bad_rows(overrides, on_bad_row)
     opened = _open(recipe, overrides, out, resume=resume or start is not None, overwrite=overwrite)
     if start:
         opened.forget_from(start)
@@ -82,10 +98,15 @@ def _stage_command(name: str, stage: str, text: str) -> None:
         out: OutOpt = None,
         force: ForceOpt = False,
         overrides: SetOpt = None,
+        on_bad_row: BadRowOpt = None,
+        local_code: LocalOpt = False,
+        unsafe: UnsafeOpt = False,
         as_json: JsonOpt = False,
     ) -> None:
         from rl2f_hub.pipeline import run_stages
 
+        permits.allow(local_code=local_code, unsafe_code=unsafe)
+        overrides = _with_bad_rows(overrides, on_bad_row)
         opened = _open(recipe, overrides, out, resume=True)
         if force:
             opened.forget_from(stage)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import logging
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rl2f_hub import permits
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import load_tasks, near_key
+from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.reasoning_gym import entry_of
+from rl2f_hub.tasks.spec import TasksSpec
+from rl2f_hub.tasks.validate import perturbed, validate
+from rl2f_hub.verify import verify
 
 PRODUCTS = "reasoning_gym:products"
 SMALL = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 2}
@@ -155,3 +162,178 @@ def test_near_key_sees_no_order_of_numbers_case_or_spacing(numbers: list[int], r
     )
     assert near_key(f"What is {numbers[0]} + 1?") != near_key(f"What is {numbers[0]} * 1?")
     assert near_key(f"Is {numbers[0]} odd?") != near_key(f"Is {numbers[0] + 1} odd?")
+
+
+# -- weighted mixes ------------------------------------------------------------------------------------------------
+
+MIX = [{"source": PRODUCTS, "weight": 3}, {"source": "reasoning_gym:lcm", "weight": 1}, {"source": "reasoning_gym:gcd"}]
+
+
+@given(st.integers(1, 500), st.lists(st.floats(0.01, 100), min_size=1, max_size=6))
+def test_a_weighted_mix_gives_the_count_asked_for_and_each_share_within_one(count: int, weights: list[float]) -> None:
+    mix = [{"source": f"jsonl:{i}", "weight": w} for i, w in enumerate(weights)]
+    spec = TasksSpec.model_validate({"train": {"count": count, "mix": mix}, "eval": {"count": 1, "mix": mix}})
+    counts = {s.source: s.count for s in spec.train}
+    assert sum(counts.values()) == count
+    for i, weight in enumerate(weights):
+        assert abs(counts.get(f"jsonl:{i}", 0) - count * weight / sum(weights)) < 1
+
+
+def test_a_mix_is_loaded_by_weight() -> None:
+    spec = TasksSpec.model_validate({"train": {"count": 50, "mix": MIX}, "eval": [{"source": PRODUCTS, "count": 1}]})
+    names = [t.source for t in load_tasks({"train": spec.train}, 1)["train"]]
+    assert [names.count(m["source"]) for m in MIX] == [30, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        ({"count": 5}, "keys `count` and `mix`"),
+        ({"count": 5, "mix": MIX, "seed": 1}, "keys `count` and `mix`"),
+        ({"count": 0, "mix": MIX}, "at least 1"),
+        ({"count": 5, "mix": [{"source": PRODUCTS, "weight": 0}]}, "above 0"),
+        ({"count": 5, "mix": [{"source": PRODUCTS, "weight": float("nan")}]}, "above 0"),
+        ({"count": 5, "mix": ["x"]}, "above 0"),
+        ({"count": 5, "mix": [{"source": PRODUCTS, "count": 3}]}, "not a `count`"),
+    ],
+)
+def test_a_bad_mix_says_what_is_wrong(mix: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TasksSpec.model_validate({"train": mix, "eval": [{"source": PRODUCTS, "count": 1}]})
+
+
+# -- levels --------------------------------------------------------------------------------------------------------
+
+
+def test_a_level_makes_tasks_harder_and_is_recorded() -> None:
+    def mean_length(level: int) -> float:
+        tasks = load(source="reasoning_gym:chain_sum", count=30, level=level)
+        assert {json.loads(t.config)["level"] for t in tasks} == {level}
+        return sum(len(t.prompt) for t in tasks) / len(tasks)
+
+    assert mean_length(0) < mean_length(3)
+    with pytest.raises(UsageError, match=r"level 99 is above its highest, \d"):
+        load(source="reasoning_gym:chain_sum", count=1, level=99)
+    with pytest.raises(UsageError, match="composite has no levels"):
+        load(source="reasoning_gym:composite", count=1, level=0)
+
+
+# -- Parquet and column mapping ------------------------------------------------------------------------------------
+
+
+def test_parquet_rows_become_tasks_by_column_names(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [{"q": {"text": f"Ask {n}?"}, "a": n, "why": f"because {n}", "kind": n % 2} for n in range(6)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "own.parquet")
+    mapping = {"prompt": "Here: {q.text}", "reference": "a", "solution": "why", "where": {"kind": 1}}
+    tasks = load(source=f"parquet:{tmp_path}/own.parquet", count=3, verifier="integer", **mapping)
+    assert sorted(t.prompt for t in tasks) == ["Here: Ask 1?", "Here: Ask 3?", "Here: Ask 5?"]
+    assert {t.privilege.kind for t in tasks} == {"solution"}
+    with pytest.raises(UsageError, match=r"row 1: no column 'answer'"):
+        load(source=f"parquet:{tmp_path}/own.parquet", count=1, prompt="q.text", reference="answer")
+    with pytest.raises(UsageError, match=r"row 1: column 'q' is .* needed|row 1: .*whole number"):
+        load(source=f"parquet:{tmp_path}/own.parquet", count=1, prompt="q.text", reference="q", verifier="integer")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(UsageError, match="no readable Parquet file"):
+        load(source=f"parquet:{tmp_path}/bad.parquet", count=1)
+
+
+# -- plug-ins ------------------------------------------------------------------------------------------------------
+
+PLUGIN = """
+class Mine:
+    def __init__(self, top=5):
+        self.top = top
+
+    def tasks(self, seed):
+        for n in range(self.top):
+            yield {"prompt": f"Say the letter {n} places after {chr(97 + seed)}", "reference": chr(97 + seed + n)}
+
+    def verify(self, task, attempt):
+        if attempt == "odd":
+            return "odd"
+        return 0.5 if attempt == "half" else attempt.strip() == task.privilege.reference
+
+
+class Plain:
+    def tasks(self, seed):
+        yield {"prompt": "Say plum", "reference": "plum"}
+
+
+class Broken:
+    def __init__(self):
+        raise RuntimeError("no")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    return tmp_path / "mine.py"
+
+
+def test_a_class_in_an_own_file_runs_only_when_allowed(plugin: Path) -> None:
+    with pytest.raises(UsageError, match="--allow-local-code"):
+        load(source=f"python:{plugin}:Mine", count=3)
+    with permits.allowing(local_code=True):
+        tasks = load(source=f"python:{plugin}:Mine", count=3, config={"top": 3})
+        assert {t.verifier for t in tasks} == {"python"}
+        for task in tasks:
+            assert verify(task, task.privilege.reference).correct
+            assert not verify(task, "?").correct
+            assert verify(task, "half").score == 0.5
+            with pytest.raises(ValueError, match="return a Verdict"):
+                verify(task, "odd")
+        plain = load(source=f"python:{plugin}:Plain", count=1)[0]
+        assert plain.verifier == "text"
+        assert verify(plain, "plum").correct
+        with pytest.raises(UsageError, match="only 2 tasks"):
+            load(source=f"python:{plugin}:Mine", count=3, config={"top": 2})
+        for name, words in (("Broken", "cannot be made: RuntimeError: no"), ("Nobody", "AttributeError")):
+            with pytest.raises(UsageError, match=words):
+                load(source=f"python:{plugin}:{name}", count=1)
+    with pytest.raises(UsageError, match="--allow-local-code"):
+        load(source=f"python:{plugin}:Mine", count=3)
+
+
+# -- validation ----------------------------------------------------------------------------------------------------
+
+
+def test_a_right_verifier_is_found_right_and_a_wrong_one_wrong(plugin: Path, tmp_path: Path) -> None:
+    good = validate(SourceSpec(source="reasoning_gym:chain_sum", count=10))
+    assert good.false_rejects == good.false_accepts == good.errors == 0
+    assert good.tried["perturbed"] >= 20
+    (tmp_path / "lenient.py").write_text(PLUGIN.replace("attempt.strip() == task.privilege.reference", "True"))
+    (tmp_path / "strict.py").write_text(PLUGIN.replace("attempt.strip() == task.privilege.reference", "False"))
+    with permits.allowing(local_code=True):
+        lenient = validate(SourceSpec(source=f"python:{tmp_path}/lenient.py:Mine", count=4))
+        strict = validate(SourceSpec(source=f"python:{tmp_path}/strict.py:Mine", count=4))
+    assert lenient.false_accepts > 0.5
+    assert lenient.false_rejects == 0
+    assert strict.false_rejects == 1
+    assert strict.false_accepts == 0
+    assert strict.examples
+
+
+def test_a_source_that_cannot_be_validated_says_why() -> None:
+    report = validate(SourceSpec(source="reasoning_gym:composite", count=3))
+    assert report.tasks == 0
+    assert report.note
+
+
+@given(st.text(max_size=60), st.integers(0, 99))
+def test_perturbed_references_differ_by_more_than_spacing_and_case(reference: str, seed: int) -> None:
+    for text in perturbed(reference, random.Random(seed)):
+        assert " ".join(text.split()).casefold() != " ".join(reference.split()).casefold()
+
+
+def test_mutants_are_valid_programs_that_differ() -> None:
+    code = "def f(x):\n    if x > 2 and x in (3, 4):\n        return x + 1\n    return 0\n"
+    found = mutants(code, 0, 5)
+    assert len(found) == len(set(found)) == 5
+    assert ast.unparse(ast.parse(code)) not in found
+    for text in found:
+        ast.parse(text)
+    assert mutants("not python", 0, 5) == []

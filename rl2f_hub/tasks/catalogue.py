@@ -28,6 +28,23 @@ def catalogue() -> list[dict[str, str]]:
     return rows + [dict(zip(COLUMNS, (*row, ""), strict=True)) for row in GENERAL]
 
 
+def members(kind: str) -> list[dict[str, str]]:
+    """One row for every data set or environment of a kind.
+
+    Raises:
+        UsageError: a kind that has no list of members.
+    """
+    if kind == "reasoning_gym":
+        from reasoning_gym.factory import DATASETS
+
+        return [_reasoning_gym_row(name) for name in sorted(DATASETS)]
+    if kind == "textarena":
+        from rl2f_hub.tasks.textarena import SUPPORTED
+
+        return [describe(f"textarena:{name}") for name in SUPPORTED]
+    raise UsageError(f"kind: {kind!r} has no list of members; use reasoning_gym or textarena, or no kind at all")
+
+
 def describe(source: str) -> dict[str, str]:
     """What is known of one source; empty for a general form without more to say.
 
@@ -58,15 +75,12 @@ def _preset_row(name: str) -> dict[str, str]:
 def _reasoning_gym_row(name: str) -> dict[str, str]:
     import dataclasses
 
-    import reasoning_gym
-    from reasoning_gym.factory import DATASETS, has_curriculum
+    from reasoning_gym.factory import DATASETS
 
-    from rl2f_hub.tasks.reasoning_gym import domain_of
+    from rl2f_hub.tasks.reasoning_gym import domain_of, highest_level
 
-    domain = domain_of(name)
-    levels = (
-        f"levels 0 to {reasoning_gym.create_curriculum(name).get_max_level()}" if has_curriculum(name) else "no levels"
-    )
+    domain, highest = domain_of(name), highest_level(name)
+    levels = "no levels" if highest is None else f"levels 0 to {highest}"
     fields = [f.name for f in dataclasses.fields(DATASETS[name][1]) if f.name not in ("seed", "size")]
     note = f"{levels}; config: {', '.join(fields)}"
     values = (f"reasoning_gym:{name}", domain, "endless", "Apache-2.0", "reasoning_gym", "answer", note)

@@ -26,11 +26,14 @@ UnsafeOpt = Annotated[
 
 
 @app.command("list")
-def tasks_list(as_json: JsonOpt = False) -> None:
+def tasks_list(
+    kind: Annotated[Optional[str], typer.Argument(help="reasoning_gym or textarena: all of its members.")] = None,
+    as_json: JsonOpt = False,
+) -> None:
     """Every source that a recipe can name, with domain, size, licence and what the teacher may see."""
-    from rl2f_hub.tasks.catalogue import catalogue
+    from rl2f_hub.tasks.catalogue import catalogue, members
 
-    rows = catalogue()
+    rows = members(kind) if kind else catalogue()
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -88,6 +91,7 @@ def tasks_validate(
     max_false_rejects: Annotated[float, typer.Option(help="Largest share of right attempts refused.")] = 0.0,
     max_false_accepts: Annotated[float, typer.Option(help="Largest share of wrong attempts accepted.")] = 0.05,
     on_bad_row: Annotated[Optional[str], typer.Option(help="skip or fail.")] = None,
+    table: Annotated[Optional[Path], typer.Option(help="Also write the table to this Markdown file.")] = None,
     local_code: LocalOpt = False,
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
@@ -117,10 +121,15 @@ def tasks_validate(
         or r.false_rejects > max_false_rejects
         or r.false_accepts > max_false_accepts
     ]
+    if table is not None:
+        from rl2f_hub.runs import write_atomic
+
+        rows = [HEADER, ["---"] * len(HEADER), *summary_rows(reports)]
+        write_atomic(table, "".join(f"| {' | '.join(c.replace('|', '/') for c in row)} |\n" for row in rows))
     if as_json:
         bounds = {"max_false_rejects": max_false_rejects, "max_false_accepts": max_false_accepts}
-        rows = [{**r.to_row(), "ok": r not in bad} for r in reports]
-        typer.echo(json.dumps({"ok": not bad, "bounds": bounds, "sources": rows}, indent=1))
+        found = [{**r.to_row(), "ok": r not in bad} for r in reports]
+        typer.echo(json.dumps({"ok": not bad, "bounds": bounds, "sources": found}, indent=1))
     else:
         _table(HEADER, summary_rows(reports))
         for report in bad:

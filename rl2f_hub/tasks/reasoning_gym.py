@@ -9,6 +9,8 @@ and `threshold` says from which score on an answer is correct (some scorers give
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -17,12 +19,20 @@ from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Privilege, Task, fingerprint
 from rl2f_hub.tasks import Request
 from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.limited import HASH_SEED, shared
 
+FINITE = {"acre": 1_000, "word_ladder": 20_000}  # these build all their items at once: so many, and no more
+# Items of these depend on the order of sets, hence on the interpreter's hash seed, or on the global random state: they
+# are made in the verifiers' child, which has both fixed.
+UNSTABLE = frozenset(
+    {"isomorphic_strings", "knight_swap", "list_functions", "polynomial_multiplication", "ransom_note", "word_ladder"}
+)
+EXAMPLES = ("example_correct_answer", "example_answer", "possible_answer")  # where `answer` is None: one right answer
 MAX_DRAWS_PER_TASK = 5_000  # a range that keeps fewer than one item in 5,000 is a mistake in the recipe
 
 
 def tasks(request: Request) -> Iterator[Task]:
-    """Endless tasks of one data set, in index order.
+    """Tasks of one data set, in index order; endless but for those of `FINITE`.
 
     Raises:
         UsageError: unknown data set, unknown config key or value, a level above the curriculum's, or an
@@ -39,9 +49,9 @@ def tasks(request: Request) -> Iterator[Task]:
     if spec.threshold is not None:
         settings["threshold"] = spec.threshold
     misses = 0
-    for index in range(1 << 40):
+    for index in range(FINITE.get(name, 1 << 40)):
         entry = _item(name, settings_text, request.seed, index)
-        answer = str(entry["answer"])
+        answer = reference_of(entry)
         if "Integral(" in answer:  # the generator could not integrate its own question
             request.report["unusable"] = request.report.get("unusable", 0) + 1
             continue
@@ -61,7 +71,7 @@ def tasks(request: Request) -> Iterator[Task]:
             source=f"reasoning_gym:{name}",
             domain=domain,
             prompt=str(entry["question"]).strip(),
-            privilege=Privilege("answer", answer),
+            privilege=Privilege("answer" if answer else "verdict", answer),
             verifier=spec.verifier or "reasoning_gym",
             config=json.dumps({**settings, "index": index}, sort_keys=True),
             seed=request.seed,
@@ -77,14 +87,12 @@ def level_config(name: str, level: int) -> dict[str, Any]:
     """
     import dataclasses
 
-    import reasoning_gym
-    from reasoning_gym.factory import has_curriculum
+    from reasoning_gym.factory import create_curriculum
 
-    domain_of(name)
-    if not has_curriculum(name):
+    highest = highest_level(name)
+    if highest is None:
         raise UsageError(f"tasks: reasoning_gym:{name} has no levels; leave out `level` and set `config`")
-    curriculum = reasoning_gym.create_curriculum(name)
-    highest = curriculum.get_max_level()
+    curriculum = create_curriculum(name)
     if level > highest:
         raise UsageError(f"tasks: reasoning_gym:{name}: level {level} is above its highest, {highest}")
     curriculum.set_global_level(level)
@@ -92,11 +100,32 @@ def level_config(name: str, level: int) -> dict[str, Any]:
     return {k: v for k, v in made.items() if k not in ("seed", "size") and _is_json(v)}
 
 
+def highest_level(name: str) -> int | None:
+    """The highest level of a data set's curriculum; None where it has none."""
+    from reasoning_gym.factory import create_curriculum, has_curriculum
+
+    domain_of(name)
+    if not has_curriculum(name):
+        return None
+    return max((len(a.levels) - 1 for a in create_curriculum(name).attributes.values()), default=0)
+
+
 def _is_json(value: Any) -> bool:
     try:
         return json.loads(json.dumps(value)) is not None
     except TypeError:
         return False
+
+
+def reference_of(entry: dict[str, Any]) -> str:
+    """A right answer to an item; empty where the data set knows none (its scorer simulates what the answer does)."""
+    if entry["answer"] is not None:
+        return str(entry["answer"])
+    for name in EXAMPLES:
+        if name in entry["metadata"]:
+            example = entry["metadata"][name]
+            return example if isinstance(example, str) else json.dumps(example)
+    return ""
 
 
 def entry_of(task: Task) -> dict[str, Any]:
@@ -107,9 +136,9 @@ def entry_of(task: Task) -> dict[str, Any]:
 
 def scorer_of(task: Task) -> Callable[[str, dict[str, Any]], float]:
     """The data set's own scoring function."""
-    import reasoning_gym
-
-    return reasoning_gym.get_score_answer_fn(json.loads(task.config)["dataset"])
+    settings = json.loads(task.config)
+    params = json.dumps(settings["params"], sort_keys=True)
+    return _dataset(settings["dataset"], params, task.seed, settings["index"] // 1_000_000).score_answer
 
 
 @lru_cache(maxsize=64)
@@ -120,13 +149,29 @@ def _dataset(name: str, config: str, seed: int, block: int) -> Any:
     if name not in DATASETS:
         raise UsageError(f"tasks: source 'reasoning_gym:{name}' is unknown{did_you_mean(name, DATASETS)}")
     try:
-        return reasoning_gym.create_dataset(name, seed=seed, size=(block + 1) * 1_000_000, **json.loads(config))
+        return reasoning_gym.create_dataset(
+            name, seed=seed, size=FINITE.get(name, (block + 1) * 1_000_000), **json.loads(config)
+        )
     except (TypeError, AssertionError, ValueError) as error:
         raise UsageError(f"tasks: reasoning_gym:{name}: config {config} was refused: {error}") from None
 
 
+@lru_cache(maxsize=1024)  # a dialogue asks for the same item at every turn
 def _item(name: str, config: str, seed: int, index: int) -> dict[str, Any]:
+    if name in UNSTABLE:
+        if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
+            return shared().item(name, config, seed, index)
+        random.seed(f"{seed}/{index}")
     return _dataset(name, config, seed, index // 1_000_000)[index]
+
+
+def plain_item(name: str, config: str, seed: int, index: int) -> dict[str, Any]:
+    """An item's question, answer and metadata with texts for whatever JSON does not know."""
+    entry = _item(name, config, seed, index)
+    answer = entry["answer"] if entry["answer"] is None else str(entry["answer"])
+    return json.loads(
+        json.dumps({"question": entry["question"], "answer": answer, "metadata": entry["metadata"]}, default=str)
+    )
 
 
 def domain_of(name: str) -> str:

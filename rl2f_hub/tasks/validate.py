@@ -8,6 +8,7 @@ can happen to be another right answer: that is what the bounds are for.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -23,6 +24,7 @@ from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.verify import verify_many
+from rl2f_hub.verify.scorers import MANY_ANSWERS
 
 PERTURBED = 3  # perturbed references tried a task
 
@@ -40,6 +42,7 @@ class SourceReport:
     unmutated: int = 0  # code tasks none of whose mutants failed
     seconds: float = 0.0
     note: str = ""  # why the source could not be validated
+    unreferenced: int = 0  # tasks without a known right answer: only refusals can be checked
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -51,8 +54,8 @@ class SourceReport:
     @property
     def false_accepts(self) -> float:
         """Share of wrong attempts that were judged right."""
-        wrong = sum(n for probe, n in self.tried.items() if probe not in RIGHT)
-        return sum(n for probe, n in self.accepted.items() if probe not in RIGHT) / wrong if wrong else 0.0
+        wrong = sum(n for probe, n in self.tried.items() if probe not in RIGHT + UNDECIDED)
+        return sum(n for probe, n in self.accepted.items() if probe not in RIGHT + UNDECIDED) / wrong if wrong else 0.0
 
     @property
     def seconds_per_verdict(self) -> float:
@@ -69,6 +72,7 @@ class SourceReport:
             "accepted": {p: f"{self.accepted[p]}/{n}" for p, n in self.tried.items()},
             "errors": self.errors,
             "tasks_without_failing_mutant": self.unmutated,
+            "tasks_without_reference": self.unreferenced,
             "seconds_per_verdict": round(self.seconds_per_verdict, 5),
             "note": self.note,
             "examples": self.examples,
@@ -76,6 +80,7 @@ class SourceReport:
 
 
 RIGHT = ("reference", "reference stated")
+UNDECIDED = ("perturbed, may be right", "another's, may be right")  # tasks with many right answers: shown, not counted
 
 
 def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
@@ -94,6 +99,7 @@ def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
         report.note = "the source has no tasks"
         return report
     report.tasks, report.verifier = len(tasks), tasks[0].verifier
+    report.unreferenced = sum(right_attempt(t) is None and t.verifier != "environment" for t in tasks)
     probes = [p for i, task in enumerate(tasks) for p in _probes(task, tasks[(i + 1) % len(tasks)], seed)]
     started = time.perf_counter()
     verdicts = verify_many([(task, attempt, earlier) for _, task, attempt, earlier in probes])
@@ -107,7 +113,7 @@ def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
             continue
         report.accepted[probe] += verdict.correct
         failed[task.task_id] += probe == "perturbed" and not verdict.correct
-        if verdict.correct != (probe in RIGHT):
+        if verdict.correct != (probe in RIGHT) and probe not in UNDECIDED:
             _example(report, task, probe, attempt, verdict.reason)
     report.unmutated = sum(not failed[task.task_id] for task in tasks) if report.verifier == "unit_tests" else 0
     return report
@@ -130,6 +136,7 @@ def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
     right = right_attempt(task)
     if right is None:
         return
+    doubt = ", may be right" if _many_answers(task) else ""
     yield "reference", task, right, ()
     if task.verifier == "unit_tests":
         for mutant in mutants(right, seed, PERTURBED):
@@ -139,12 +146,16 @@ def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
             yield "reference stated", task, f"I worked it out. The answer is {right}", ()
         wrong = perturbed(right, random.Random(f"{seed}/{task.task_id}"))
         for value in wrong[:PERTURBED]:
-            yield "perturbed", task, value, ()
+            yield f"perturbed{doubt}", task, value, ()
         if wrong and "\n" not in right and "," not in right:
             yield "listing", task, f"{wrong[0]}, {right} or {wrong[-1]}x", ()
     foreign = right_attempt(other)
     if foreign is not None and " ".join(foreign.split()).casefold() != " ".join(right.split()).casefold():
-        yield "another's", task, foreign, ()
+        yield f"another's{doubt}", task, foreign, ()
+
+
+def _many_answers(task: Task) -> bool:
+    return task.verifier == "reasoning_gym" and json.loads(task.config)["dataset"] in MANY_ANSWERS
 
 
 def _walks(task: Task, other: Task) -> Iterator[Probe]:
@@ -170,14 +181,16 @@ def right_attempt(task: Task) -> str | None:
 
 
 def perturbed(reference: str, rng: random.Random) -> list[str]:
-    """Texts near the reference that differ from it in more than spacing and case."""
+    """Texts that differ from the reference in more than spacing and case, and in numbers by more than a rounding."""
     out: list[str] = []
-    numbers = list(re.finditer(r"\d+", reference))
-    if numbers:
-        for step in (1, rng.choice([2, 3, 7, 10])):
-            place = rng.choice(numbers)
-            value = str(int(place[0]) + step) if len(place[0]) < 300 else place[0][:-1]
-            out.append(reference[: place.start()] + value + reference[place.end() :])
+    numbers = list(re.finditer(r"\d+(?:\.\d+)?", reference))
+    for place in rng.sample(numbers, min(2, len(numbers))):
+        text = place[0][:300]
+        other = str(int(text) + rng.choice([1, 2, 7, 10])) if text.isdecimal() else f"{float(text) * 1.5 + 1:g}"
+        out.append(reference[: place.start()] + other + reference[place.end() :])
+    if re.fullmatch(r"-?\d+(?:\.\d+)?", reference.strip()):
+        out.append(reference.strip()[1:] if reference.strip()[0] == "-" else f"-{reference.strip()}")
+        return [x for x in out if float(x) != float(reference)]
     words = reference.split(" ")
     letters = [i for i, c in enumerate(reference) if c.isalpha()]
     if len(words) > 2:
@@ -186,9 +199,7 @@ def perturbed(reference: str, rng: random.Random) -> list[str]:
     if letters:
         i = rng.choice(letters)
         out.append(reference[:i] + chr((ord(reference[i].lower()) - 97 + 1) % 26 + 97) + reference[i + 1 :])
-    if len(reference) > 1:
-        out.append(reference[:-1])
-    out.append(reference + reference[-1:])
+    out.append(f"{reference} {reference}")
     plain = " ".join(reference.split()).casefold()
     return [x for x in dict.fromkeys(out) if x.strip() and " ".join(x.split()).casefold() != plain]
 
@@ -205,6 +216,7 @@ def summary_rows(reports: Sequence[SourceReport]) -> list[list[str]]:
         )
         more = f"; {r.errors} verifier errors" if r.errors else ""
         more += f"; {r.unmutated} tasks without a failing mutant" if r.unmutated else ""
+        more += f"; {r.unreferenced} tasks have no known right answer" if r.unreferenced else ""
         rows.append(
             [
                 r.source,

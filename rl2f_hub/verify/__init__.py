@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify import environment, exact, mathematics, plugin, scorers, unit_tests
+from rl2f_hub.verify import environment, exact, grid, mathematics, plugin, scorers, unit_tests
 from rl2f_hub.verify.extract import without_question
 
 
@@ -57,6 +57,7 @@ VERIFIERS: dict[str, Verifier] = {
     "text": Verifier(exact.text, exact.check_text),
     "choice": Verifier(exact.choice, exact.check_choice),
     "math": Verifier(mathematics.mathematics, mathematics.check_mathematics, limited=True),
+    "grid": Verifier(grid.grid, grid.check_grid),
     "reasoning_gym": Verifier(scorers.own_scorer, limited=True),
     "unit_tests": Verifier(unit_tests.unit_tests, unit_tests.check_unit_tests),
     "environment": Verifier(environment.environment, history=True),
@@ -93,6 +94,8 @@ def verify_many(items: Sequence[tuple[Task, str, Sequence[str]]]) -> list[Verdic
 
 
 def _too_little(task: Task, attempt: str) -> Verdict | None:
+    if task.verifier == "environment":
+        return None  # the environment itself says what a move looks like, and the dialogue goes on
     if not attempt.strip():
         return Verdict(False, 0.0, None, "empty attempt")
     if not _own_words(task, attempt).strip():

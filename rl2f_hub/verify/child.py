@@ -38,6 +38,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     from rl2f_hub.records import Task
     from rl2f_hub.verify import VERIFIERS
 
+    if request["do"] == "item":
+        from rl2f_hub.tasks.reasoning_gym import plain_item
+
+        return {"item": plain_item(request["dataset"], request["config"], request["seed"], request["index"])}
     permits.allow(local_code=bool(request["local_code"]))
     task = Task.from_row(request["task"])
     verifier = VERIFIERS[task.verifier]

@@ -117,8 +117,10 @@ def _boxed(text: str) -> list[str]:
 
 
 def _stated(text: str) -> list[str]:
-    return [found.rstrip(".") for found in _STATED.findall(text)]
+    return _STATED.findall(text)
 
 
 def _unwrapped(text: str) -> str:
-    return text.strip().strip("`*").strip()
+    """Without code marks, bold marks and, after a single word, the full stop (a sentence keeps its own)."""
+    text = text.strip().strip("`*").strip()
+    return text[:-1] if text.endswith(".") and text.count(" ") + text.count(".") == 1 else text

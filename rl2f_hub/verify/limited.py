@@ -23,6 +23,7 @@ from rl2f_hub.records import Task, Verdict
 
 TIME_LIMIT = 10.0  # seconds a verdict
 START_LIMIT = 120.0  # seconds until the child has imported what it needs, on a busy machine
+HASH_SEED = "0"  # the child's PYTHONHASHSEED: what depends on the order of sets is the same in every run
 MAX_REPLY = 1 << 20
 
 
@@ -58,6 +59,21 @@ class LimitedChild:
         if "error" in reply:
             raise ValueError(reply["error"])
 
+    def item(self, dataset: str, config: str, seed: int, index: int) -> dict[str, Any]:
+        """An item of a reasoning-gym data set that no two interpreters would make alike, as plain JSON values.
+
+        Raises:
+            ValueError: it was not made within the time limit, or the data set refused its config.
+        """
+        with self._lock:
+            request = {"do": "item", "dataset": dataset, "config": config, "seed": seed, "index": index}
+            reply = self._ask(request)
+        if reply is None:
+            raise ValueError(f"reasoning_gym:{dataset}: item {index} was not made within {self.time_limit:g} s")
+        if "error" in reply:
+            raise ValueError(reply["error"])
+        return reply["item"]
+
     def close(self) -> None:
         process, self._process = self._process, None
         if process is not None:
@@ -90,6 +106,7 @@ class LimitedChild:
             "PATH": os.environ.get("PATH", ""),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)]),
             "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": HASH_SEED,
             "LANG": "C.UTF-8",
         }
         self._process = subprocess.Popen(

@@ -11,6 +11,7 @@ import ast
 import json
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from rl2f_hub.records import Task, Verdict
@@ -39,7 +40,7 @@ _HARMLESS_NODES = (
 
 def own_scorer(task: Task, attempt: str) -> Verdict:
     """Right when the data set's own scorer gives the extracted text at least the threshold (1.0 unless stated)."""
-    from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
+    from rl2f_hub.tasks.reasoning_gym import entry_of
 
     answer = extract_text(attempt)
     if answer is None:
@@ -48,13 +49,27 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
     if not _denotes(settings["dataset"], answer):
         return Verdict(False, 0.0, answer, "the answer is a program, not a value")
     entry = entry_of(task)
-    score = float(scorer_of(task)(answer, entry))
+    if entry["answer"] is not None:
+        entry = {**entry, "answer": str(entry["answer"])}  # polynomial_multiplication reads a text and stores a formula
     threshold = settings.get("threshold", FULL_MARKS)
+    score = _score(task, answer, entry)
+    if score < threshold and answer.endswith("."):  # the sentence's full stop, or the answer's own
+        score = max(score, _score(task, answer[:-1], entry))
     objection = STRICTER[settings["dataset"]](answer, entry) if settings["dataset"] in STRICTER else None
     if objection and score >= threshold:
         return Verdict(False, 0.0, answer, objection)
     reason = f"scored {score:g} by the data set's own scorer, {threshold:g} is needed"
     return Verdict(score >= threshold, score, answer, reason)
+
+
+def _score(task: Task, answer: str, entry: dict[str, Any]) -> float:
+    """The data set's score; 0 where its scorer fails on the text (some only expect numbers)."""
+    from rl2f_hub.tasks.reasoning_gym import scorer_of
+
+    try:
+        return float(scorer_of(task)(answer, entry))
+    except Exception:
+        return 0.0
 
 
 def _denotes(dataset: str, answer: str) -> bool:
@@ -82,6 +97,52 @@ def _uses_the_numbers(answer: str, entry: dict[str, Any]) -> str | None:
     return None if used == sorted(entry["metadata"]["numbers"]) else "other numbers than the four given are used"
 
 
+def _says_true_or_false(answer: str, entry: dict[str, Any]) -> str | None:
+    said = answer.strip().rstrip(".").casefold()
+    return None if said == str(entry["answer"]).casefold() else "not the right one of True and False"
+
+
+def _sorts_the_same_numbers(answer: str, entry: dict[str, Any]) -> str | None:
+    ours, theirs = (re.findall(r"-?\d+(?:\.\d+)?", text) for text in (answer, entry["answer"]))
+    same = len(ours) == len(theirs) and all(abs(float(a) - float(b)) < 1e-6 for a, b in zip(ours, theirs, strict=True))
+    return None if same else "other numbers than those to be sorted"
+
+
+def _is_the_number(answer: str, entry: dict[str, Any]) -> str | None:
+    found = re.search(r"-?\d[\d,]*(?:\.\d+)?", answer)
+    same = found is not None and float(found[0].replace(",", "")) == float(entry["answer"].replace(",", ""))
+    return None if same else "another number"
+
+
+def _is_the_probability(answer: str, entry: dict[str, Any]) -> str | None:
+    try:
+        near = abs(float(Fraction(answer)) - float(Fraction(entry["answer"]))) <= 1e-4
+    except (ValueError, ZeroDivisionError, OverflowError):
+        near = False
+    return None if near else "another probability"
+
+
 STRICTER: dict[str, Callable[[str, dict[str, Any]], str | None]] = {
+    "coin_flip": _is_the_probability,  # its scorer gives full marks to 11 where 1 is right: a common first digit
+    "game_of_life_halting": _says_true_or_false,  # its scorer takes any text for True
+    "gsm_symbolic": _is_the_number,  # its scorer does not see the sign
+    "number_sorting": _sorts_the_same_numbers,  # its scorer lets every number be wrong by 1
     "puzzle24": _uses_the_numbers,  # its scorer looks at how many numbers there are, not at which
 }
+# Data sets with many right answers, or whose scorer reads answers leniently by design (word order, separators): there a
+# perturbed reference may well be right.
+MANY_ANSWERS = frozenset(
+    {
+        *("advanced_geometry", "boxnet", "countdown", "cryptarithm", "graph_color", "intermediate_integration", "jugs"),
+        *(
+            "knight_swap",
+            "knights_knaves",
+            "letter_jumble",
+            "n_queens",
+            "palindrome_generation",
+            "polynomial_equations",
+        ),
+        *("propositional_logic", "puzzle24", "quantum_lock", "rubiks_cube", "rush_hour", "shortest_path"),
+        *("simple_integration", "sokoban", "time_intervals", "tower_of_hanoi", "word_ladder"),
+    }
+)

@@ -1,13 +1,15 @@
 """Verifier `unit_tests`: the attempt's code passes the task's hidden tests, run in the sandbox.
 
 The code is the last fenced block that defines what the tests call, else the last fenced block, else the whole attempt.
-A function body without its header is read as a continuation of the prompt, as completion models write it.
+A function body without its header is read as a continuation of the prompt, as completion models write it; a whole
+function finds the imports and helpers of the prompt beside it, as if it stood there.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Sequence
 
 from rl2f_hub.records import Task, Verdict
@@ -36,7 +38,7 @@ def judge_many(items: Sequence[tuple[Task, str]]) -> list[Verdict | Exception]:
         except ValueError as error:
             out[i] = error
             continue
-        jobs.append(CodeJob(_program(task, attempt, tests), tests))
+        jobs.append(_job(task, attempt, tests))
         places.append(i)
     for i, job, result in zip(places, jobs, shared().run(jobs) if jobs else [], strict=True):
         out[i] = _verdict(job, result)
@@ -58,22 +60,42 @@ def check_unit_tests(task: Task) -> None:
         raise ValueError(f"tests of form {tests.form!r} with {len(tests.cases)} cases cannot be run")
 
 
-def _program(task: Task, attempt: str, tests: CodeTests) -> str:
+def _job(task: Task, attempt: str, tests: CodeTests) -> CodeJob:
+    """The code to run: what the attempt defines, beside the prompt's imports and helpers, or the prompt continued."""
     code = extract_code(attempt, tests.entry_points)
     header = json.loads(task.config).get("header", "")  # the code that the prompt asks to complete
-    if header and not _defines(code, tests.entry_points):
-        return header + ("" if header.endswith("\n") else "\n") + code
-    return code
+    if not isinstance(header, str) or not header:
+        return CodeJob(code, tests)
+    defined = _defined(code)
+    names = "|".join(map(re.escape, tests.entry_points))
+    if defined is None and re.search(rf"^(?:async[ \t]+)?(?:def|class)[ \t]+(?:{names})\b", code, re.MULTILINE):
+        return CodeJob(code, tests)  # a whole function that does not parse: the line of the error is to be its own
+    if defined is not None and set(tests.entry_points) <= defined:
+        return CodeJob(code, tests, _context(header, tests.entry_points))
+    return CodeJob(header + ("" if header.endswith("\n") else "\n") + code, tests)
 
 
-def _defines(code: str, names: tuple[str, ...]) -> bool:
+def _context(header: str, entry_points: tuple[str, ...]) -> str:
+    """The header's imports and helper functions, without the function that it begins."""
     try:
-        tree = ast.parse(code)
+        body = ast.parse(header).body
+    except (SyntaxError, ValueError, RecursionError):
+        return ""  # it ends within the function, and what stands before cannot be told apart
+    return "\n".join(ast.unparse(node) for node in body if getattr(node, "name", None) not in entry_points)
+
+
+def _defined(code: str) -> set[str] | None:
+    """The names that the code defines at its top level; None when it does not parse."""
+    try:
+        body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
-    defined |= {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-    return set(names) <= defined
+        return None
+    names = {n.name for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    names |= {t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return names
 
 
 def _verdict(job: CodeJob, result: CodeResult) -> Verdict:

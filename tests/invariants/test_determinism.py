@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -126,3 +127,30 @@ def test_two_dialogues_about_one_task_differ_by_their_seeds(products: list[Task]
     )
     assert rollouts[0].ledger.ids == rollouts[3].ledger.ids
     assert len({tuple(r.ledger.ids) for r in rollouts}) == 3
+
+
+UNSTABLE_CODE = """
+from itertools import islice
+from rl2f_hub.records import fingerprint
+from rl2f_hub.tasks import request_for, stream
+from rl2f_hub.tasks.reasoning_gym import UNSTABLE
+from rl2f_hub.tasks.spec import SourceSpec
+specs = [SourceSpec(source=f"reasoning_gym:{name}", count=3) for name in sorted(UNSTABLE)]
+print(fingerprint(task for spec in specs for task in islice(stream(request_for(spec)), 3)))
+"""
+
+
+def test_tasks_do_not_depend_on_the_interpreters_hash_seed() -> None:
+    """Some generators iterate over sets: without care, two processes would make different tasks of one seed."""
+    prints = {
+        subprocess.run(
+            [sys.executable, "-c", UNSTABLE_CODE],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(prints) == 1
