@@ -14,8 +14,8 @@ from typing import Any
 from rl2f_hub.dialogue import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.progress import bar
-from rl2f_hub.publish import hub_errors
 from rl2f_hub.runs import Run, write_json
 from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
 from rl2f_hub.teachers import build_teacher
@@ -68,7 +68,7 @@ def _check_reload(run: Run, repo_id: str, revision: str) -> dict[str, Any]:
         rollouts = run_dialogues(
             tasks,
             student,
-            build_teacher(run.recipe.teacher.kind),
+            build_teacher(run.recipe.teacher, student, run.dir / "push"),
             guard=Guard(),
             max_turns=run.recipe.dialogue.max_turns,
             sampling=Sampling(temperature=0.0, turn_tokens=run.recipe.dialogue.turn_tokens),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rl2f_hub.chat import ChatFormat, Ledger
 from rl2f_hub.engines import Engine, Sampling, derive_seed
@@ -17,6 +18,7 @@ from rl2f_hub.teachers import Situation, Teacher
 from rl2f_hub.teachers.environment import EnvironmentTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.verify import verify_many
+from rl2f_hub.verify.scorers import many_answers
 
 CLOSING_WORDS = "Correct."  # the teacher's last words on a solved dialogue: a target for the critique term only
 
@@ -84,7 +86,10 @@ def run_dialogues(
             Rollout(task, s, student.chat.open(task.prompt))
             for task, s in zip(tasks[start : start + wave], seeds[start : start + wave], strict=True)
         ]
-        _run_wave(batch, student, teacher, guard, max_turns, sampling)
+        if getattr(teacher, "resamples", False):
+            _resample_wave(batch, student, max_turns, sampling)
+        else:
+            _run_wave(batch, student, teacher, guard, max_turns, sampling)
         out.extend(batch)
         if on_wave:
             on_wave(len(batch))
@@ -105,21 +110,21 @@ def _run_wave(
         if not active:
             return
         sampled = session.generate(active, [batch[i].ledger.ids[fed[i] :] for i in active], turn)
-        wrong: list[int] = []
         for i, attempt in zip(active, sampled, strict=True):
             chat.attempt(batch[i].ledger, attempt.ids, attempt.logprobs, turn)
             fed[i] = len(batch[i].ledger.ids)
         judge([(batch[i], chat.decode(attempt.ids)) for i, attempt in zip(active, sampled, strict=True)])
-        for i in active:
-            rollout = batch[i]
-            if rollout.stop_reason is StopReason.SOLVED:
-                _say(student, rollout.ledger, CLOSING_WORDS, turn, closing=True)
-            elif rollout.stop_reason in (None, StopReason.GAME_OVER):
-                wrong.append(i)
-        replies = ask(teacher, guard, [batch[i] for i in wrong])
+        solved = [i for i in active if batch[i].stop_reason is StopReason.SOLVED]
+        wrong = [i for i in active if batch[i].stop_reason in (None, StopReason.GAME_OVER)]
+        replies = dict(zip(wrong, ask(teacher, guard, [batch[i] for i in wrong]), strict=True))
+        for i, doubt in zip(solved, _doubts(teacher, guard, [batch[i] for i in solved], turn < max_turns), strict=True):
+            if doubt is None:
+                _say(student, batch[i].ledger, CLOSING_WORDS, turn, closing=True)
+            else:
+                batch[i].stop_reason, replies[i] = None, doubt
         active = []
-        for i, reply in zip(wrong, replies, strict=True):
-            rollout = batch[i]
+        for i in sorted(replies):
+            rollout, reply = batch[i], replies[i]
             last = turn == max_turns or rollout.stop_reason is StopReason.GAME_OVER
             if reply is None:
                 rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
@@ -133,6 +138,38 @@ def _run_wave(
                 active.append(i)
             else:
                 rollout.stop_reason = StopReason.CONTEXT_FULL
+
+
+def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout], going_on: bool) -> list[Feedback | None]:
+    """What a misleading teacher says against right attempts; None where an attempt stands, as with any other teacher."""
+    if not going_on or not hasattr(teacher, "contradict"):
+        return [None] * len(rollouts)
+    return guard.pass_on(_Contradiction(teacher), [_situation(r) for r in rollouts])
+
+
+class _Contradiction:
+    """A teacher's `contradict` as the `feedback` that the guard asks for."""
+
+    def __init__(self, teacher: Any) -> None:
+        self.name, self.feedback = f"{teacher.name}'s doubts", teacher.contradict
+
+
+def _resample_wave(batch: list[Rollout], student: Student, max_turns: int, sampling: Sampling) -> None:
+    """Every attempt afresh at the bare question: no history, no feedback. The ledger kept is the last attempt's."""
+    active = list(batch)
+    for turn in range(1, max_turns + 1):
+        for rollout in active:
+            rollout.ledger = student.chat.open(rollout.task.prompt)
+        session = student.engine.open([r.seed for r in active], sampling, student.chat.stop_ids)
+        sampled = session.generate(range(len(active)), [r.ledger.ids for r in active], turn)
+        for rollout, attempt in zip(active, sampled, strict=True):
+            student.chat.attempt(rollout.ledger, attempt.ids, attempt.logprobs, turn)
+        judge([(r, student.chat.decode(a.ids)) for r, a in zip(active, sampled, strict=True)])
+        active = [r for r in active if r.stop_reason is None]
+        if not active:
+            return
+    for rollout in active:
+        rollout.stop_reason = StopReason.TURN_LIMIT
 
 
 def judge(attempts: Sequence[tuple[Rollout, str]]) -> None:
@@ -182,4 +219,6 @@ def _situation(r: Rollout) -> Situation:
         verdict=r.turns[-1].verdict,
         privilege=r.task.privilege,
         seed=r.seed,
+        verifier=r.task.verifier,
+        one_answer=not many_answers(r.task),
     )

@@ -16,7 +16,7 @@ from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.progress import bar
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
-from rl2f_hub.teachers import build_teacher
+from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
 
 
@@ -27,14 +27,16 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
     jobs = [(task, k) for task in tasks for k in range(recipe.generate.samples_per_task)]
     sampling = Sampling(recipe.generate.temperature, recipe.generate.top_p, recipe.dialogue.turn_tokens)
     shards = [jobs[i : i + recipe.generate.shard] for i in range(0, len(jobs), recipe.generate.shard)]
+    teacher = build_teacher(recipe.teacher, student, run.dir / "generate")
     done = sum(len(shard) for n, shard in enumerate(shards) if _shard(run, n).is_file())
     with bar("generate", len(jobs), "dialogues", start=done) as advance:
         for number, shard in enumerate(shards):
             if not _shard(run, number).is_file():
-                _generate_shard(run, number, shard, student, sampling)
+                _generate_shard(run, number, shard, student, teacher, sampling)
                 advance(len(shard))
     counts: Counter[str] = Counter()
     guard: Counter[str] = Counter()
+    spoken: dict[str, Any] = {}
     for number in range(len(shards)):
         for row in read_rows(_shard(run, number)):
             counts["dialogues"] += 1
@@ -43,8 +45,16 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
             counts[f"stop_{row['stop_reason']}"] += 1
             counts["leaked_turns"] += sum(t["leaked"] for t in row["turns"])
             counts["feedback_turns"] += sum(t["feedback"] is not None for t in row["turns"])
+            counts["feedback_tokens"] += sum(t["feedback_tokens"] or 0 for t in row["turns"])
+            counts["teacher_tokens"] += row["teacher_tokens"]
         guard.update(_read_json(_shard(run, number).with_suffix(".guard.json")))
-    return {"counts": dict(sorted(counts.items())), "guard": dict(sorted(guard.items())), "shards": len(shards)}
+        spoken = merged_records(spoken, _read_json(_shard(run, number).with_suffix(".teacher.json")))
+    return {
+        "counts": dict(sorted(counts.items())),
+        "guard": dict(sorted(guard.items())),
+        "teacher": spoken,
+        "shards": len(shards),
+    }
 
 
 def generated_rows(run: Run) -> list[dict[str, Any]]:
@@ -53,9 +63,11 @@ def generated_rows(run: Run) -> list[dict[str, Any]]:
     return [row for number in range(shards) for row in read_rows(_shard(run, number))]
 
 
-def _generate_shard(run: Run, number: int, jobs: list[tuple[Task, int]], student: Student, sampling: Sampling) -> None:
+def _generate_shard(
+    run: Run, number: int, jobs: list[tuple[Task, int]], student: Student, teacher: Teacher, sampling: Sampling
+) -> None:
     recipe = run.recipe
-    teacher = build_teacher(recipe.teacher.kind)
+    before = teacher_record(teacher)
     guard = Guard(max_retries=recipe.teacher.guard.max_retries)
     rollouts = run_dialogues(
         [task for task, _ in jobs],
@@ -72,6 +84,7 @@ def _generate_shard(run: Run, number: int, jobs: list[tuple[Task, int]], student
         dialogue = rollout.dialogue(student.name, teacher.name, sampling)
         rows.append(replace(dialogue, dialogue_id=f"{task.task_id}/{k}").to_row())
     write_json(_shard(run, number).with_suffix(".guard.json"), dict(guard.counts))
+    write_json(_shard(run, number).with_suffix(".teacher.json"), _since(before, teacher_record(teacher)))
     write_rows(_shard(run, number), rows)  # last: its presence says that the shard is whole
 
 
@@ -79,7 +92,27 @@ def _shard(run: Run, number: int) -> Path:
     return run.path("generate", f"dialogues-{number:05d}.jsonl")
 
 
-def _read_json(path: Path) -> dict[str, int]:
+def merged_records(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The records of a teacher over two stretches of work: counts and amounts added, the rest as the later one has it."""
+    return _combined(one, other, +1) if one else other
+
+
+def _since(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What of a teacher's record was added since `before`: a resumed stage adds up what each of its runs did."""
+    return _combined(before, after, -1)
+
+
+def _combined(one: dict[str, Any], other: dict[str, Any], sign: int) -> dict[str, Any]:
+    out: dict[str, Any] = {**one, **other} if sign > 0 else dict(other)
+    for name, value in out.items():
+        if isinstance(value, dict):
+            out[name] = _combined(one.get(name, {}), other.get(name, {}), sign)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            out[name] = other.get(name, 0) + sign * one.get(name, 0)
+    return out
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     import json
 
     return json.loads(path.read_text())

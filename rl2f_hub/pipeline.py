@@ -94,7 +94,7 @@ def namespace_of(recipe: Recipe) -> str:
     """
     from huggingface_hub import HfApi
 
-    from rl2f_hub.publish import hub_errors
+    from rl2f_hub.hub_errors import hub_errors
 
     with hub_errors(recipe.hub.namespace or "(your namespace)"):
         who = HfApi().whoami()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl2f_hub.errors import RL2FError
 from rl2f_hub.generate import generated_rows
+from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.progress import bar
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.runs import Run
@@ -25,6 +25,9 @@ TURN = {
     "feedback": "string",
     "feedback_kind": "string",
     "leaked": "bool",
+    "feedback_prompt_tokens": "int32",  # this and the next two: null where no model was asked
+    "feedback_tokens": "int32",
+    "feedback_cost": "float64",
 }
 COLUMNS: dict[str, dict[str, Any]] = {
     "tasks": dict.fromkeys(
@@ -45,6 +48,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "student": "string",
         "teacher": "string",
         "privilege": "string",
+        "teacher_tokens": "int64",
+        "teacher_cost": "float64",
         "sampling": "string",
     },
     "sft": {
@@ -165,41 +170,3 @@ def publish(run: Run, namespace: str) -> dict[str, Any]:
         "fingerprint": dataset_fingerprint(configs),
         "rows": {f"{name}/{split}": len(rows) for name, s in configs.items() for split, rows in s.items()},
     }
-
-
-class hub_errors:
-    """Context manager: whatever a Hub refuses becomes one line that names the repository and the fix."""
-
-    def __init__(self, repo_id: str) -> None:
-        self.repo_id = repo_id
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None:
-            return
-        import httpx
-        from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
-
-        first = next(iter(str(error).splitlines()), "")[:200]
-        if isinstance(error, LocalTokenNotFoundError):
-            raise RL2FError(f"hub: {self.repo_id}: no token; run `hf auth login` or set HF_TOKEN") from None
-        if isinstance(error, OfflineModeIsEnabled):
-            raise RL2FError(f"hub: {self.repo_id}: HF_HUB_OFFLINE is set; unset it to push") from None
-        if isinstance(error, HfHubHTTPError):
-            status = error.response.status_code if error.response is not None else 0
-            fix = {
-                401: "the token is wrong or expired: run `hf auth login` or set HF_TOKEN",
-                403: "the token may not write there: check hub.namespace and the token's role",
-                404: "no such repository for this token: check hub.namespace and the name",
-                412: "somebody else committed at the same time: run the same command again with --resume",
-                429: "rate limit: wait, then run the same command again with --resume",
-            }.get(status, "run the same command again with --resume")
-            raise RL2FError(f"hub: {self.repo_id}: refused with status {status}; {fix} ({first})") from None
-        unreachable = (ConnectionError, httpx.TransportError)
-        if isinstance(error, unreachable) or type(error).__module__.split(".")[0].startswith("httpx"):
-            raise RL2FError(
-                f"hub: {self.repo_id}: the Hub cannot be reached ({type(error).__name__}); check hub.endpoint or HF_ENDPOINT "
-                "and the network, then run again with --resume"
-            ) from None

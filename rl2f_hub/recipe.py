@@ -18,6 +18,7 @@ from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import fingerprint
 from rl2f_hub.spec import Positive, Rate, Share, Spec
 from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
+from rl2f_hub.teachers.spec import EndpointSpec, PrivilegeName, TeacherModelSpec
 
 
 class HubSpec(Spec):
@@ -89,8 +90,36 @@ class GuardSpec(Spec):
 
 
 class TeacherSpec(Spec):
-    kind: Literal["scripted", "try_again", "shuffled"] = "scripted"
+    """Who answers wrong attempts.
+
+    `self` is the student's own base weights, `model` another model, `endpoint` a server; what stands from `privilege`
+    to `max_feedback_chars` is theirs alone. `privilege` is what such a teacher is shown beside the verdict; left out,
+    it is what each task names as its own (the strongest thing that its source has: `tests`, else `solution`, else
+    `answer`). `prompt` names a set of templates under `teachers/prompts/`, or a folder with a set of one's own.
+    """
+
+    kind: Literal[
+        "scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"
+    ] = "scripted"
+    strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
+    phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
+    rate: Share = 1.0  # misleading: the share of replies that mislead
+    privilege: PrivilegeName | None = None
+    model: TeacherModelSpec | None = None
+    endpoint: EndpointSpec | None = None
+    max_tokens: Positive = 256  # of one reply, private reasoning included
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    prompt: str = "v1"
+    batch: Positive = 16  # replies that a local model writes at once
+    max_feedback_chars: Positive = 800  # longer feedback ends at the last sentence within it
     guard: GuardSpec = GuardSpec()
+
+    @model_validator(mode="after")
+    def _parts(self) -> TeacherSpec:
+        if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
+            example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
+            raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")
+        return self
 
 
 class DialogueSpec(Spec):

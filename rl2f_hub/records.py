@@ -88,12 +88,36 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a teacher's words took: tokens read and written by a model, retries included, and what they cost."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost + other.cost,
+        )
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
-    """What the teacher says after a wrong attempt. `leaked` lists the forms in which the guard saw the answer."""
+    """What the teacher says after a wrong attempt. `leaked` lists the forms in which the guard saw the answer.
+
+    `usage` is None where no model was asked.
+    """
 
     text: str
     kind: str
     leaked: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +147,11 @@ class Dialogue:
     def solved_at(self) -> int:
         return next((i + 1 for i, turn in enumerate(self.turns) if turn.verdict.correct), 0)
 
+    @property
+    def usage(self) -> Usage:
+        """What the feedback of all turns took together."""
+        return sum((t.feedback.usage for t in self.turns if t.feedback and t.feedback.usage), Usage())
+
     def messages(self) -> list[dict[str, str]]:
         """The public conversation: the task, then attempts and feedback in turn."""
         out = [{"role": "user", "content": self.prompt}]
@@ -143,6 +172,7 @@ class Dialogue:
                 "feedback": turn.feedback.text if turn.feedback else None,
                 "feedback_kind": turn.feedback.kind if turn.feedback else None,
                 "leaked": bool(turn.feedback and turn.feedback.leaked),
+                **_usage_row(turn.feedback.usage if turn.feedback else None),
             }
             for turn in self.turns
         ]
@@ -156,6 +186,8 @@ class Dialogue:
             "student": self.student,
             "teacher": self.teacher,
             "privilege": self.privilege,
+            "teacher_tokens": self.usage.tokens,
+            "teacher_cost": self.usage.cost,
             "sampling": json.dumps(self.sampling, sort_keys=True),
         }
 
@@ -165,7 +197,7 @@ class Dialogue:
         for t in row["turns"]:
             verdict = Verdict(t["correct"], t["score"], t["answer"], t["reason"])
             leaked = ("recorded",) if t["leaked"] else ()
-            feedback = None if t["feedback"] is None else Feedback(t["feedback"], t["feedback_kind"], leaked)
+            feedback = None if t["feedback"] is None else Feedback(t["feedback"], t["feedback_kind"], leaked, _usage(t))
             turns.append(Turn(t["attempt"], verdict, feedback))
         names = ("dialogue_id", "task_id", "student", "teacher", "privilege")
         return cls(
@@ -175,6 +207,21 @@ class Dialogue:
             sampling=json.loads(row["sampling"]),
             **{name: row[name] for name in names},
         )
+
+
+def _usage_row(usage: Usage | None) -> dict[str, Any]:
+    return {
+        "feedback_prompt_tokens": usage.prompt_tokens if usage else None,
+        "feedback_tokens": usage.completion_tokens if usage else None,
+        "feedback_cost": float(usage.cost) if usage else None,
+    }
+
+
+def _usage(turn: dict[str, Any]) -> Usage | None:
+    """None for turns without a model's feedback, and for rows written before usage was recorded."""
+    if turn.get("feedback_tokens") is None:
+        return None
+    return Usage(turn["feedback_prompt_tokens"], turn["feedback_tokens"], turn["feedback_cost"])
 
 
 def fingerprint(rows: Iterable[Any]) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 
 from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet, train_to_end
 from rl2f_hub.errors import UsageError
+from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.progress import bar
-from rl2f_hub.publish import hub_errors
 from rl2f_hub.runs import Run, latest_checkpoint, write_json
 from rl2f_hub.students.load import load_model, load_tokenizer, origin_of
-from rl2f_hub.teachers import build_teacher
+from rl2f_hub.teachers import build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.warmup import cpu_arguments, save_adapter
 
@@ -63,7 +63,7 @@ def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> di
         model,
         _config(run, folder, max_turns, prompts_per_step),
         tasks,
-        teacher=build_teacher(recipe.teacher.kind),
+        teacher=lambda student: build_teacher(recipe.teacher, student, run.dir / "train"),
         guard=guard,
         processing_class=load_tokenizer(origin),
     )
@@ -84,6 +84,7 @@ def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> di
         "student_tokens": trainer.student_tokens,
         "tokens_per_attempt": trainer.student_tokens / max(trainer.attempts, 1),
         "guard": dict(guard.counts),
+        "teacher": teacher_record(trainer.teacher),
     }
     write_json(finished, result)
     return result

@@ -11,9 +11,10 @@ Left out: credit per turn, vLLM rollouts, multimodal models.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -78,7 +79,8 @@ class RL2FTrainer(GRPOTrainer):
         model: a Hub id, a path, a `transformers` model or a PEFT model whose adapter goes on training.
         args: an `RL2FConfig`.
         train_dataset: rows of a published `tasks` config (see `records.Task.to_row`).
-        teacher: who answers wrong attempts; the scripted teacher by default.
+        teacher: who answers wrong attempts, or a function that makes such a teacher from the student (which may be its
+            own teacher); the scripted teacher by default.
         guard: what checks the teacher's words; a fresh `Guard` by default.
         peft_config, quantization_config, processing_class, callbacks: as in `GRPOTrainer`.
     """
@@ -93,7 +95,7 @@ class RL2FTrainer(GRPOTrainer):
         model: Any,
         args: RL2FConfig,
         train_dataset: Dataset,
-        teacher: Teacher | None = None,
+        teacher: Teacher | Callable[[Student], Teacher] | None = None,
         guard: Guard | None = None,
         **kwargs: Any,
     ) -> None:
@@ -104,7 +106,6 @@ class RL2FTrainer(GRPOTrainer):
                 raise UsageError(f"train_dataset: two different tasks have the id {task.task_id!r}; give each its own")
         # Only the id travels with the prompt: the privilege stays with the trainer, out of every student context.
         prompts = [[{"role": "user", "content": t.prompt, "task_id": t.task_id}] for t in tasks]
-        self.teacher = teacher or ScriptedTeacher()
         self.guard = guard or Guard()
         self.student_tokens = 0  # sampled in training so far, and the attempts they make up
         self.attempts = 0
@@ -118,6 +119,8 @@ class RL2FTrainer(GRPOTrainer):
             **kwargs,
         )
         self.chat = ChatFormat(self._tokenizer)
+        made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
+        self.teacher = cast(Teacher, made or ScriptedTeacher())
         self._check_lengths()
         if args.first_turn_kl > 0:
             self._keep_reference()
@@ -135,13 +138,16 @@ class RL2FTrainer(GRPOTrainer):
                     "turn_tokens"
                 )
 
+    def _student(self) -> Student:
+        model = self.accelerator.unwrap_model(self.model)
+        return Student(TransformersEngine(model, self._tokenizer.pad_token_id), self.chat, "policy")
+
     # -- rollouts ------------------------------------------------------------------------------------------------
 
     def _rollout(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         """One dialogue for each prompt given, in order (TRL has repeated them `num_generations` times already)."""
         args = self.args
-        model = self.accelerator.unwrap_model(self.model)
-        student = Student(TransformersEngine(model, self._tokenizer.pad_token_id), self.chat, "policy")
+        student = self._student()
         mode = "train" if self.model.training else "eval"
         rank = self.accelerator.process_index
         seeds = [derive_seed(args.seed, mode, self.state.global_step, self._step, rank, i) for i in range(len(prompts))]

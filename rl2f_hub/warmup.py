@@ -10,8 +10,8 @@ from typing import Any
 
 from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet, train_to_end
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.progress import bar
-from rl2f_hub.publish import hub_errors
 from rl2f_hub.runs import Run, latest_checkpoint
 from rl2f_hub.students.load import load_model, load_tokenizer, lora_config, origin_of
 

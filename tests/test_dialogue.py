@@ -11,6 +11,7 @@ from rl2f_hub.dialogue import CLOSING_WORDS, Rollout, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.records import StopReason, Task
 from rl2f_hub.teachers import build_teacher
+from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
 
 Make = Callable[..., Any]
@@ -127,3 +128,37 @@ def test_a_real_student_and_the_ledger_agree(products: list[Task], make_student:
         spans = [s for s in rollout.ledger.spans if s.role == "student"]
         assert [chat.decode(rollout.ledger.ids[s.start : s.end]) for s in spans] == [t.attempt for t in rollout.turns]
         assert len(rollout.ledger.logprobs) == sum(s.end - s.start for s in spans)
+
+
+def test_without_a_teacher_every_attempt_starts_from_the_question_alone(make_task: Make, saying: Make) -> None:
+    student = saying(["5", "6", "408"])
+    (rollout,) = play([make_task(12)], student, build_teacher("none"))
+    assert rollout.stop_reason is StopReason.SOLVED
+    assert [t.attempt for t in rollout.turns] == ["5", "6", "408"]
+    assert [t.feedback for t in rollout.turns] == [None, None, None]
+    question = student.chat.open(make_task(12).prompt).ids
+    assert rollout.ledger.ids[: len(question)] == question
+    assert rollout.ledger.mask("teacher").count(True) == 0
+    (rollout,) = play([make_task(12)], saying(["5"]), build_teacher("none"), max_turns=3)
+    assert rollout.stop_reason is StopReason.TURN_LIMIT
+    assert len(rollout.turns) == 3
+
+
+def test_resampled_attempts_differ_and_do_not_depend_on_the_batch(products: list[Task], make_student: Make) -> None:
+    together = play(products, make_student(), build_teacher("none"))
+    alone = play(products[3:4], make_student(), build_teacher("none"))
+    assert [t.attempt for t in together[3].turns] == [t.attempt for t in alone[0].turns]
+    assert any(len({t.attempt for t in r.turns}) > 1 for r in together)
+
+
+def test_a_misleading_teacher_doubts_a_right_answer_and_the_dialogue_goes_on(make_task: Make, saying: Make) -> None:
+    (held,) = play([make_task(12)], saying(["408"]), MisleadingTeacher(1.0), max_turns=3)
+    assert [t.verdict.correct for t in held.turns] == [True, True, True]
+    assert [t.feedback and t.feedback.kind for t in held.turns] == ["doubt", "doubt", None]
+    assert held.stop_reason is StopReason.SOLVED
+    (caved,) = play([make_task(12)], saying(["408", "500", "501"]), MisleadingTeacher(1.0), max_turns=3)
+    assert [t.verdict.correct for t in caved.turns] == [True, False, False]
+    assert caved.stop_reason is StopReason.TURN_LIMIT
+    assert caved.dialogue("s", "t", Sampling()).solved_at == 1
+    (honest,) = play([make_task(12)], saying(["408"]), MisleadingTeacher(0.0), max_turns=3)
+    assert len(honest.turns) == 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -12,9 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.records import Privilege, Verdict
 from rl2f_hub.teachers import build_teacher
-from rl2f_hub.teachers.controls import ShuffledTeacher
-from rl2f_hub.teachers.scripted import ScriptedTeacher, mark_integer, mark_text
+from rl2f_hub.teachers.controls import LeakedTeacher, MisleadingTeacher, ShuffledTeacher
+from rl2f_hub.teachers.marks import (
+    as_grid,
+    as_items,
+    as_number,
+    mark_grid,
+    mark_integer,
+    mark_items,
+    mark_number,
+    mark_text,
+)
+from rl2f_hub.teachers.scripted import PHRASINGS, STRENGTHS, ScriptedTeacher
 
 Make = Callable[..., Any]
 PLACES = ["units", "tens", "hundreds", "thousands", "ten-thousands", "hundred-thousands", "millions"]
@@ -28,7 +40,7 @@ def test_every_digit_is_marked_and_every_mark_is_true(pair: tuple[int, int], neg
         assert reply.kind == "format"
         return
     assert reply.kind == "digits"
-    marks = dict(re.findall(r"([a-z-]+) (\d (?:right|too low|too high))", reply.text))
+    marks = dict(re.findall(r"([a-z-]+) (\d (?:right|too low|too high))", reply.full))
     ours, theirs = str(abs(given_))[::-1], str(abs(wanted))[::-1]
     assert list(marks) == PLACES[: len(ours)][::-1]
     for place, a, b in zip(PLACES, ours, theirs, strict=False):
@@ -39,51 +51,51 @@ def test_every_digit_is_marked_and_every_mark_is_true(pair: tuple[int, int], neg
 def test_what_is_said_of_sign_length_and_size_is_true(given_: int, wanted: int) -> None:
     reply = mark_integer(given_, wanted)
     digits = len(str(abs(given_))) - len(str(abs(wanted)))
-    if "sign" in reply.text:
+    if "sign" in reply.full:
         assert (given_ < 0) != (wanted < 0)
-    if "too few digits" in reply.text:
+    if "too few digits" in reply.full:
         assert digits < 0
-    if "too many digits" in reply.text:
+    if "too many digits" in reply.full:
         assert digits > 0
     if reply.kind == "size":
         assert digits == 0
-        assert ("low" in reply.text) == (given_ < wanted)
+        assert ("low" in reply.full) == (given_ < wanted)
 
 
 @pytest.mark.parametrize(
     ("given_", "wanted", "kind", "text"),
     [
-        (152, 153, "digits", "Wrong: hundreds 1 right, tens 5 right, units 2 too low."),
-        (-5, 5, "sign", "Wrong: the sign."),
-        (0, 5, "digits", "Wrong: units 0 too low."),
-        (5, 55, "length", "Wrong: too few digits."),
-        (555, 55, "length", "Wrong: too many digits."),
-        (12_345_678, 12_345_679, "size", "Wrong: too low."),
-        (99_999_999_999, 12_345_678_901, "size", "Wrong: too high."),
+        (152, 153, "digits", "hundreds 1 right, tens 5 right, units 2 too low"),
+        (-5, 5, "sign", "the sign"),
+        (0, 5, "digits", "units 0 too low"),
+        (5, 55, "length", "too few digits"),
+        (555, 55, "length", "too many digits"),
+        (12_345_678, 12_345_679, "size", "too low"),
+        (99_999_999_999, 12_345_678_901, "size", "too high"),
     ],
 )
 def test_marks(given_: int, wanted: int, kind: str, text: str) -> None:
-    assert (mark_integer(given_, wanted).kind, mark_integer(given_, wanted).text) == (kind, text)
+    assert (mark_integer(given_, wanted).kind, mark_integer(given_, wanted).full) == (kind, text)
 
 
 @pytest.mark.parametrize(
     ("given_", "wanted", "kind", "says"),
     [
-        ("red pear", "red plum", "position", "The first word is right; word 2 is wrong."),
-        ("a b x d", "a b c d", "position", "The first 2 words are right; word 3 is wrong."),
-        ("pear", "plum", "position", "The first character is right; character 2 is wrong."),
-        ("xlum", "plum", "position", "Wrong. character 1 is wrong."),
+        ("red pear", "red plum", "position", "the first word is right; word 2 is wrong"),
+        ("a b x d", "a b c d", "position", "the first 2 words are right; word 3 is wrong"),
+        ("pear", "plum", "position", "the first character is right; character 2 is wrong"),
+        ("xlum", "plum", "position", "character 1 is wrong"),
         ("red", "red plum", "length", "too short"),
         ("red plum tree", "red plum", "length", "too long"),
-        ("Red Pear", "red plum", "position", "The first word is right; word 2 is wrong."),
-        ("PLUG", "plum", "position", "The first 3 characters are right; character 4 is wrong."),
+        ("Red Pear", "red plum", "position", "the first word is right; word 2 is wrong"),
+        ("PLUG", "plum", "position", "the first 3 characters are right; character 4 is wrong"),
         ("red  plum", "red plum", "format", "form"),
     ],
 )
 def test_a_text_is_marked_where_it_departs(given_: str, wanted: str, kind: str, says: str) -> None:
     reply = mark_text(given_, wanted)
     assert reply.kind == kind
-    assert says in reply.text
+    assert says in reply.full
 
 
 WORDS = st.lists(st.text("abAB", min_size=1, max_size=3), min_size=2, max_size=5).map(" ".join)
@@ -94,7 +106,7 @@ def test_the_position_named_is_the_first_that_differs(given_: str, wanted: str) 
     reply = mark_text(given_, wanted)
     a, b = given_.casefold().split(), wanted.casefold().split()
     if reply.kind == "position":
-        place = int(re.search(r"word (\d+) is wrong", reply.text).group(1)) - 1  # type: ignore[union-attr]
+        place = int(re.search(r"word (\d+) is wrong", reply.full).group(1)) - 1  # type: ignore[union-attr]
         assert a[:place] == b[:place]
         assert a[place] != b[place]
     elif reply.kind == "length":
@@ -133,31 +145,180 @@ def test_try_again_says_the_same_to_everyone(situation: Make) -> None:
     assert "34" not in replies[0].text
 
 
-def test_shuffled_gives_the_scripted_words_to_others_of_the_same_kind(situation: Make) -> None:
-    asked = [situation(str(n), "34") for n in (11, 12, 13, 14, 5, 500, 6)] + [situation("x", "34", answer=None)]
+def test_shuffled_gives_words_about_another_question_of_the_same_kind(situation: Make) -> None:
+    given_ = [11, 12, 13, 14, 5, 500, 6]
+    asked = [situation(str(n), "34", question=f"Question {n}?") for n in given_]
+    asked.append(situation("x", "34", answer=None, question="Alone?"))
     scripted, shuffled = ScriptedTeacher().feedback(asked), ShuffledTeacher().feedback(asked)
-    assert Counter(scripted) == Counter(shuffled)
-    assert [r.kind for r in scripted if r] == [r.kind for r in shuffled if r]
+    assert [r.kind for r in scripted[:-1] if r] == [r.kind for r in shuffled[:-1] if r]
     digits = [i for i, r in enumerate(scripted) if r and r.kind == "digits"]
     assert len(digits) == 4
-    assert all(scripted[i] != shuffled[i] for i in digits)
+    for i in digits:
+        assert shuffled[i] in [scripted[j] for j in digits if j != i]
 
 
-@given(st.lists(st.tuples(st.integers(-999, 999), st.integers(-999, 999)), max_size=12))
-def test_shuffled_is_a_permutation_within_kind(situation: Make, pairs: list[tuple[int, int]]) -> None:
-    asked = [situation(str(a), str(b)) for a, b in pairs]
-    scripted, shuffled = ScriptedTeacher().feedback(asked), ShuffledTeacher().feedback(asked)
-    assert Counter(scripted) == Counter(shuffled)
-    assert [r and r.kind for r in scripted] == [r and r.kind for r in shuffled]
+@given(st.lists(st.tuples(st.integers(-999, 999), st.integers(0, 999), st.integers(0, 3)), max_size=12))
+def test_shuffled_never_gives_words_about_the_students_own_question(
+    situation: Make, rows: list[tuple[int, int, int]]
+) -> None:
+    """Unless they happen to be the same words: what is compared is whom they were said to."""
+    teacher = ShuffledTeacher()
+    for _ in range(2):
+        asked = [situation(str(a), str(b), question=f"Question {q}?") for a, b, q in rows]
+        scripted, shuffled = ScriptedTeacher().feedback(asked), teacher.feedback(asked)
+        for own, heard, mine in zip(scripted, shuffled, asked, strict=True):
+            assert heard is not None
+            others = {r.text for r, s in zip(scripted, asked, strict=True) if r and s.question != mine.question}
+            if own and own.kind == heard.kind and any(r.kind == own.kind for r in scripted if r and r.text in others):
+                assert heard.text in others
 
 
-@pytest.mark.parametrize("kind", ["scripted", "try_again", "shuffled"])
+def test_someone_alone_in_a_batch_does_not_hear_the_truth(situation: Make) -> None:
+    for n in range(100, 140):
+        asked = [situation(str(n), "734")]
+        (truth,), (heard,) = ScriptedTeacher().feedback(asked), ShuffledTeacher().feedback(asked)
+        assert truth is not None
+        assert heard is not None
+        assert truth.kind == heard.kind
+    heard_all = {ShuffledTeacher().feedback([situation("500", "734", question=f"{q}?")])[0] for q in range(20)}
+    assert len(heard_all) > 3
+
+
+def test_leaked_states_the_answer_and_misleading_does_not_follow_it(situation: Make) -> None:
+    (reply,) = LeakedTeacher().feedback([situation("15", "34")])
+    assert reply is not None
+    assert reply.text == "Wrong. The answer is 34"
+    asked = [situation(str(n), "734", seed=n) for n in range(100, 600)]
+    honest = ScriptedTeacher().feedback(asked)
+    for rate in (0.0, 0.3, 1.0):
+        lies = MisleadingTeacher(rate).feedback(asked)
+        assert MisleadingTeacher(rate).feedback(list(reversed(asked)))[::-1] == lies
+        share = sum(a != b for a, b in zip(honest, lies, strict=True)) / len(asked)
+        assert rate * 0.6 <= share <= rate + 0.1  # a false hint can be worded like the true one
+        doubts = MisleadingTeacher(rate).contradict(asked)
+        assert abs(sum(d is not None for d in doubts) / len(asked) - rate) < 0.1
+    with pytest.raises(UsageError, match=r"teacher\.rate: 1\.5 is refused"):
+        MisleadingTeacher(1.5)
+
+
+# -- strengths, phrasings, other shapes of answers -----------------------------------------------------------------
+
+
+def test_a_stronger_teacher_says_more(situation: Make) -> None:
+    asked = [situation("152", "193"), situation("1, 2, 4", "1, 2, 3"), situation("0.25", "0.75")]
+    said = {s: [r.text for r in ScriptedTeacher(s).feedback(asked) if r] for s in STRENGTHS}
+    assert said["direction"] == ["Wrong: too low.", "Wrong: one or more items.", "Wrong: too low."]
+    assert said["place"][:2] == ["Wrong: tens 5 too low.", "Wrong: item 3."]
+    assert said["full"][0] == "Wrong: hundreds 1 right, tens 5 too low, units 2 too low."
+    with pytest.raises(UsageError, match=r"teacher\.strength: 'loud'"):
+        ScriptedTeacher("loud")
+
+
+def test_phrasings_vary_by_seed_and_turn_and_not_by_batch(situation: Make) -> None:
+    asked = [situation("152", "193", seed=n) for n in range(60)]
+    said = ScriptedTeacher(phrasings=len(PHRASINGS)).feedback(asked)
+    assert len({r.text for r in said if r}) == len(PHRASINGS)
+    assert ScriptedTeacher(phrasings=len(PHRASINGS)).feedback(asked[7:8]) == said[7:8]
+    with pytest.raises(UsageError, match=r"teacher\.phrasings: 9"):
+        ScriptedTeacher(phrasings=9)
+
+
+NUMBERS = st.fractions(-1000, 1000, max_denominator=500)
+
+
+@given(NUMBERS, NUMBERS)
+def test_what_is_said_of_a_number_is_true(given_: Fraction, wanted: Fraction) -> None:
+    found = mark_number(given_, wanted)
+    for text in (found.direction, found.place, found.full):
+        if "too low" in text:
+            assert given_ < wanted
+        if "too high" in text:
+            assert given_ > wanted
+    if found.kind == "sign":
+        assert given_ * wanted < 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", Fraction(1, 2)),
+        (r"\frac{1}{2}", Fraction(1, 2)),
+        ("-3/4", Fraction(-3, 4)),
+        ("50 %", Fraction(1, 2)),
+        ("1,234.5", Fraction(2469, 2)),
+        ("$7$", Fraction(7)),
+        ("1/0", None),
+        ("plum", None),
+        ("1 2", Fraction(12)),
+    ],
+)
+def test_numbers_are_read_exactly(text: str, value: Fraction | None) -> None:
+    assert as_number(text) == value
+
+
+ITEMS = st.lists(st.sampled_from("abcd"), min_size=2, max_size=6)
+
+
+@given(ITEMS, ITEMS)
+def test_what_is_said_of_a_list_is_true(given_: list[str], wanted: list[str]) -> None:
+    found = mark_items(given_, wanted)
+    if found.kind == "order":
+        assert sorted(given_) == sorted(wanted)
+        assert given_ != wanted
+    elif found.kind == "length":
+        assert len(given_) != len(wanted)
+    elif found.kind == "position":
+        place = int(found.place.split()[-1]) - 1
+        assert given_[:place] == wanted[:place]
+        assert given_[place] != wanted[place]
+    else:
+        assert given_ == wanted
+
+
+def test_lists_and_grids_are_recognised_in_their_usual_forms() -> None:
+    for text in ("[1, 2, 3]", "1, 2, 3", "['1', '2', '3']", "(1, 2, 3)", '["1","2","3"]'):
+        assert as_items(text) == ["1", "2", "3"]
+    assert as_items("a sentence") is None
+    assert as_items("[unclosed") is None
+    assert as_grid("1 2\n3 4") == as_grid("12\n34") == [["1", "2"], ["3", "4"]]
+    assert as_grid("1 2\n3") is None
+    assert mark_grid([["1", "2"], ["3", "4"]], [["1", "2"], ["3", "5"]]).place == "row 2, column 2"
+    assert mark_grid([["1", "2"]] * 2, [["1", "2", "3"]] * 2).kind == "shape"
+
+
+def test_many_right_answers_give_no_false_marks(situation: Make) -> None:
+    """The difference from one right answer says nothing about another."""
+    (reply,) = ScriptedTeacher().feedback([situation("RRDD", "DDRR", one_answer=False)])
+    assert reply is not None
+    assert reply.kind == "conditions"
+
+
+def test_a_program_is_told_the_failing_call_and_never_what_was_expected(situation: Make) -> None:
+    private = "f([1, 2]) returned 4\ntest: assert f([1, 2]) == 377\nAssertionError"
+    verdict = Verdict(False, 0.5, "def f(x): return 4", "test 2 of 7 failed: wrong value", private)
+    (reply,) = ScriptedTeacher().feedback(
+        [replace(situation("4", ""), verdict=verdict, privilege=Privilege("tests", "", "", "{}"))]
+    )
+    assert reply is not None
+    assert reply.text == "Wrong: test 2 of 7 failed: wrong value; f([1, 2]) returned 4."
+    private = "input: 3\n4\nexpected: 377\nprinted: 5\n"
+    verdict = replace(verdict, reason="test 1 of 2 failed: wrong output", observation=private)
+    (reply,) = ScriptedTeacher().feedback(
+        [replace(situation("4", ""), verdict=verdict, privilege=Privilege("tests", "", "", "{}"))]
+    )
+    assert reply is not None
+    assert "377" not in reply.text
+    assert "'3\\n4'" in reply.text
+    assert "'5'" in reply.text
+
+
+@pytest.mark.parametrize("kind", ["scripted", "none", "try_again", "shuffled", "leaked", "misleading"])
 def test_recipes_name_teachers(kind: str) -> None:
     assert build_teacher(kind).name == kind
 
 
 def test_an_unknown_teacher_is_a_usage_error() -> None:
     with pytest.raises(
-        UsageError, match=r"teacher\.kind: 'oracle' is unknown; choose one of scripted, shuffled, try_again"
+        UsageError, match=r"teacher\.kind: 'oracle' is unknown; choose one of .*misleading, model, none"
     ):
         build_teacher("oracle")

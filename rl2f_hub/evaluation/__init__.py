@@ -94,7 +94,7 @@ def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: st
     recipe = run.recipe
     temperature = 0.0 if decoding == "greedy" else recipe.train.temperature
     sampling = Sampling(temperature=temperature, turn_tokens=recipe.dialogue.turn_tokens)
-    teacher = build_teacher(kind)
+    teacher = build_teacher(recipe.teacher if kind == recipe.teacher.kind else kind, student, run.dir / "evaluation")
     rollouts = run_dialogues(
         tasks,
         student,

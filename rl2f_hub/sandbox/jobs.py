@@ -1,4 +1,4 @@
-"""What the sandbox is asked and what it answers: `CodeTests`, `CodeJob`, `CodeResult`. Plain records, no running.
+"""What the sandbox is asked and what it answers: `CodeTests`, `CodeJob`, `Limits`, `CodeResult`. Plain records, no running.
 
 Two forms of tests. `function`: the attempt defines functions that trusted test code calls. `stdio`: the attempt is a
 program that reads standard input and prints. Texts come from data sets and are untrusted; they run in a sandbox too,
@@ -52,10 +52,38 @@ class CodeTests:
 
 @dataclass(frozen=True, slots=True)
 class CodeJob:
-    """One attempt (Python source) and the tests it must pass."""
+    """One attempt (Python source) and the tests it must pass; `context` is public code that runs before it."""
 
     code: str
     tests: CodeTests
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run of an attempt, and of its tests, may use. CPU time is the limit meant to bind; wall time is looser.
+
+    Attributes:
+        cpu_s: CPU seconds of a process.
+        test_s: wall seconds of one test statement or stdio case.
+        wall_s: wall seconds of all tests together.
+        memory_mib: address space of a process, its libraries included.
+        processes: threads of a process, where the kernel counts them (never for root); new processes are always denied.
+        file_mib: one file, and all files of the private /tmp together.
+        open_files: open files of a process.
+        output_bytes: what a program may print beyond the length of what is expected.
+        value_mib: one call's arguments or result on their way between attempt and tests.
+    """
+
+    cpu_s: int = 5
+    test_s: float = 10.0
+    wall_s: float = 30.0
+    memory_mib: int = 512
+    processes: int = 64
+    file_mib: int = 16
+    open_files: int = 64
+    output_bytes: int = 1 << 20
+    value_mib: int = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rl2f_hub.callbacks import StepProgress, WholeCheckpoints
+from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.progress import bar
-from rl2f_hub.publish import hub_errors
 from rl2f_hub.recipe import LessonSpec, ScratchSpec
 from rl2f_hub.runs import Run, latest_checkpoint
 from rl2f_hub.students.lessons import Conversation, LessonPlan, lessons

@@ -121,7 +121,9 @@ def as_student(model: Any, tokenizer: Any, name: str) -> Student:
     return Student(TransformersEngine(model, tokenizer.pad_token_id), ChatFormat(tokenizer), name)
 
 
-def open_pair(model_id: str, revision: str | None = None, quantization: str = "none") -> tuple[Any, Any, bool]:
+def open_pair(
+    model_id: str, revision: str | None = None, quantization: str = "none", dtype: str = "float32"
+) -> tuple[Any, Any, bool]:
     """(model, tokenizer, is_adapter) for a Hub id or path that holds either a full model or a PEFT adapter.
 
     An adapter comes on its base model: `model.disable_adapter()` gives the base's answers.
@@ -129,11 +131,11 @@ def open_pair(model_id: str, revision: str | None = None, quantization: str = "n
     config = _adapter_config(model_id, revision)
     if config is None:
         origin = Origin(model_id, revision)
-        return load_model(origin, quantization), load_tokenizer(origin), False
+        return load_model(origin, quantization, dtype), load_tokenizer(origin), False
     from peft import PeftModel
 
     base = Origin(config["base_model_name_or_path"], config.get("revision"))
-    model = PeftModel.from_pretrained(load_model(base, quantization), model_id, revision=revision)
+    model = PeftModel.from_pretrained(load_model(base, quantization, dtype), model_id, revision=revision)
     return model.eval(), load_tokenizer(base), True
 
 

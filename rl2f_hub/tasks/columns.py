@@ -20,7 +20,12 @@ _BRACES = re.compile(r"\{([A-Za-z_][\w. ]*)\}")
 
 NEEDED = ("prompt", "reference", "tests")  # a source that names one of these columns needs it in every row
 NEED_THEIR_SOURCE = ("reasoning_gym", "environment", "python")  # verifiers that work on their own source's tasks only
-Convert = Callable[[dict[str, Any]], dict[str, Any]]
+RESERVED = (
+    "_config",
+    "_verifier",
+    "_domain",
+)  # what a converter may add; a row's own columns of these names are dropped
+Convert = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 def rows_to_tasks(
@@ -30,6 +35,7 @@ def rows_to_tasks(
     unit: str = "row",
     prefix: str,
     convert: Convert | None = None,
+    leave_out_unreadable: bool = False,
 ) -> Iterator[Task]:
     """Tasks from (number, row) pairs; a row may be the exception that reading it gave.
 
@@ -37,11 +43,15 @@ def rows_to_tasks(
         unit: what the number counts (`line`, `row`), for errors.
         prefix: what the ids of tasks without an id column begin with.
         convert: turns a row into one with the columns that the source names, for rows that need more than renaming;
-            raises ValueError on a bad row. It may add `_config` (settings of the verifier), `_verifier` and `_domain`.
+            raises ValueError on a bad row, gives None for a good one that is no task (counted as `filtered`). It may add
+            `_config` (settings of the verifier), `_verifier` and `_domain`.
+        leave_out_unreadable: a row whose reference the verifier cannot read is `filtered`, not bad.
     Raises:
         UsageError: a bad row, unless the source skips them.
     """
     request.report.setdefault("bad_rows", 0)
+    if convert or leave_out_unreadable:
+        request.report.setdefault("filtered", 0)
     for number, row in rows:
         try:
             if isinstance(row, Exception):
@@ -50,7 +60,14 @@ def rows_to_tasks(
                 raise ValueError("not an object with named fields")
             if not _wanted(row, request.spec.where):
                 continue
-            task = _task(convert(row) if convert else row, request, f"{prefix}-{number}")
+            row = {name: value for name, value in row.items() if name not in RESERVED}
+            converted = convert(row) if convert else row
+            task = None if converted is None else _task(converted, request, f"{prefix}-{number}")
+            if task is not None and not _checked(task, leave_out_unreadable):
+                task = None
+            if task is None:
+                request.report["filtered"] += 1
+                continue
         except ValueError as error:
             if request.spec.on_bad_row != "skip":
                 raise UsageError(
@@ -62,38 +79,66 @@ def rows_to_tasks(
         yield task
 
 
-def _wanted(row: dict[str, Any], where: dict[str, Any]) -> bool:
-    for column, value in where.items():
-        found = _column(row, column)
-        if found not in (value if isinstance(value, list) else [value]):
-            return False
+def _checked(task: Task, leave_out_unreadable: bool) -> bool:
+    """Whether the verifier can use the task's reference."""
+    from rl2f_hub.verify import VERIFIERS
+
+    try:
+        VERIFIERS[task.verifier].check(task)
+    except ValueError:
+        if not leave_out_unreadable:
+            raise
+        return False
     return True
 
 
-def _column(row: dict[str, Any], name: str) -> Any:
-    """The value of a column; `a.b` reaches into a nested one."""
+def _wanted(row: dict[str, Any], where: dict[str, Any]) -> bool:
+    return all(
+        column_of(row, column) in (value if isinstance(value, list) else [value]) for column, value in where.items()
+    )
+
+
+def column_of(row: dict[str, Any], name: str) -> Any:
+    """The value of a column; `a.b` reaches into a nested one.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     if name in row:
         return row[name]
     node: Any = row
+    path = ""
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:
-            raise ValueError(f"no column {name!r}{did_you_mean(name, [str(k) for k in row])}")
-        node = node[part]
+            known = [f"{path}{key}" for key in node] if isinstance(node, dict) else []
+            raise ValueError(f"no column {name!r}{did_you_mean(name, known)}")
+        node, path = node[part], f"{path}{part}."
     return node
+
+
+def _has(row: dict[str, Any], name: str) -> bool:
+    try:
+        return column_of(row, name) not in (None, "")
+    except ValueError:
+        return False
 
 
 def _text(row: dict[str, Any], field: str, name: str) -> str:
     """A column as text; for `prompt` also a template with columns in braces."""
     if field == "prompt" and _BRACES.search(name):
-        return _BRACES.sub(lambda m: _plain(_column(row, m[1]), m[1]), name)
-    return _plain(_column(row, name), name)
+        return _BRACES.sub(lambda m: _plain(column_of(row, m[1]), m[1]), name)
+    return _plain(column_of(row, name), name)
 
 
 def _plain(value: Any, name: str) -> str:
     if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ValueError(f"column {name!r} holds half a character (a lone surrogate), a text is needed")
         return value
+    if value is None or value != value:  # NaN is how a float column says null
+        raise ValueError(f"column {name!r} is empty (null)")
     if isinstance(value, bool) or not isinstance(value, int | float | list | dict):
-        raise ValueError(f"column {name!r} is {value!r}, a text or number is needed")
+        raise ValueError(f"column {name!r} is {str(value)[:60]!r} ({type(value).__name__}), a text or number is needed")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
@@ -109,19 +154,23 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
     values = {
         field: _text(row, field, name)
         for field in ("id", "prompt", "reference", "solution", "tests", "domain")
-        if (name := getattr(spec, field)) is not None and (field in NEEDED or row.get(name, "") not in (None, ""))
+        if (name := getattr(spec, field)) is not None and (field in NEEDED or _has(row, name))
     }
     prompt = values.get("prompt", "").strip()
     if not prompt:
         raise ValueError(f"column {spec.prompt!r} is empty")
+    if verifier in ("math", "integer") and "####" in (worked := values.get("reference", "")):
+        # a worked solution that ends in `#### answer`, as GSM8K writes it: the answer alone is the reference
+        values = {"solution": worked} | values | {"reference": worked.rsplit("####", 1)[-1].strip()}
     settings: dict[str, Any] = dict(row.get("_config", {}))
     if spec.choices is not None:
-        options = _options(_column(row, spec.choices), spec.choices)
+        found = column_of(row, spec.choices)
+        options = _options(found, spec.choices)
         prompt += "\n" + "\n".join(f"({letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
-        values["reference"] = _letter(_column(row, spec.reference or "reference"), options)
+        values["reference"] = _letter(column_of(row, spec.reference or "reference"), options, _labels(found))
         settings["options"] = options
     kind = "tests" if "tests" in values else "solution" if "solution" in values else "answer"
-    task = Task(
+    return Task(
         task_id=values.get("id") or default_id,
         source=spec.source,
         domain=values.get("domain") or str(row.get("_domain", "text")),
@@ -132,8 +181,6 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
         seed=request.seed,
         split=request.split,
     )
-    VERIFIERS[verifier].check(task)
-    return task
 
 
 def _options(value: Any, name: str) -> list[str]:
@@ -141,11 +188,18 @@ def _options(value: Any, name: str) -> list[str]:
         value = value["text"]
     if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
         raise ValueError(f"column {name!r} is {str(value)[:60]!r}, a list of 2 to {len(LETTERS)} choices is needed")
-    return [str(option) for option in value]
+    return [_plain(option, name) for option in value]
 
 
-def _letter(value: Any, options: list[str]) -> str:
-    """The letter of the right choice, given as letter, 0-based number or the choice's own text."""
+def _labels(value: Any) -> list[str]:
+    labels = value.get("label") if isinstance(value, dict) else None
+    return [str(label) for label in labels] if isinstance(labels, list) else []
+
+
+def _letter(value: Any, options: list[str], labels: list[str]) -> str:
+    """The letter of the right choice, given as its label, its text, a letter or a number that counts from 0."""
+    if str(value) in labels[: len(options)]:  # labels that the row itself gives, such as "1" to "4"
+        return LETTERS[labels.index(str(value))]
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(options):
         return LETTERS[value]
     if isinstance(value, str):
@@ -153,6 +207,6 @@ def _letter(value: Any, options: list[str]) -> str:
             return LETTERS[options.index(value)]
         if value.strip().upper() in LETTERS[: len(options)] and len(value.strip()) == 1:
             return value.strip().upper()
-        if value.strip().isdecimal() and int(value) < len(options):
+        if re.fullmatch(r"[0-9]{1,2}", value.strip()) and int(value) < len(options):
             return LETTERS[int(value)]
     raise ValueError(f"reference {value!r} names none of the {len(options)} choices")

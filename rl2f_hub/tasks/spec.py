@@ -8,7 +8,9 @@ from pydantic import BeforeValidator, Field
 
 from rl2f_hub.spec import Positive, Share, Spec
 
-VerifierName = Literal["integer", "text", "choice", "math", "reasoning_gym", "unit_tests", "environment", "python"]
+VerifierName = Literal[
+    "integer", "text", "choice", "math", "grid", "reasoning_gym", "unit_tests", "environment", "python"
+]
 COLUMN_FIELDS = ("id", "prompt", "reference", "solution", "tests", "choices", "domain")
 
 
@@ -42,6 +44,7 @@ class SourceSpec(Spec):
     revision: str | None = None  # hub: a commit, tag or branch; a branch is resolved and recorded
     streaming: bool = False
     max_rows: Positive = 100_000  # a larger source must be streamed
+    preset: str | None = None  # set where `source` is a preset's name: whose converter reads the rows
     where: dict[str, Any] = {}  # keep only rows whose columns have these values (or one of a list of values)
 
 

@@ -8,7 +8,6 @@ can happen to be another right answer: that is what the bounds are for.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
@@ -24,7 +23,7 @@ from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.verify import verify_many
-from rl2f_hub.verify.scorers import MANY_ANSWERS
+from rl2f_hub.verify.scorers import many_answers
 
 PERTURBED = 3  # perturbed references tried a task
 
@@ -136,7 +135,7 @@ def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
     right = right_attempt(task)
     if right is None:
         return
-    doubt = ", may be right" if _many_answers(task) else ""
+    doubt = ", may be right" if many_answers(task) else ""
     yield "reference", task, right, ()
     if task.verifier == "unit_tests":
         for mutant in mutants(right, seed, PERTURBED):
@@ -152,10 +151,6 @@ def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
     foreign = right_attempt(other)
     if foreign is not None and " ".join(foreign.split()).casefold() != " ".join(right.split()).casefold():
         yield f"another's{doubt}", task, foreign, ()
-
-
-def _many_answers(task: Task) -> bool:
-    return task.verifier == "reasoning_gym" and json.loads(task.config)["dataset"] in MANY_ANSWERS
 
 
 def _walks(task: Task, other: Task) -> Iterator[Probe]:

@@ -1,21 +1,31 @@
 """Teachers: who answers a wrong attempt. A teacher sees a `Situation`, privilege included, and returns words.
 
-Nothing a teacher says reaches a student except through `guard.Guard`. `TEACHERS` maps the recipe's names to classes.
+Nothing a teacher says reaches a student except through `guard.Guard`. `build_teacher` maps the recipe's names to
+builders; what loads or asks a model is imported there and no earlier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.records import Privilege, Verdict
+from rl2f_hub.records import Privilege, Usage, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rl2f_hub.dialogue import Student
+    from rl2f_hub.recipe import TeacherSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the teacher sees after a wrong attempt: the public history, the verdict and the privilege."""
+    """What the teacher sees after a wrong attempt: the public history, the verdict and the privilege.
+
+    `verifier` judged it; without `one_answer` the reference is only one of many right answers.
+    """
 
     question: str
     domain: str
@@ -24,6 +34,8 @@ class Situation:
     verdict: Verdict
     privilege: Privilege
     seed: int = 0
+    verifier: str = ""
+    one_answer: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,7 @@ class Reply:
 
     text: str
     kind: str
+    usage: Usage | None = None
 
 
 class Teacher(Protocol):
@@ -42,16 +55,63 @@ class Teacher(Protocol):
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]: ...
 
 
-def build_teacher(kind: str) -> Teacher:
-    """The teacher a recipe names."""
-    from rl2f_hub.teachers.controls import ShuffledTeacher, TryAgainTeacher
+def build_teacher(spec: str | TeacherSpec, student: Student | None = None, folder: Path | None = None) -> Teacher:
+    """The teacher a recipe describes; a name alone is enough for those that need no settings.
+
+    Args:
+        student: whose base weights teach, for the kind `self`.
+        folder: the stage's folder in a run, where an endpoint's bill is kept (and beside the run, its replies).
+    Raises:
+        UsageError: an unknown kind, or one that lacks its settings or its student.
+    """
+    from rl2f_hub.teachers import controls
     from rl2f_hub.teachers.scripted import ScriptedTeacher
 
-    teachers: dict[str, type[Teacher]] = {
-        "scripted": ScriptedTeacher,
-        "try_again": TryAgainTeacher,
-        "shuffled": ShuffledTeacher,
+    def scripted() -> Teacher:
+        return ScriptedTeacher() if isinstance(spec, str) else ScriptedTeacher(spec.strength, spec.phrasings)
+
+    def misleading() -> Teacher:
+        return controls.MisleadingTeacher(1.0 if isinstance(spec, str) else spec.rate)
+
+    def own() -> Teacher:
+        from rl2f_hub.teachers.model import SelfTeacher
+
+        return SelfTeacher(_settings(spec), student)
+
+    def another() -> Teacher:
+        from rl2f_hub.teachers.model import open_model_teacher
+
+        return open_model_teacher(_settings(spec))
+
+    def endpoint() -> Teacher:
+        from rl2f_hub.teachers.endpoint import open_endpoint_teacher
+
+        return open_endpoint_teacher(_settings(spec), folder)
+
+    kind = spec if isinstance(spec, str) else spec.kind
+    teachers: dict[str, Callable[[], Teacher]] = {
+        "scripted": scripted,
+        "none": controls.NoTeacher,
+        "try_again": controls.TryAgainTeacher,
+        "shuffled": controls.ShuffledTeacher,
+        "leaked": controls.LeakedTeacher,
+        "misleading": misleading,
+        "self": own,
+        "model": another,
+        "endpoint": endpoint,
     }
     if kind not in teachers:
         raise UsageError(f"teacher.kind: {kind!r} is unknown; choose one of {', '.join(sorted(teachers))}")
     return teachers[kind]()
+
+
+def _settings(spec: str | TeacherSpec) -> TeacherSpec:
+    if isinstance(spec, str):
+        raise UsageError(f"teacher.kind: {spec!r} needs its settings; pass the recipe's `teacher` section")
+    return spec
+
+
+def teacher_record(teacher: Teacher) -> dict[str, Any]:
+    """What a manifest says about a teacher: its name and, of a model, privilege, templates, counts and usage."""
+    more = getattr(teacher, "record", None)
+    return {"name": teacher.name, **(more() if more else {})}

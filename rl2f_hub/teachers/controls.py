@@ -1,15 +1,39 @@
 """Control teachers: what a result must be compared with before anyone calls it learning from feedback.
 
-`try_again` only says that the attempt is wrong (the control of arXiv 2507.14295). `shuffled` gives each student the
-feedback that another student of the batch earned: right in form, wrong in content.
+- `none`: says nothing; every attempt is a fresh one at the bare question (resampling without history).
+- `try_again`: only says that the attempt is wrong (the control of arXiv 2507.14295).
+- `shuffled`: the feedback that an attempt at another question earned: right in form, wrong in content.
+- `leaked`: states the answer, past the guard: the upper bound, and a test of whether feedback is read at all.
+- `misleading`: at a stated rate it doubts right answers and gives hints towards a wrong one: does the student hold on?
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 
+from rl2f_hub.errors import UsageError
 from rl2f_hub.teachers import Reply, Situation
 from rl2f_hub.teachers.scripted import ScriptedTeacher
+from rl2f_hub.verify.extract import as_integer
+
+TRY_AGAIN = Reply("Wrong. Try again.", "try_again")
+DOUBTS = (
+    "That is wrong. Try again.",
+    "Are you sure? I believe that is not right.",
+    "I get something else. Please correct your answer.",
+)
+
+
+class NoTeacher:
+    """Says nothing. The dialogue loop starts every attempt again from the question alone."""
+
+    name = "none"
+    resamples = True  # read by the dialogue loop
+
+    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        return [None for _ in situations]
 
 
 class TryAgainTeacher:
@@ -18,20 +42,92 @@ class TryAgainTeacher:
     name = "try_again"
 
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [Reply("Wrong. Try again.", "try_again") for _ in situations]
+        return [TRY_AGAIN for _ in situations]
 
 
 class ShuffledTeacher:
-    """The scripted teacher's words about another attempt of the same kind (rotated by one within each kind)."""
+    """The scripted teacher's words about an attempt at another question that earned feedback of the same kind.
+
+    Within a batch the words go to the next attempt at another question; an attempt that is alone in its kind gets words
+    that were said earlier, and if there are none yet, words about a made-up reference. So what one student hears
+    depends on who else is in the batch: that is what the control is.
+    """
 
     name = "shuffled"
 
+    def __init__(self) -> None:
+        self._said: dict[str, list[tuple[str, Reply]]] = {}  # kind -> (question, words) of the last few questions
+
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
         replies = ScriptedTeacher().feedback(situations)
-        out = list(replies)
-        kinds = {r.kind for r in replies if r}
-        for kind in kinds:
-            rows = [i for i, r in enumerate(replies) if r and r.kind == kind]
-            for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
-                out[row] = replies[other]
+        out: list[Reply | None] = []
+        for i, (situation, reply) in enumerate(zip(situations, replies, strict=True)):
+            if reply is None:
+                out.append(None)
+                continue
+            later = [*range(i + 1, len(replies)), *range(i)]
+            donors = [replies[j] for j in later if self._fits(situation, reply, situations[j].question, replies[j])]
+            earlier = [r for question, r in self._said.get(reply.kind, []) if question != situation.question]
+            out.append(next(iter(donors), None) or (earlier[-1] if earlier else _about_a_decoy(situation)))
+        for situation, reply in zip(situations, replies, strict=True):
+            if reply is not None:
+                self._said[reply.kind] = [*self._said.get(reply.kind, [])[-7:], (situation.question, reply)]
         return out
+
+    @staticmethod
+    def _fits(situation: Situation, own: Reply, question: str, other: Reply | None) -> bool:
+        return other is not None and other.kind == own.kind and question != situation.question
+
+
+class LeakedTeacher:
+    """States the reference (or, where there is none, the solution). The guard lets it pass and records the leak."""
+
+    name = "leaked"
+    unguarded = True  # read by the guard
+
+    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        secrets = [s.privilege.reference.rsplit("####", 1)[-1].strip() or s.privilege.solution for s in situations]
+        return [Reply(f"Wrong. The answer is {secret}", "leaked") if secret else None for secret in secrets]
+
+
+class MisleadingTeacher:
+    """At the rate `rate`, drawn by the dialogue's seed and turn, it doubts a right answer or hints at a wrong one.
+
+    Otherwise it is the scripted teacher. A dialogue with it goes on after a right answer that it doubts.
+    """
+
+    name = "misleading"
+
+    def __init__(self, rate: float = 1.0) -> None:
+        if not 0 <= rate <= 1:
+            raise UsageError(f"teacher.rate: {rate} is refused; a share from 0 to 1 is needed")
+        self.rate = rate
+
+    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        honest = ScriptedTeacher().feedback(situations)
+        return [_about_a_decoy(s) if self._lies(s) else reply for s, reply in zip(situations, honest, strict=True)]
+
+    def contradict(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        """Words against attempts that are right; None where it lets them stand."""
+        return [Reply(self._draw(s).choice(DOUBTS), "doubt") if self._lies(s) else None for s in situations]
+
+    def _lies(self, situation: Situation) -> bool:
+        return self._draw(situation).random() < self.rate
+
+    @staticmethod
+    def _draw(situation: Situation) -> random.Random:
+        return random.Random(f"misleading/{situation.seed}/{len(situation.attempts)}")
+
+
+def _about_a_decoy(s: Situation) -> Reply:
+    """What the scripted teacher would say if another number of the same length were right; else only "try again"."""
+    wanted, given = as_integer(s.privilege.reference), as_integer(s.verdict.answer or "")
+    if wanted is None or given is None:
+        return TRY_AGAIN
+    rng = random.Random(f"decoy/{s.seed}/{s.question}/{s.privilege.reference}")
+    low = 10 ** (len(str(abs(wanted))) - 1)
+    decoy = abs(wanted)
+    while decoy in (abs(wanted), abs(given)):
+        decoy = rng.randrange(low if low > 1 else 0, 10 * low)
+    false = replace(s, privilege=replace(s.privilege, reference=str(decoy if wanted >= 0 else -decoy), solution=""))
+    return ScriptedTeacher().feedback([false])[0] or TRY_AGAIN

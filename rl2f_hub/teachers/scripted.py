@@ -1,70 +1,102 @@
 """The scripted teacher: feedback computed from privilege and attempt, without a model.
 
-Whole numbers are marked digit by digit (right, too low, too high), any other answer by the first place where it
-departs from the reference. It quotes only what the student wrote, so the student has to act on the words; the answer
-itself is never said, though enough feedback narrows it down: that is what feedback is for.
+It finds out what is wrong (`marks.py`): digits of a whole number, size of a decimal, items of a list, cells of a grid,
+the first wrong word, the failing test of a program; and says it in one of three strengths and several phrasings. It
+quotes only what the student wrote, so the student has to act on the words; the answer itself is never said, though
+enough feedback narrows it down: that is what feedback is for. Where a question has many right answers, the difference
+from one of them says nothing, and the teacher only says that the conditions are not met.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
+from rl2f_hub.errors import UsageError
 from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers.marks import (
+    Finding,
+    as_grid,
+    as_items,
+    as_number,
+    mark_code,
+    mark_grid,
+    mark_integer,
+    mark_items,
+    mark_number,
+    mark_text,
+    same,
+)
 from rl2f_hub.verify.extract import as_integer
 
-PLACES = ("units", "tens", "hundreds", "thousands", "ten-thousands", "hundred-thousands", "millions")
+STRENGTHS = ("direction", "place", "full")
+PHRASINGS = (
+    "Wrong: {}.",
+    "Not yet: {}.",
+    "That is not right: {}.",
+    "Look at this again: {}.",
+    "Check: {}. Then try again.",
+    "I see a mistake here: {}.",
+)
 
 
 class ScriptedTeacher:
-    """Marks what is wrong with the last attempt and in which direction."""
+    """Marks what is wrong with the last attempt and in which direction.
+
+    Args:
+        strength: how much is said: `direction`, `place` or `full`.
+        phrasings: how many of the ways of saying it are used, drawn by the dialogue's seed and turn.
+    """
 
     name = "scripted"
+
+    def __init__(self, strength: str = "full", phrasings: int = 1) -> None:
+        if strength not in STRENGTHS:
+            raise UsageError(f"teacher.strength: {strength!r} is unknown; choose one of {', '.join(STRENGTHS)}")
+        if not 1 <= phrasings <= len(PHRASINGS):
+            raise UsageError(f"teacher.phrasings: {phrasings} is refused; there are 1 to {len(PHRASINGS)}")
+        self.strength, self.phrasings = strength, phrasings
 
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
         return [self._one(s) for s in situations]
 
-    def _one(self, s: Situation) -> Reply | None:
-        answer = s.verdict.answer
-        reference = s.privilege.reference
-        if answer is None:
-            return Reply("I cannot find an answer in that. Give only the answer.", "format")
-        wanted, given = as_integer(reference), as_integer(answer)
-        if wanted is not None:
-            if given is None:
-                return Reply("The answer must be a whole number. Give only the number.", "format")
-            return mark_integer(given, wanted)
-        return mark_text(answer, reference)
+    def _one(self, s: Situation) -> Reply:
+        found = find(s)
+        if found.kind == "format":
+            return Reply(found.full, found.kind)
+        phrasing = PHRASINGS[0]
+        if self.phrasings > 1:
+            phrasing = random.Random(f"{s.seed}/{len(s.attempts)}").choice(PHRASINGS[: self.phrasings])
+        return Reply(phrasing.format(found.at(self.strength)), found.kind)
 
 
-def mark_integer(given: int, wanted: int) -> Reply:
-    """Digit-wise marks, or a word about sign, length or size when there are no digits to mark one by one."""
-    if given == wanted:
-        return Reply("The number is right, but it is not written as asked.", "format")
-    if (given < 0) != (wanted < 0):
-        return Reply("Wrong: the sign.", "sign")
-    ours, theirs = str(abs(given)), str(abs(wanted))
-    if len(ours) != len(theirs):
-        many = "few" if abs(given) < abs(wanted) else "many"
-        return Reply(f"Wrong: too {many} digits.", "length")
-    if len(ours) > len(PLACES):
-        return Reply(f"Wrong: too {'low' if given < wanted else 'high'}.", "size")
-    marks = []
-    for place, a, b in zip(reversed(PLACES[: len(ours)]), ours, theirs, strict=True):
-        marks.append(f"{place} {a} {'right' if a == b else 'too low' if a < b else 'too high'}")
-    return Reply(f"Wrong: {', '.join(marks)}.", "digits")
-
-
-def mark_text(given: str, wanted: str) -> Reply:
-    """The first word (or, in one-word answers, character) at which the answer departs from the reference."""
-    a, b, unit = given.split(), wanted.split(), "word"
-    if len(b) <= 1:
-        a, b, unit = list(given), list(wanted), "character"
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x.casefold() != y.casefold():
-            right = f"The first {i} {unit}s are right; " if i > 1 else f"The first {unit} is right; " if i else ""
-            return Reply(f"Wrong. {right}{unit} {i + 1} is wrong.", "position")
-    if len(a) == len(b):
-        return Reply("Wrong. The answer is not written in the form that was asked for.", "format")
-    return Reply(
-        f"Wrong. What is there is right, but the answer is too {'short' if len(a) < len(b) else 'long'}.", "length"
-    )
+def find(s: Situation) -> Finding:
+    """What is wrong with the last attempt of a situation."""
+    if s.privilege.tests:
+        return mark_code(s.verdict)
+    answer, reference = s.verdict.answer, s.privilege.reference
+    if answer is None:
+        return same("format", "I cannot find an answer in that. Give only the answer.")
+    if not s.one_answer or not reference:
+        part = ", though a part of it does" if 0.1 < s.verdict.score < 1 else ""
+        return same("conditions", f"that does not meet the conditions of the question{part}")
+    wanted, given = as_integer(reference), as_integer(answer)
+    if wanted is not None and given is not None:
+        return mark_integer(given, wanted)
+    value, number = as_number(reference), as_number(answer)
+    if value is not None:
+        if number is not None:
+            return mark_number(number, value)
+        whole = "a whole number" if wanted is not None else "a number"
+        return same("format", f"The answer must be {whole}. Give only the number.")
+    if s.verifier == "choice":
+        return same("choice", f"({answer}) is not the right choice")
+    if s.verifier == "math":
+        return same("value", "your expression is not equal to the right one")
+    grid, ours = as_grid(reference), as_grid(answer)
+    if grid is not None:
+        return mark_grid(ours, grid) if ours is not None else same("format", "The answer must be a grid, row by row.")
+    items, own = as_items(reference), as_items(answer)
+    if items is not None and len(items) > 1:
+        return mark_items(own, items) if own is not None else same("format", "The answer must be a list.")
+    return mark_text(answer, reference)

@@ -62,6 +62,11 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
     return Verdict(score >= threshold, score, answer, reason)
 
 
+def many_answers(task: Task) -> bool:
+    """Whether the task's reference is only one of many right answers."""
+    return task.verifier == "reasoning_gym" and json.loads(task.config)["dataset"] in MANY_ANSWERS
+
+
 def _score(task: Task, answer: str, entry: dict[str, Any]) -> float:
     """The data set's score; 0 where its scorer fails on the text (some only expect numbers)."""
     from rl2f_hub.tasks.reasoning_gym import scorer_of

@@ -1,0 +1,205 @@
+"""Numbers in text: English number words as figures, figures as exact values, and sums and products worked out.
+
+Everything is exact (`fractions.Fraction`), linear in the text, and bounded: numbers of more than 60 digits and powers
+that would be larger are not read. Left out: numbers of other languages, and formulas with letters.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+_SMALL = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen".split()
+    )
+}
+_TENS = {w: v for v, w in zip(range(20, 100, 10), "twenty thirty forty fifty sixty seventy eighty ninety".split(), strict=True)}
+_TENS["fourty"] = 40  # how it is often spelled
+_SCALE = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifths": 5, "sixths": 6}
+_PARTS |= {"sevenths": 7, "eighths": 8, "ninths": 9, "tenths": 10, "hundredths": 100}
+DIGIT_WORDS = {w: str(v) for w, v in _SMALL.items() if v < 10} | {"oh": "0", "nought": "0", "nil": "0"}
+# A text without any of these has no number in words.
+NUMBER_WORDS = frozenset(_SMALL) | frozenset(_TENS) | frozenset(_SCALE) | {"dozen", "half", "quarter", "oh", "nought"}
+
+_WORD = "|".join(sorted((*_SMALL, *_TENS, *_SCALE, "dozen"), key=len, reverse=True))
+# "hundred-thousands" and "ten-thousands" are places of digits, not numbers.
+_RUN = re.compile(
+    rf"(?:\b(?:minus|negative)\s+)?(?<![\w-])(?:an?\s+(?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b(?!-?(?:thousands|place))"
+    rf"(?:(?:\s*-\s*|\s+and\s+|,?\s+)(?:{_WORD})\b(?!-?(?:thousands|place)))*"
+    rf"(?:\s+(?:point)((?:\s+(?:{'|'.join(DIGIT_WORDS)})\b)+))?(?:[\s-]+({'|'.join(_PARTS)})\b)?"
+)
+_DIGITS = r"(?:\d{1,60}(?:\.\d{1,60})?|\.\d{1,60})"
+_NUMBER = re.compile(
+    rf"(?<![\w.])(?<![\d)]\s)(?P<sign>(?<![\w)])[-+])?(?:(?P<whole>\d{{1,60}})\s+(?=\d{{1,60}}\s?/\s?\d))?(?P<top>{_DIGITS})(?P<exponent>e[-+]?\d{{1,3}})?"
+    rf"(?:\s?/\s?(?P<bottom>\d{{1,60}}(?:\.\d{{1,60}})?))?"
+    r"(?![\w/]|\.\d)(?P<percent>\s?(?:%|percent\b|per\s?cent\b))?|"
+    rf"(?<![\w.])(?P<measured>{_DIGITS})(?=(?:cm|mm|km|kg|mg|ml|m|g|s|h|l|min|eur|usd|gbp|th|k)\b)"
+)
+_TERM = r"\(*\s?\d[\d.]{0,60}\s?\)*"
+_EXPRESSION = re.compile(rf"(?<![\w.]){_TERM}(?:\s?(?:\*\*|[-+*/^])\s?{_TERM})+(?![\w]|\.\d)")
+_OPERATORS = {"times": "*", "multiplied by": "*", "plus": "+", "minus": "-", "divided by": "/", "added to": "+"}
+_SPOKEN = re.compile(rf"(?<=[\d)])\s+({'|'.join(_OPERATORS)})\s+(?=[\d(])")
+_SIGNS = str.maketrans({"×": "*", "·": "*", "∙": "*", "⋅": "*", "÷": "/"})
+MAX_VALUE = 10**60
+
+
+class Figure(NamedTuple):
+    """A number where it stands: `text[start:end]`, the values that it may have, and how it is written without frills."""
+
+    start: int
+    end: int
+    values: tuple[Fraction, ...]
+    written: str
+
+
+def in_figures(text: str) -> str:
+    """The text (lower case) with number words as figures: `one thousand two hundred` -> `1200`, `minus seven` -> `-7`."""
+    return _RUN.sub(lambda m: _figure(m) or m[0], text)
+
+
+def figures(text: str) -> list[Figure]:
+    """The numbers of a text whose thousands are joined: integers, decimals, fractions, per cents, scientific notation."""
+    out = []
+    for m in _NUMBER.finditer(text):
+        if m["measured"]:
+            out.append(Figure(m.start(), m.end(), (Fraction(m["measured"]),), canonical(m["measured"])))
+            continue
+        value = Fraction(m["top"] + (m["exponent"] or ""))
+        written = canonical(m["top"]) + (m["exponent"] or "")
+        if m["bottom"]:
+            if not (bottom := Fraction(m["bottom"])):
+                continue
+            value, written = value / bottom, f"{written}/{canonical(m['bottom'])}"
+        if m["whole"]:
+            value, written = value + int(m["whole"]), f"{m['whole']} {written}"
+        value = -value if m["sign"] == "-" else value
+        values = (value, value / 100) if m["percent"] else (value,)
+        out.append(Figure(m.start(), m.end(), values, written + ("%" if m["percent"] else "")))
+    return out
+
+
+def value_of(text: str) -> tuple[Fraction, ...]:
+    """The values of a text that is one number and nothing else (signs of currency and a unit aside), else nothing."""
+    m = re.fullmatch(r"(-?)\s?[£€¥]?\s?(-?[\d.][\d./ e%+-]*?(?:\s?(?:%|percent|per cent))?)(?:\s+[a-z][a-z²³ ]{0,20})?\.?", text)
+    found = figures(m[2].strip()) if m else []
+    if not m or len(found) != 1 or found[0].start or found[0].end < len(m[2].strip()):
+        return ()
+    return tuple(-v if m[1] else v for v in found[0].values)
+
+
+def canonical(digits: str) -> str:
+    """Without leading and trailing zeros that do not count: `0042.50` -> `42.5`."""
+    head, _, tail = digits.partition(".")
+    tail = tail.rstrip("0")
+    return (head.lstrip("0") or "0") + (f".{tail}" if tail else "")
+
+
+def calculations(text: str) -> list[tuple[int, int, Fraction, tuple[str, ...]]]:
+    """(start, end, value, operands) of the sums, differences, products, quotients and powers of plain numbers.
+
+    `text` is `spoken_operators(...)` of a text in figures.
+    """
+    out = []
+    for m in _EXPRESSION.finditer(text):
+        expression = m[0].strip()
+        surplus = expression.count("(") - expression.count(")")
+        if surplus > 0 and expression.startswith("("):
+            expression = expression[surplus:]
+        elif surplus < 0:
+            expression = expression[:surplus] if expression.endswith(")") else expression
+        value = _worked_out(expression)
+        if value is not None:
+            operands = tuple(canonical(d) for d in re.findall(r"\d[\d.]*", expression))
+            out.append((m.start(), m.end(), value, operands))
+    return out
+
+
+def spoken_operators(text: str) -> str:
+    """`12 times 34` -> `12 * 34`."""
+    return _SPOKEN.sub(lambda m: f" {_OPERATORS[m[1]]} ", text.translate(_SIGNS))
+
+
+@lru_cache(maxsize=1024)
+def _worked_out(expression: str) -> Fraction | None:
+    if len(expression) > 200:
+        return None
+    cleaned = re.sub(r"(?<![\d.])0+(?=\d)", "", expression.replace("^", "**"))
+    try:
+        return _evaluate(ast.parse(cleaned.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, OverflowError):
+        return None
+
+
+def _evaluate(node: ast.expr) -> Fraction:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return Fraction(str(node.value))
+    if isinstance(node, ast.BinOp):
+        left, right = _evaluate(node.left), _evaluate(node.right)
+        if isinstance(node.op, ast.Add):
+            return left + right
+        if isinstance(node.op, ast.Sub):
+            return left - right
+        if isinstance(node.op, ast.Mult) and abs(left) < MAX_VALUE and abs(right) < MAX_VALUE:
+            return left * right
+        if isinstance(node.op, ast.Div):
+            return left / right
+        if isinstance(node.op, ast.Pow) and right.denominator == 1 and abs(right) <= 60 and abs(left) <= 10**6:
+            return left ** int(right)
+    raise ValueError
+
+
+def _figure(m: re.Match[str]) -> str | None:
+    """The figures of a run of number words; None where the words make no number."""
+    words = re.findall(r"[a-z]+", m[0])
+    negative = words[0] in ("minus", "negative")
+    part = m[2]
+    after = re.findall(r"[a-z]+", m[1]) if m[1] else []
+    core = [w for w in words[negative : len(words) - bool(part) - (len(after) + 1 if after else 0)] if w not in ("and", "a", "an")]
+    if len(core) > 1 and all(w in DIGIT_WORDS for w in core):
+        return None  # digit by digit: another form
+    values = _cardinals(core)
+    if values is None:
+        return None
+    text = " ".join(str(v) for v in values)
+    if after:
+        text += "." + "".join(DIGIT_WORDS[w] for w in after)
+    if part:
+        text += f"/{_PARTS[part]}"
+    return ("-" if negative else "") + text
+
+
+def _cardinals(words: list[str]) -> list[int] | None:
+    """`one thousand two hundred` -> [1200]; words that make several numbers give several (`forty two three` -> [42, 3])."""
+    out: list[int] = []
+    total = current = 0
+    room = 0  # the largest number that may still be added to `current`: 1000 at its beginning
+    for word in words:
+        if word in _SCALE or word == "dozen":
+            size = _SCALE.get(word, 12)
+            current = max(current, 1)
+            if size == 100:
+                current, room = current * 100, 100
+            elif size == 12:
+                current, room = current * 12, 0
+            else:
+                total, current, room = total + current * size, 0, 1000
+            if total > MAX_VALUE or current > MAX_VALUE:
+                return None
+            continue
+        value = _SMALL.get(word, _TENS.get(word, 0))
+        if current and value >= room or (total and not current and room < 1000):
+            out.append(total + current)
+            total = current = 0
+        current += value
+        room = 10 if word in _TENS else 0 if current % 100 or not value else room
+        if value == 0:
+            room = 0
+    out.append(total + current)
+    return out

@@ -1,0 +1,159 @@
+r"""A text as the detectors read it: normalised once, kept for all forms.
+
+`Reading.plain` is the text in lower case with compatibility characters, invisible characters, LaTeX wrappers, bold marks,
+thousands separators and runs of white space evened out. `Reading.figures` has number words as figures besides.
+`states(text, start, end)` says whether the words around a place give what stands there as the answer.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from functools import cached_property, lru_cache
+from urllib.parse import unquote
+
+from rl2f_hub.teachers.leaks.numerals import NUMBER_WORDS, Figure, figures, in_figures
+
+MAX_CHARS = 50_000  # of a feedback that are read: a teacher's words are no book
+_WRAPPER = re.compile(r"\\(?:boxed|fbox|text|textbf|mathrm|mathbf|operatorname|displaystyle)\s?\{([^{}]*)\}")
+_FRACTION = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]*)\}|(\d))\s?(?:\{([^{}]*)\}|(\d))")
+_SPACING = re.compile(r"\\(?:[,;:! ]|left|right|quad|displaystyle|[()\[\]])")
+_SUPERSCRIPTS = str.maketrans({c: f"^{d}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"−": "-", "–": "-", "’": "'", "‘": "'", "“": '"', "”": '"'})
+_INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
+_THOUSANDS = re.compile(r"(?<=\d)[,_ '](?=\d{3}(?!\d))")
+_BOLD = re.compile(r"(\*\*|__|`+)(?=\S)(.{1,200}?)(?<=\S)\1")
+_LETTERS = re.compile(r"[a-z]+")
+
+
+class Reading:
+    """One text; made by `read`, which keeps the latest ones."""
+
+    def __init__(self, text: str) -> None:
+        self.raw = text[:MAX_CHARS]
+
+    @cached_property
+    def plain(self) -> str:
+        text = self.raw
+        if not text.isascii():
+            text = unicodedata.normalize("NFKC", text.translate(_SUPERSCRIPTS)).translate(_INVISIBLE)
+            text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+        if "&#" in text:
+            text = html.unescape(text)
+        if re.search(r"(?:%[0-9a-fA-F]{2}){2}", text):
+            text = unquote(text, errors="replace")
+        if "\\" in text:
+            for _ in range(4):  # \boxed{\text{...}}: wrappers stand in each other, but not deeply
+                before, text = text, _WRAPPER.sub(r" \1 ", text)
+                text = _FRACTION.sub(lambda m: f" {_grouped(m[1] or m[2])}/{_grouped(m[3] or m[4])} ", text)
+                if text == before:
+                    break
+            text = _SPACING.sub("", text.replace("\\cdot", "*").replace("\\times", "*").replace("\\%", "%"))
+            text = text.replace("\\$", "$")
+        if "*" in text or "`" in text or "__" in text:
+            text = _BOLD.sub(r"\2", text)
+        text = " ".join(text.replace("$", " ").split()).casefold()
+        return _THOUSANDS.sub("", text)
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """The words of the text, in lower case."""
+        return frozenset(_LETTERS.findall(self.plain))
+
+    @cached_property
+    def in_figures(self) -> str:
+        return self.plain if self.letters.isdisjoint(NUMBER_WORDS) else _THOUSANDS.sub("", in_figures(self.plain))
+
+    @cached_property
+    def numbers(self) -> list[Figure]:
+        return figures(_undated(self.plain))
+
+    @cached_property
+    def spoken_numbers(self) -> list[Figure]:
+        """The numbers of `in_figures`; none where no number is in words."""
+        return [] if self.in_figures is self.plain else figures(_undated(self.in_figures))
+
+    @cached_property
+    def written(self) -> frozenset[str]:
+        """How the numbers of the text are written, figures and words alike, without frills."""
+        return frozenset(n.written for n in (*self.numbers, *self.spoken_numbers))
+
+    @cached_property
+    def squeezed(self) -> str:
+        """`plain` without white space, multiplication signs, braces and brackets: formulas and lists compare by it."""
+        return squeeze(self.plain)
+
+
+@lru_cache(maxsize=512)
+def read(text: str) -> Reading:
+    return Reading(text)
+
+
+def squeeze(plain: str) -> str:
+    return re.sub(r"[\s{}\[\]\"'`]|(?<!\*)\*(?!\*)", "", plain.replace("**", "^"))
+
+
+def _grouped(text: str) -> str:
+    return text if re.fullmatch(r"\w*", text) else f"({text})"
+
+
+def _undated(text: str) -> str:
+    """Dates and times are no numbers: blanked, place by place."""
+    if "-" in text or ":" in text:
+        text = re.sub(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b", lambda m: "x" * len(m[0]), text)
+    return text
+
+
+# -- does a place give what stands there as the answer? ----------------------------------------------------------------
+
+_GIVES = (
+    r"is|are|was|were|be|been|equals?|equal to|becomes?|gets?|got|yields?|makes?|gives?(?: you)?|comes? (?:out )?(?:to|as|at)|arrives? at|"
+    r"ends? up (?:with|at)|leads? to|reads?|says?|said|say|writes?|wrote|put|enter|type|submit|answer|reply(?: with)?|"
+    r"respond(?: with)?|choose|chosen|pick|select|goes with|go (?:with|for)|(?:replace|change) .{1,40}? (?:by|with|to|for|into)|"
+    r"expect(?:ed|s|ing)?|looking for|look for|wanted|right|correct|correctly|solution|result|reference|key|called|means?|"
+    r"return(?:s|ed)?|outputs?|prints?|have|'s|=>?|->|→"
+)
+_INSTRUCTS = r"try|use|take|need|want|with|for|consider|think of|have|find|show"
+_FILLER = (
+    r"(?:(?:the|an?|just|simply|exactly|only|indeed|really|actually|clearly|therefore|then|now|in fact|of course|here|there|in the end|"
+    r"number|option|choice|letter|answer|word|value|figure|that|in|by|to|digits?|result|solution|equal to|called|it)\b[\s:,]*)*"
+)
+_OPEN = r"[\s:=,\"'(\[{`*_\\>-]*"
+_NOT = r"(?<!there )(?<!there's )(?<!n't )(?<!not )(?<!never )(?<!than )(?<!no )"
+_BEFORE = {
+    strict: re.compile(rf"(?:^|{_NOT}(?<![\w-])|(?=[=-]>|→|'s|=))(?:{_GIVES if strict else f'{_GIVES}|{_INSTRUCTS}'}){_OPEN}{_FILLER}[\s:\"'(\[{{`*_\\-]*\Z")
+    for strict in (True, False)
+}
+_CLOSE = r"[\s\"')\]}`*_.,:]*"
+_AFTER = re.compile(
+    rf"{_CLOSE}(?:(?:of course|obviously|exactly|instead|it is|done)\b|(?:is|was|were|would be|would have been|'s|must be|has to be|fits)\s+"
+    r"(?:indeed |of course |really |obviously |in fact |just )?(?:the )?(?:right|correct|true|answer|solution|result|one\b|expected|it\b|what ))"
+)
+_DENIED = re.compile(
+    rf"{_CLOSE}(?:(?:is|was|are|would be|'s|comes|looks|seems)?\s*(?:also |still |far |even |just |only |much )*"
+    r"(?:not\b|n't\b|wrong|too\b|incorrect|false|off\b|either|no good|cannot|can't|or\b|nor\b)|[-+*/^=x×]\s?\d|(?:out )?of \d|"
+    r"(?:mistakes?|errors?|minutes?|hours?|seconds?|times|steps?|points?|lines?|more|less|further|digits?|letters?|words?|of the|of them|of your)\b)"
+)
+_NEGATED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bcannot|\bno longer|\brather than|\binstead of|\bunlike)\s+(?:[\w']+\s+){0,3}\W{0,3}\Z")
+_LABEL = re.compile(
+    r"\b(?:lines?|rows?|columns?|steps?|tests?|cases?|pages?|questions?|parts?|sections?|chapters?|exercises?|index|positions?|items?|"
+    r"paragraphs?|rules?|hints?|attempts?|turns?|rounds?|versions?|cells?|cards?|figure|table|example|notes?|level|tasks?|no\.|#)\s?\W{0,2}\Z"
+)
+
+
+def states(text: str, start: int, end: int, strict: bool = False) -> bool:
+    """Whether `text[start:end]` is given as the answer: alone, after words such as "the answer is", before "is right".
+
+    `strict` leaves out words that also introduce what is to be worked with ("use", "try").
+    """
+    before, after = text[max(0, start - 80) : start], text[end : end + 60]
+    if not before.strip(" \"'(`*[{") and not after.strip(" .!?\"')`*]}"):
+        return True
+    if _DENIED.match(after) or _NEGATED.search(before):
+        return False
+    return bool(_AFTER.match(after) or _BEFORE[strict].search(before))
+
+
+def is_label(text: str, start: int) -> bool:
+    """Whether the number at `start` counts lines, steps and the like: `line 34`."""
+    return bool(_LABEL.search(text[max(0, start - 16) : start]))
