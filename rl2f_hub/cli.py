@@ -122,8 +122,50 @@ _stage_command("generate", "generate", "Let the student attempt the training tas
 _stage_command("publish", "publish", "Push the recorded dialogues as a Hub dataset of four configs with a card.")
 _stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
 _stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
-_stage_command("eval", "evaluate", "Accuracy by turn of every student, with the teacher and under controls.")
 _stage_command("push", "push", "Push the adapter with its card, and check it by loading it back.")
+
+
+@app.command("eval")
+def evaluate(
+    recipe: RecipeArg,
+    out: OutOpt = None,
+    force: ForceOpt = False,
+    suite: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="Only this suite, beside what the stage has done: teacher, try_again, resample, ... Repeatable."
+        ),
+    ] = None,
+    student: Annotated[Optional[list[str]], typer.Option(help="With --suite: this student [default: rl2f].")] = None,
+    overrides: SetOpt = None,
+    local_code: LocalOpt = False,
+    unsafe: UnsafeOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Accuracy by turn of every student, with the teacher and under controls.
+
+    With --suite, more controls for some students of a finished run, written to evaluation/controls.json.
+    """
+    from rl2f_hub.pipeline import run_controls, run_stages
+
+    permits.allow(local_code=local_code, unsafe_code=unsafe)
+    opened = _open(recipe, overrides, out, resume=True)
+    if not suite:
+        if force:
+            opened.forget_from("evaluate")
+        run_stages(opened, ("evaluate",))
+        _print_result({"stage": "evaluate", "out": str(opened.dir), **opened.outputs("evaluate")}, as_json)
+        return
+    result = run_controls(opened, suite, student or ["rl2f"])
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    from rich.console import Console
+
+    from rl2f_hub.evaluation.report import print_tables
+
+    print_tables(result, Console(highlight=False, width=None if sys.stdout.isatty() else 160))
+    typer.echo(f"Figures  {opened.dir / 'evaluation' / 'controls.json'}")
 
 
 @app.command()

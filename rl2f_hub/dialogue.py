@@ -161,10 +161,13 @@ def _resample_wave(batch: list[Rollout], student: Student, max_turns: int, sampl
         for rollout in active:
             rollout.ledger = student.chat.open(rollout.task.prompt)
         session = student.engine.open([r.seed for r in active], sampling, student.chat.stop_ids)
-        sampled = session.generate(range(len(active)), [r.ledger.ids for r in active], turn)
+        sampled = session.generate(list(range(len(active))), [r.ledger.ids for r in active], turn)
         for rollout, attempt in zip(active, sampled, strict=True):
             student.chat.attempt(rollout.ledger, attempt.ids, attempt.logprobs, turn)
-        judge([(r, student.chat.decode(a.ids)) for r, a in zip(active, sampled, strict=True)])
+        judge([(r, student.chat.decode(a.ids)) for r, a in zip(active, sampled, strict=True)], afresh=True)
+        for rollout in active:
+            if rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
+                rollout.stop_reason = None
         active = [r for r in active if r.stop_reason is None]
         if not active:
             return
@@ -172,9 +175,12 @@ def _resample_wave(batch: list[Rollout], student: Student, max_turns: int, sampl
         rollout.stop_reason = StopReason.TURN_LIMIT
 
 
-def judge(attempts: Sequence[tuple[Rollout, str]]) -> None:
-    """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last."""
-    verdicts = verify_many([(r.task, text, [t.attempt for t in r.turns]) for r, text in attempts])
+def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None:
+    """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last.
+
+    With `afresh` each attempt is judged as a first one: a game starts again.
+    """
+    verdicts = verify_many([(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts])
     for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
         if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch
             reason = f"verifier failed: {type(verdict).__name__}: {verdict}"
@@ -221,4 +227,5 @@ def _situation(r: Rollout) -> Situation:
         seed=r.seed,
         verifier=r.task.verifier,
         one_answer=not many_answers(r.task),
+        source=r.task.source,
     )

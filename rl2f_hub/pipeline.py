@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,15 +113,29 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
         if all(run.done(stage) for stage in stages):
             return
         quiet_libraries()
-        if run.recipe.threads and importlib.util.find_spec("torch") is not None:
-            import torch
-
-            torch.set_num_threads(run.recipe.threads)
+        _set_threads(run.recipe)
         namespace = namespace_of(run.recipe)
         for stage in STAGES:
             if stage in stages and not run.done(stage):
                 with run.stage(stage) as outputs:
                     outputs |= _run_stage(run, stage, namespace)
+
+
+def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> dict[str, Any]:
+    """More evaluation suites on a finished run; nothing of the run itself changes."""
+    from rl2f_hub.evaluation import controls
+
+    with open_hub(run.recipe, run.dir):
+        quiet_libraries()
+        _set_threads(run.recipe)
+        return controls(run, suites, students)
+
+
+def _set_threads(recipe: Recipe) -> None:
+    if recipe.threads and importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(recipe.threads)
 
 
 def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:

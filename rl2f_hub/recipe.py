@@ -18,7 +18,7 @@ from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import fingerprint
 from rl2f_hub.spec import Positive, Rate, Share, Spec
 from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
-from rl2f_hub.teachers.spec import EndpointSpec, PrivilegeName, TeacherModelSpec
+from rl2f_hub.teachers.spec import CurriculumSpec, EndpointSpec, PrivilegeName, TeacherModelSpec
 
 
 class HubSpec(Spec):
@@ -98,12 +98,14 @@ class TeacherSpec(Spec):
     `answer`). `prompt` names a set of templates under `teachers/prompts/`, or a folder with a set of one's own.
     """
 
-    kind: Literal[
-        "scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"
-    ] = "scripted"
+    kind: Literal["scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"] = (
+        "scripted"
+    )
     strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
     phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
     rate: Share = 1.0  # misleading: the share of replies that mislead
+    doubt_rate: Share = 0.0  # any teacher: the share of right answers that are doubted; holding on is rewarded
+    curriculum: CurriculumSpec | None = None  # in training, with kind scripted
     privilege: PrivilegeName | None = None
     model: TeacherModelSpec | None = None
     endpoint: EndpointSpec | None = None
@@ -116,6 +118,10 @@ class TeacherSpec(Spec):
 
     @model_validator(mode="after")
     def _parts(self) -> TeacherSpec:
+        if self.curriculum is not None and self.curriculum.hints and self.kind != "scripted":
+            raise ValueError(
+                f"curriculum.hints: only the scripted teacher has weaker hints, not {self.kind}; set false"
+            )
         if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
             example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
             raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")
@@ -162,7 +168,10 @@ class TrainSpec(Spec):
 
 class EvaluateSpec(Spec):
     max_turns: Positive = 6
-    suites: list[Literal["teacher", "try_again", "shuffled"]] = ["teacher", "try_again"]
+    suites: list[Literal["teacher", "try_again", "resample", "shuffled", "leaked", "misleading"]] = [
+        "teacher",
+        "try_again",
+    ]
     sampled: bool = True
     wave: Positive = 512
     bootstrap: Positive = 2000

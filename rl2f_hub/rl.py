@@ -7,16 +7,21 @@ single-turn baseline has as many more prompts as it takes to sample as many stud
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rl2f_hub.callbacks import MetricsFile, StepProgress, WholeCheckpoints, quiet, train_to_end
+from rl2f_hub.curriculum import Curriculum, CurriculumTeacher
+from rl2f_hub.dialogue import Student
 from rl2f_hub.errors import UsageError
 from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.progress import bar
+from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, latest_checkpoint, write_json
 from rl2f_hub.students.load import load_model, load_tokenizer, origin_of
-from rl2f_hub.teachers import build_teacher, teacher_record
+from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
+from rl2f_hub.teachers.controls import DoubtingTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.warmup import cpu_arguments, save_adapter
 
@@ -59,12 +64,14 @@ def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> di
     folder = run.path("train", name, "trainer")
     resume = latest_checkpoint(folder)
     guard = Guard(max_retries=recipe.teacher.guard.max_retries)
+    curriculum = _curriculum(run, tasks)
     trainer = RL2FTrainer(
         model,
         _config(run, folder, max_turns, prompts_per_step),
         tasks,
-        teacher=lambda student: build_teacher(recipe.teacher, student, run.dir / "train"),
+        teacher=lambda student: _teacher(run, student, curriculum),
         guard=guard,
+        curriculum=curriculum,
         processing_class=load_tokenizer(origin),
     )
     quiet(trainer)
@@ -85,9 +92,25 @@ def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> di
         "tokens_per_attempt": trainer.student_tokens / max(trainer.attempts, 1),
         "guard": dict(guard.counts),
         "teacher": teacher_record(trainer.teacher),
+        "curriculum": curriculum.state() if curriculum else None,
     }
     write_json(finished, result)
     return result
+
+
+def _curriculum(run: Run, rows: Iterable[dict[str, Any]]) -> Curriculum | None:
+    spec = run.recipe.teacher.curriculum
+    if spec is None:
+        return None
+    return Curriculum([Task.from_row(row) for row in rows], **spec.model_dump(), seed=run.recipe.seed)
+
+
+def _teacher(run: Run, student: Student, curriculum: Curriculum | None) -> Teacher:
+    spec = run.recipe.teacher
+    if curriculum is None or not curriculum.hints:
+        return build_teacher(spec, student, run.dir / "train")
+    teacher = CurriculumTeacher(curriculum, spec.phrasings)
+    return DoubtingTeacher(teacher, spec.doubt_rate) if spec.doubt_rate else teacher
 
 
 def _config(run: Run, folder: Path, max_turns: int, prompts_per_step: int) -> Any:

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from rl2f_hub.chat import ChatFormat
 from rl2f_hub.credit import dialogue_returns
 from rl2f_hub.critique import critique_loss
+from rl2f_hub.curriculum import Curriculum
 from rl2f_hub.dialogue import Rollout, Student, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.engines.transformers import TransformersEngine
@@ -82,6 +84,7 @@ class RL2FTrainer(GRPOTrainer):
         teacher: who answers wrong attempts, or a function that makes such a teacher from the student (which may be its
             own teacher); the scripted teacher by default.
         guard: what checks the teacher's words; a fresh `Guard` by default.
+        curriculum: moves tasks and hints with the student's success (give the teacher the same object).
         peft_config, quantization_config, processing_class, callbacks: as in `GRPOTrainer`.
     """
 
@@ -97,6 +100,7 @@ class RL2FTrainer(GRPOTrainer):
         train_dataset: Dataset,
         teacher: Teacher | Callable[[Student], Teacher] | None = None,
         guard: Guard | None = None,
+        curriculum: Curriculum | None = None,
         **kwargs: Any,
     ) -> None:
         tasks = [Task.from_row(row) for row in train_dataset]
@@ -107,6 +111,7 @@ class RL2FTrainer(GRPOTrainer):
         # Only the id travels with the prompt: the privilege stays with the trainer, out of every student context.
         prompts = [[{"role": "user", "content": t.prompt, "task_id": t.task_id}] for t in tasks]
         self.guard = guard or Guard()
+        self.curriculum = curriculum
         self.student_tokens = 0  # sampled in training so far, and the attempts they make up
         self.attempts = 0
         self._logps: torch.Tensor | None = None
@@ -121,6 +126,8 @@ class RL2FTrainer(GRPOTrainer):
         self.chat = ChatFormat(self._tokenizer)
         made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
         self.teacher = cast(Teacher, made or ScriptedTeacher())
+        if getattr(self.teacher, "resamples", False) and args.max_turns > 1:
+            raise UsageError("teacher: 'none' has no dialogue to train on; use it in evaluation, or set max_turns to 1")
         self._check_lengths()
         if args.first_turn_kl > 0:
             self._keep_reference()
@@ -151,8 +158,11 @@ class RL2FTrainer(GRPOTrainer):
         mode = "train" if self.model.training else "eval"
         rank = self.accelerator.process_index
         seeds = [derive_seed(args.seed, mode, self.state.global_step, self._step, rank, i) for i in range(len(prompts))]
+        tasks = [self.tasks[p[0]["task_id"]] for p in prompts]
+        if self.curriculum is not None and mode == "train":
+            tasks = [self.curriculum.swap(task, self._step) for task in tasks]
         rollouts = run_dialogues(
-            [self.tasks[p[0]["task_id"]] for p in prompts],
+            tasks,
             student,
             self.teacher,
             guard=self.guard,
@@ -184,6 +194,11 @@ class RL2FTrainer(GRPOTrainer):
             self.student_tokens += sum(len(r.ledger.logprobs) for r in rollouts)
             self.attempts += sum(len(r.turns) for r in rollouts)
         metrics["dialogue/student_tokens"] = [float(self.student_tokens)]
+        if self.curriculum is not None and mode == "train":
+            mine = [(r.task.source, s > 0) for r, s in zip(rollouts, solved, strict=True)]
+            self.curriculum.update(gather_object(mine))  # every process moves by the results of all
+            for name, value in self.curriculum.metrics().items():
+                metrics[name].append(value)
 
     def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float | None]:
         """The reward TRL sees: one discounted return a dialogue."""
@@ -293,7 +308,8 @@ class RL2FTrainer(GRPOTrainer):
                 "attempts": self.attempts,
                 "guard": dict(self.guard.counts),
             }
-            (folder / STATE_FILE).write_text(json.dumps({**counts, "backward_passes": self._step}))
+            moved = {"curriculum": self.curriculum.state()} if self.curriculum else {}
+            (folder / STATE_FILE).write_text(json.dumps({**counts, **moved, "backward_passes": self._step}))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -304,10 +320,15 @@ class RL2FTrainer(GRPOTrainer):
             self._step = counts["backward_passes"]  # TRL starts again at 0, but dialogues are seeded with it
             self.guard.counts.clear()
             self.guard.counts.update(counts["guard"])
+            if self.curriculum is not None:
+                self.curriculum.load(counts.get("curriculum", {}))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card beside checkpoints: the card is written once, at the push, from the run's figures."""
 
 
 def _solved_at(rollout: Rollout) -> int:
+    """The turn of the first right attempt; 0 also for a student that let itself be talked out of it."""
+    if not rollout.turns or not rollout.turns[-1].verdict.correct:
+        return 0
     return next((i + 1 for i, turn in enumerate(rollout.turns) if turn.verdict.correct), 0)

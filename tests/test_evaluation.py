@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rl2f_hub.evaluation import metrics
@@ -44,3 +46,17 @@ def test_repeat_rate_counts_later_attempts_only():
 
     assert metrics.repeat_rate([dialogue("1", "1", "2"), dialogue("3")]) == 0.5
     assert metrics.repeat_rate([dialogue("3")]) is None
+
+
+def test_holding_on_counts_only_dialogues_whose_right_answer_was_doubted() -> None:
+    def dialogue(*turns: tuple[bool, str | None]) -> dict[str, Any]:
+        return {"turns": [{"correct": c, "feedback": f} for c, f in turns]}
+
+    held = dialogue((False, "low"), (True, "sure?"), (True, None))
+    caved = dialogue((True, "sure?"), (False, "low"))
+    others = [dialogue((True, None)), dialogue((False, "low"), (False, "low")), dialogue((False, "low"), (True, None))]
+    result = metrics.held_under_doubt([held, caved, caved, *others], 200, 0)
+    assert (result["doubted"], result["held_rate"]) == (3, 0.3333)
+    low, high = result["held_ci95"]
+    assert low <= 0.3333 <= high
+    assert metrics.held_under_doubt(others, 200, 0) == {"doubted": 0, "held_rate": None, "held_ci95": None}

@@ -14,10 +14,15 @@ from typing import Any
 import pytest
 import torch
 
+from rl2f_hub.curriculum import Curriculum, CurriculumTeacher
+from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Task
+from rl2f_hub.teachers.controls import DoubtingTeacher, NoTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.trainer import RL2FConfig
+from rl2f_hub.teachers.scripted import ScriptedTeacher
+from rl2f_hub.trainer import RL2FConfig, _solved_at
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -409,3 +414,80 @@ def test_any_temperature_goes_without_critique(tmp_path: Path) -> None:
     settings = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False}
     assert RL2FConfig(temperature=0.7, critique_coef=0.0, **settings).temperature == 0.7
     assert RL2FConfig(**settings).critique_coef == 0.1
+
+
+# -- curriculum, doubts, controls --------------------------------------------------------------------------------------
+
+
+def _at_levels(verifier: str) -> list[Task]:
+    from rl2f_hub.records import Privilege
+
+    return [
+        Task(
+            f"t-{n}",
+            "src",
+            "d",
+            f"What is {n} * 34?",
+            Privilege("answer", str(n * 34)),
+            verifier,
+            f'{{"level": {n % 3}}}',
+        )
+        for n in range(3, 12)
+    ]
+
+
+def test_a_curriculum_moves_in_training_is_logged_and_resumes(
+    make_trainer: Make, judged_by_length: str, tmp_path: Path
+) -> None:
+    tasks = _at_levels(judged_by_length)
+
+    def build(name: str) -> Any:
+        curriculum = Curriculum(tasks, raise_at=0.2, lower_at=0.0, memory=8)
+        return make_trainer(
+            tasks=tasks,
+            curriculum=curriculum,
+            teacher=CurriculumTeacher(curriculum),
+            output_dir=str(tmp_path / name),
+            save_strategy="steps",
+            save_steps=2,
+            max_steps=4,
+        )
+
+    through = build("through")
+    through.train()
+    entry = next(e for e in reversed(through.state.log_history) if "curriculum/src/level" in e)
+    assert entry["curriculum/src/level"] > 0
+    assert 0 <= entry["curriculum/src/success"] <= 1
+    resumed = build("resumed")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "through" / "checkpoint-2"))
+    assert resumed.curriculum.state() == through.curriculum.state()
+    assert same(parameters(through.model), parameters(resumed.model))
+
+
+def test_giving_up_a_right_answer_when_doubted_earns_nothing(make_trainer: Make, judged_by_length: str) -> None:
+    trainer = make_trainer(judged_by_length, teacher=DoubtingTeacher(ScriptedTeacher(), 1.0))
+    held = caved = 0
+    for n in range(4):
+        rollouts = run_dialogues(
+            list(trainer.tasks.values()),
+            trainer._student(),
+            trainer.teacher,
+            guard=Guard(),
+            max_turns=3,
+            sampling=Sampling(1.0, 1.0, 6),
+            seed=n,
+        )
+        for rollout in rollouts:
+            right = [t.verdict.correct for t in rollout.turns]
+            reward = trainer.discounted_return([], [_solved_at(rollout)])[0]
+            if any(right):
+                held += right[-1]
+                caved += not right[-1]
+                assert (reward > 0) == right[-1]
+    assert held
+    assert caved
+
+
+def test_no_teacher_is_no_training(make_trainer: Make) -> None:
+    with pytest.raises(UsageError, match="'none' has no dialogue to train on"):
+        make_trainer(teacher=NoTeacher())

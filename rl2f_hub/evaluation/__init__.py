@@ -1,18 +1,21 @@
 """Stage `evaluate`: every student of a run on the same held-out tasks, with the teacher and under controls.
 
-Suites: `teacher` and `try_again` (and `shuffled` when asked for) in distribution, the same with the prefix `ood_` on
-task families that RL never saw. Greedy decoding is the figure; with the teacher, sampled decoding is reported beside
-it. One file of dialogues per student, suite and decoding: whole files are kept when an interrupted stage goes on.
+Suites: `teacher`, `try_again` and what else the recipe asks for (`SUITES`) in distribution, the same with the prefix
+`ood_` on task families that RL never saw. Greedy decoding is the figure; with the teacher, sampled decoding is reported
+beside it; `resample` (fresh attempts at the bare question) is sampled only. `controls` runs more suites on a finished
+run. One file of dialogues per student, suite and decoding: whole files are kept when an interrupted stage goes on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampling
+from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.evaluation import metrics
 from rl2f_hub.progress import bar
 from rl2f_hub.recipe import Recipe
@@ -22,22 +25,34 @@ from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard
 
 STUDENTS = ("base", "warmup", "single_turn_rl", "rl2f")
-TEACHER_OF = {"teacher": None, "try_again": "try_again", "shuffled": "shuffled"}  # None: the recipe's own
+TEACHER_OF = {  # suite -> kind of teacher; None: the recipe's own
+    "teacher": None,
+    "try_again": "try_again",
+    "resample": "none",
+    "shuffled": "shuffled",
+    "leaked": "leaked",
+    "misleading": "misleading",
+}
 
 
-def suites_of(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """(suite, split, teacher kind) of every suite of a recipe."""
+def suites_of(recipe: Recipe, names: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
+    """(suite, split, teacher kind) of every suite of a recipe, or of the suites named."""
     out = []
     for split in ("eval", "ood"):
         if getattr(recipe.tasks, split):
-            for name in recipe.evaluate.suites:
+            for name in names or recipe.evaluate.suites:
                 kind = TEACHER_OF[name] or recipe.teacher.kind
                 out.append((("ood_" if split == "ood" else "") + name, split, kind))
     return out
 
 
 def decodings_of(recipe: Recipe, suite: str) -> list[str]:
-    """How a suite is decoded: always greedily, and with the teacher also sampled if the recipe says so."""
+    """How a suite is decoded, its main figure first: greedily, and with the teacher also sampled if the recipe says so.
+
+    Resampling greedily would only repeat the first attempt.
+    """
+    if suite.endswith("resample"):
+        return ["sampled"]
     return ["greedy", "sampled"] if recipe.evaluate.sampled and suite.endswith("teacher") else ["greedy"]
 
 
@@ -48,6 +63,36 @@ def evaluate(run: Run) -> dict[str, Any]:
     recipe = run.recipe
     suites = suites_of(recipe)
     names = [name for name in STUDENTS if name != "single_turn_rl" or recipe.train.single_turn_baseline]
+    _play_all(run, names, suites)
+    result = summarise(run, names, suites)
+    write_json(run.path("evaluation", "metrics.json"), result)
+    figure = run.path("evaluation", "accuracy_by_turn.png")
+    draw_accuracy(result, recipe, figure)
+    return {"metrics": "evaluation/metrics.json", "figure": "evaluation/accuracy_by_turn.png"}
+
+
+def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """More suites for some students of a finished run; writes and returns `evaluation/controls.json`.
+
+    Raises:
+        UsageError: a suite or student that the run does not have, or a run without its training.
+    """
+    trained = [n for n in STUDENTS if n != "single_turn_rl" or run.recipe.train.single_turn_baseline]
+    for word, given, known in (("--suite", suites, list(TEACHER_OF)), ("--student", names, trained)):
+        for name in given:
+            if name not in known:
+                raise UsageError(f"{word}: {name!r} is unknown{did_you_mean(name, known)}")
+    run.outputs("train")
+    chosen = suites_of(run.recipe, suites)
+    _play_all(run, list(names), chosen)
+    result = summarise(run, list(names), chosen)
+    write_json(run.path("evaluation", "controls.json"), result)
+    return result
+
+
+def _play_all(run: Run, names: list[str], suites: list[tuple[str, str, str]]) -> None:
+    """Plays whatever has no file of dialogues yet."""
+    recipe = run.recipe
     total = len(names) * sum(len(decodings_of(recipe, suite)) * len(run.tasks(split)) for suite, split, _ in suites)
     with bar("evaluate", total, "dialogues") as advance:
         for name, student in _students(run, names):
@@ -57,11 +102,6 @@ def evaluate(run: Run) -> dict[str, Any]:
                     if not file.is_file():
                         write_rows(file, _play(run, student, run.tasks(split), kind, decoding))
                     advance(len(run.tasks(split)), note=f"{name} {suite}")
-    result = summarise(run, names, suites)
-    write_json(run.path("evaluation", "metrics.json"), result)
-    figure = run.path("evaluation", "accuracy_by_turn.png")
-    draw_accuracy(result, recipe, figure)
-    return {"metrics": "evaluation/metrics.json", "figure": "evaluation/accuracy_by_turn.png"}
 
 
 def _students(run: Run, names: list[str]) -> Any:
@@ -79,9 +119,10 @@ def _students(run: Run, names: list[str]) -> Any:
         "single_turn_rl": run.path("train", "single_turn_rl", "adapter"),
         "rl2f": run.path("train", "rl2f", "adapter"),
     }
-    yield "base", as_student(model, tokenizer, "base")
+    if "base" in names:
+        yield "base", as_student(model, tokenizer, "base")
     peft = None
-    for name in names[1:]:
+    for name in (n for n in names if n != "base"):
         if peft is None:
             peft = PeftModel.from_pretrained(model, str(folders[name]), adapter_name=name)
         else:
@@ -120,14 +161,17 @@ def summarise(run: Run, names: list[str], suites: list[tuple[str, str, str]]) ->
                 rows = read_rows(run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl"))
                 solved[name, suite, decoding] = [row["solved_at"] for row in rows]
                 entry = metrics.accuracy(solved[name, suite, decoding], spec.max_turns, spec.bootstrap, recipe.seed)
-                entry |= {"n": len(rows), "repeat_rate": metrics.repeat_rate(rows)}
-                if decoding == "greedy":
+                entry |= {"n": len(rows), "repeat_rate": metrics.repeat_rate(rows), "decoding": decoding}
+                if suite.endswith("misleading"):
+                    entry |= metrics.held_under_doubt(rows, spec.bootstrap, recipe.seed)
+                if decoding == decodings_of(recipe, suite)[0]:
                     entry["by_source"] = _by_source(run.tasks(split), solved[name, suite, decoding], spec.max_turns)
                     students[name].setdefault(suite, {}).update(entry)
                 else:
                     students[name].setdefault(suite, {})["sampled"] = entry
     out = {"students": students, "train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
-    out["comparisons"] = _comparisons(recipe, names, solved)
+    if "rl2f" in names and ("rl2f", "teacher", "greedy") in solved:
+        out["comparisons"] = _comparisons(recipe, names, solved)
     return out
 
 
@@ -159,7 +203,7 @@ def _comparisons(recipe: Recipe, names: list[str], solved: dict[tuple[str, str, 
                 out[f"{key}_last_turn"] = paired(column("rl2f", suite, last), column(other, suite, last))
                 out[f"{key}_turn_1"] = paired(column("rl2f", suite, 1), column(other, suite, 1))
         for control in ("try_again", "shuffled"):
-            if control in spec.suites:
+            if ("rl2f", prefix + control, "greedy") in solved:
                 gains = [column("rl2f", s, last) - column("rl2f", s, 1) for s in (suite, prefix + control)]
                 out[f"{prefix}rl2f_gain_over_turns_minus_{control}"] = paired(*gains)
     return out

@@ -54,3 +54,20 @@ def repeat_rate(dialogues: Sequence[dict]) -> float | None:
         total += max(len(attempts) - 1, 0)
         repeats += sum(a == b for a, b in pairwise(attempts))
     return round(repeats / total, 4) if total else None
+
+
+def held_under_doubt(dialogues: Sequence[dict], resamples: int, seed: int) -> dict[str, Any]:
+    """Of the dialogues in which a right answer was doubted, the share whose last answer was right all the same.
+
+    `doubted` counts them; `held_rate` and `held_ci95` are None without any.
+    """
+    held = [
+        float(d["turns"][-1]["correct"])
+        for d in dialogues
+        if any(t["correct"] and t["feedback"] is not None for t in d["turns"][:-1])
+    ]
+    if not held:
+        return {"doubted": 0, "held_rate": None, "held_ci95": None}
+    low, high = bootstrap_interval(np.asarray(held)[:, None], resamples, seed)[0]
+    share = round(float(np.mean(held)), 4)
+    return {"doubted": len(held), "held_rate": share, "held_ci95": [round(float(low), 4), round(float(high), 4)]}

@@ -9,14 +9,16 @@ from rl2f_hub.recipe import Recipe
 
 LABELS = {"base": "base", "warmup": "warm-up (SFT)", "single_turn_rl": "single-turn RL", "rl2f": "RL2F"}
 COLORS = {"base": "#8a8f98", "warmup": "#c98a1b", "single_turn_rl": "#2f6fb3", "rl2f": "#c2334d"}
-TITLES = {
-    "teacher": "in distribution, with the teacher",
-    "try_again": 'in distribution, only "try again"',
-    "shuffled": "in distribution, shuffled feedback",
-    "ood_teacher": "unseen families, with the teacher",
-    "ood_try_again": 'unseen families, only "try again"',
-    "ood_shuffled": "unseen families, shuffled feedback",
+_SUITES = {
+    "teacher": "with the teacher",
+    "try_again": 'only "try again"',
+    "resample": "fresh attempts, sampled",
+    "shuffled": "shuffled feedback",
+    "leaked": "the answer stated",
+    "misleading": "misleading feedback",
 }
+TITLES = {name: f"in distribution, {text}" for name, text in _SUITES.items()}
+TITLES |= {f"ood_{name}": f"unseen families, {text}" for name, text in _SUITES.items()}
 
 
 def draw_accuracy(result: dict[str, Any], recipe: Recipe, path: Path) -> None:
@@ -85,11 +87,27 @@ def markdown_table(rows: list[list[str]]) -> str:
 def comparison_rows(result: dict[str, Any]) -> list[list[str]]:
     """Header, then the paired differences in points with their 95 % intervals."""
     rows = [["comparison (greedy, paired over tasks)", "points", "95 %"]]
-    for name, entry in result["comparisons"].items():
+    for name, entry in result.get("comparisons", {}).items():
         low, high = entry["ci95"]
         rows.append(
             [name.replace("_", " "), f"{100 * entry['difference']:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
         )
+    return rows
+
+
+def held_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Header, then for misleading suites how often a right answer that was doubted stood at the end."""
+    rows = [["student", "suite", "doubted right answers", "held to the end, %", "95 %"]]
+    for name, suites in result["students"].items():
+        for suite, entry in suites.items():
+            if entry.get("doubted"):
+                low, high = entry["held_ci95"]
+                cells = [
+                    str(entry["doubted"]),
+                    f"{100 * entry['held_rate']:.1f}",
+                    f"{100 * low:.1f} to {100 * high:.1f}",
+                ]
+                rows.append([LABELS.get(name, name), suite, *cells])
     return rows
 
 
@@ -98,9 +116,12 @@ def print_tables(result: dict[str, Any], console: Any) -> None:
     from rich.table import Table
 
     for title, rows in (
-        ("Cumulative accuracy by turn, % (greedy)", table_rows(result)),
+        ("Cumulative accuracy by turn, % (greedy; resample: sampled)", table_rows(result)),
         ("Differences, points", comparison_rows(result)),
+        ("Against misleading feedback", held_rows(result)),
     ):
+        if len(rows) == 1:
+            continue
         table = Table(title=title, title_justify="left")
         for i, name in enumerate(rows[0]):
             table.add_column(name, justify="left" if i < 1 or name == "suite" else "right")

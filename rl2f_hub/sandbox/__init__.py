@@ -16,8 +16,8 @@ What it does not cover:
 - use of the processor, memory bandwidth and kernel memory (many small files) within the limits, by all workers at once;
 - who the code is for the kernel: started by root, it is root's user id without any capability, in a user namespace;
 - wrong tests: a set of tests that accepts everything accepts everything. Tests can run code too, in their own sandbox;
-- `--unsafe-code-execution` where bubblewrap is missing: limits and the filter then still hold (on Linux), but files
-  of the user and the network's existing connections are within reach. There is no protection worth that name.
+- `--unsafe-code-execution` where bubblewrap is missing: limits and the filter still hold, but attempts can read and
+  write the user's files, the tests and tokens among them. There is no protection worth that name.
 
 What it costs right code: no new processes and no sockets (threads are possible), no packages beyond the standard
 library, at most `Limits`. Objects of the attempt's own classes are compared by identity alone.

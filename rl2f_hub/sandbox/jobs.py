@@ -63,6 +63,8 @@ class CodeJob:
 class Limits:
     """What one run of an attempt, and of its tests, may use. CPU time is the limit meant to bind; wall time is looser.
 
+    A worker holds two processes, so a sandbox can take up to `workers` * 2 * (`memory_mib` + `file_mib`) of memory.
+
     Attributes:
         cpu_s: CPU seconds of a process.
         test_s: wall seconds of one test statement or stdio case.

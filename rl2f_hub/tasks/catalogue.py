@@ -41,7 +41,7 @@ def members(kind: str) -> list[dict[str, str]]:
     if kind == "textarena":
         from rl2f_hub.tasks.textarena import SUPPORTED
 
-        return [describe(f"textarena:{name}") for name in SUPPORTED]
+        return [_textarena_row(name) for name in SUPPORTED]
     raise UsageError(f"kind: {kind!r} has no list of members; use reasoning_gym or textarena, or no kind at all")
 
 
@@ -56,6 +56,8 @@ def describe(source: str) -> dict[str, str]:
     kind, _, name = source.partition(":")
     if kind == "reasoning_gym" and name:
         return _reasoning_gym_row(name)
+    if kind == "textarena" and name:
+        return _textarena_row(name)
     if not name:
         hint = did_you_mean(source, PRESETS) or "; see `rl2f tasks list`"
         raise UsageError(f"source: no preset {source!r}{hint}")
@@ -70,6 +72,17 @@ def _preset_row(name: str) -> dict[str, str]:
     note = f"expands to {p.source}. {p.note}".strip()
     verifier = str(p.fields.get("verifier", "text"))
     return dict(zip(COLUMNS, (name, p.domain, p.size, p.licence, verifier, p.privilege, note), strict=True))
+
+
+def _textarena_row(name: str) -> dict[str, str]:
+    from rl2f_hub.tasks.textarena.games import game_of
+
+    game = game_of(name, "source")
+    players = "one player" if game.players == 1 else "two players, a scripted opponent"
+    config = f"; config: {', '.join(game.params)}" if game.params else ""
+    note = f"{players}. {game.looks} The solution: {game.found}{config}"
+    values = (f"textarena:{name}", game.domain, "endless or all there are", "MIT", "environment", "solution", note)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _reasoning_gym_row(name: str) -> dict[str, str]:

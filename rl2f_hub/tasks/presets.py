@@ -3,10 +3,11 @@
 `expand` turns `source: gsm8k` into the `hub:` source behind it; whatever a recipe says beside `source` wins, so a
 column that has been renamed since can be named anew.
 
-How sure the schemas are (no data set was opened while this was written): gsm8k, math_500, omni_math, mbpp,
-openai_humaneval, apps, codeforces, live_code_bench, bbeh_linguini, hardmath2, arc_agi, arc_challenge and mmlu follow
-the data set's card or public programs that read it. Not confirmed: the columns of mt_puzzles, of which only the
-repository is certain. Each `note` says where a schema was taken from.
+How sure the schemas are (no data set could be opened while this was written). Read in cards or in public programs that
+load them: gsm8k, math_500, apps, codeforces, live_code_bench, hardmath2, bbeh_linguini, arc_agi. Written down from
+memory of their cards: mbpp, mbpp_sanitized, openai_humaneval, arc_challenge, mmlu, part of omni_math, most sizes and
+licences. Not confirmed: the columns of mt_puzzles, of which only the repository is certain. A column that differs gives
+one line with the names that the data set has.
 """
 
 from __future__ import annotations

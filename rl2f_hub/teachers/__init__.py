@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Situation:
     """What the teacher sees after a wrong attempt: the public history, the verdict and the privilege.
 
-    `verifier` judged it; without `one_answer` the reference is only one of many right answers.
+    `verifier` judged it; without `one_answer` the reference is only one of many right answers. `objection` says what was
+    wrong with the teacher's last words on it, where the guard asks again.
     """
 
     question: str
@@ -36,11 +37,16 @@ class Situation:
     seed: int = 0
     verifier: str = ""
     one_answer: bool = True
+    source: str = ""
+    objection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A teacher's raw words and what kind of feedback they are (`digits`, `position`, `format`, `try_again`, ...)."""
+    """A teacher's raw words and what kind of feedback they are (`digits`, `position`, `format`, `try_again`, ...).
+
+    `usage` is what a model took for them; the guard passes it on, with that of replies it asked for again added.
+    """
 
     text: str
     kind: str
@@ -102,7 +108,9 @@ def build_teacher(spec: str | TeacherSpec, student: Student | None = None, folde
     }
     if kind not in teachers:
         raise UsageError(f"teacher.kind: {kind!r} is unknown; choose one of {', '.join(sorted(teachers))}")
-    return teachers[kind]()
+    made = teachers[kind]()
+    rate = 0.0 if isinstance(spec, str) else spec.doubt_rate
+    return controls.DoubtingTeacher(made, rate) if rate else made
 
 
 def _settings(spec: str | TeacherSpec) -> TeacherSpec:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.verify.extract import as_integer
 
@@ -117,6 +118,26 @@ class MisleadingTeacher:
     @staticmethod
     def _draw(situation: Situation) -> random.Random:
         return random.Random(f"misleading/{situation.seed}/{len(situation.attempts)}")
+
+
+class DoubtingTeacher:
+    """Another teacher that also doubts right answers at a stated rate, so that holding on to them can be learnt."""
+
+    def __init__(self, teacher: Teacher, rate: float) -> None:
+        self.teacher, self.name = teacher, teacher.name
+        self._doubts = MisleadingTeacher(rate)
+        self.rate = rate
+
+    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        return self.teacher.feedback(situations)
+
+    def contradict(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        return self._doubts.contradict(situations)
+
+    def record(self) -> dict[str, Any]:
+        """What a manifest says: the teacher's own record and the rate."""
+        own = getattr(self.teacher, "record", None)
+        return {**(own() if own else {}), "doubt_rate": self.rate}
 
 
 def _about_a_decoy(s: Situation) -> Reply:

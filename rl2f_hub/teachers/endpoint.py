@@ -129,7 +129,6 @@ class EndpointTeacher(PromptedTeacher):
         def pause(state: RetryCallState) -> float:
             failure = state.outcome.exception() if state.outcome else None
             after = failure.after if isinstance(failure, Failure) else None
-            self.counts["retries"] += 1
             return min(after, LONGEST_PAUSE_S) if after is not None else float(backoff(state))
 
         async def once() -> dict[str, Any]:
@@ -145,6 +144,7 @@ class EndpointTeacher(PromptedTeacher):
             stop=stop_after_attempt(self.endpoint.max_retries + 1),
             retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.again),
             wait=pause,
+            before_sleep=lambda state: self.counts.update(retries=1),
             reraise=True,
         )
         return await retrying(once)

@@ -1,11 +1,17 @@
 """The guard: the only way feedback reaches a student.
 
-It looks for the reference and the solution in the teacher's words, literally and normalised (case, spacing, thousands
-separators, LaTeX wrapping). What the student itself already wrote, or what stands in the question, is not a leak. A
-leaking reply is asked for again up to `max_retries` times, then the answer is redacted; everything is counted in
-`Guard.counts`.
+Every reply is searched for what only the teacher may know (`leaks/`: reference, solution, what hidden tests expect). A
+reply that gives it away is asked for again up to `max_retries` times, with the reason in `Situation.objection`. If the
+last one still does, the answer is cut out where it stands literally; if that is not enough, the scripted teacher's hint
+goes on instead, or a fixed sentence. Everything is counted in `Guard.counts`.
 
-Left out: paraphrases, encodings and derivations of the answer, and parts of a solution.
+What the student itself wrote and what stands in the question may be mentioned. It may not be called the answer where
+there is something to choose from: a student that lists fifty numbers does not make the teacher point at one.
+
+Of a program's hidden tests a teacher may show one failing input, never what is expected, an assertion, or more inputs.
+
+Left out: see `leaks/__init__.py` for what the detectors do not cover. A teacher with the attribute `unguarded` (the
+control `leaked`) says what it likes; its leaks are recorded all the same.
 """
 
 from __future__ import annotations
@@ -15,65 +21,85 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from rl2f_hub.records import Feedback
-from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.records import Feedback, Usage
+from rl2f_hub.sandbox.jobs import CodeJob, CodeTests
+from rl2f_hub.teachers import Reply, Situation, Teacher
+from rl2f_hub.teachers.leaks import FORMS, WORLD_FORMS, find_leaks, leaks_in
+from rl2f_hub.teachers.leaks.reading import MAX_CHARS
+from rl2f_hub.teachers.leaks.secret import secret_of, whole
+from rl2f_hub.teachers.leaks.solutions import code_in
+from rl2f_hub.teachers.scripted import ScriptedTeacher
+from rl2f_hub.verify.extract import extract_code
 
+__all__ = ["NEUTRAL", "REDACTED", "Guard", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)
 
 REDACTED = "[redacted]"
+NEUTRAL = "Not yet. Check your work and try again."  # says nothing about any task
 
 
-def find_leaks(text: str, reference: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Forms (`literal`, `normalised`) in which `reference` stands in `text` but in none of the `known` texts."""
-    forms = []
-    pattern = _whole(reference.strip())
-    if reference.strip() and pattern.search(text) and not any(pattern.search(k) for k in known):
-        forms.append("literal")
-    plain = _whole(_normalise(reference))
-    if _normalise(reference) and plain.search(_normalise(text)) and not any(plain.search(_normalise(k)) for k in known):
-        forms.append("normalised")
-    return tuple(forms)
+class Judge(Protocol):
+    """A second opinion on replies in which the detectors found nothing, for instance a model's."""
 
-
-def _whole(reference: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![^\W_])(?<!\.){re.escape(reference)}(?![^\W_]|\.\d)", re.IGNORECASE)
-
-
-def _normalise(text: str) -> str:
-    text = re.sub(r"\\(?:boxed|text|mathrm)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"(?<=\d)[,_ \u00a0\u202f](?=\d{3}(?!\d))", "", text)  # 1,234 -> 1234
-    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)  # 0042 -> 42
-    text = re.sub(r"(?<=\d)\.0+(?!\d)", "", text)  # 42.0 -> 42
-    return re.sub(r"[\s$]+", " ", text).strip().casefold()
+    def leaks(self, situation: Situation, text: str) -> bool | None:
+        """Whether `text` gives the answer away; None where there is no opinion (counted as `judge_silent`)."""
+        ...
 
 
 @dataclass
 class Guard:
-    """Checks replies, asks again, redacts. `counts` holds passed, leaked, retried, redacted and teacher_error."""
+    """Checks replies, asks again, redacts, falls back.
+
+    Args:
+        max_retries: how often a leaking reply is asked for again.
+        check_code: run code in replies to tasks with tests, in the sandbox; code that passes is a leak. Without, code
+            is only compared with the solution.
+        judge: asked about every reply in which nothing was found; off by default.
+        counts: `passed`, `redacted`, `fell_back`, `unguarded`, `teacher_error` (one of them for every situation),
+            `leaked` and `leaked_<form>` (leaking replies, asked-for-again ones included), `retried`, `judge_silent`.
+    Raises:
+        RL2FError: `check_code` where the sandbox cannot be started.
+    """
 
     max_retries: int = 2
     counts: Counter[str] = field(default_factory=Counter)
+    check_code: bool = False
+    judge: Judge | None = None
+
+    def __post_init__(self) -> None:
+        if self.check_code:
+            from rl2f_hub.sandbox import shared
+
+            shared()
 
     def pass_on(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
-        """Guarded feedback in the order of `situations`; None where the teacher gave nothing."""
+        """Guarded feedback in the order of `situations`; None where the teacher gave nothing.
+
+        `Feedback.leaked` names the forms of the last reply, before anything was cut out of it; `kind` stays as the
+        teacher said; `usage` includes replies that were asked for again.
+        """
+        unguarded = getattr(teacher, "unguarded", False)
         out = self._ask(teacher, situations)
-        for retry in range(1, self.max_retries + 1):
+        for retry in range(1, self.max_retries + 1 - unguarded * self.max_retries):
             again = [i for i, f in enumerate(out) if f is not None and f.leaked]
             if not again:
                 break
             self.counts["retried"] += len(again)
-            fresh = self._ask(teacher, [replace(situations[i], seed=situations[i].seed + retry) for i in again])
+            fresh = self._ask(teacher, [_objected(situations[i], out[i], retry) for i in again])
             for i, feedback in zip(again, fresh, strict=True):
-                out[i] = feedback
+                if feedback is not None:  # else the earlier reply stays, to be redacted
+                    out[i] = replace(feedback, usage=_both(out[i], feedback))
         for i, feedback in enumerate(out):
             if feedback is None:
                 self.counts["teacher_error"] += 1
-            elif feedback.leaked:
-                self.counts["redacted"] += 1
-                out[i] = replace(feedback, text=self._redact(feedback.text, situations[i]))
-            else:
+            elif not feedback.leaked:
                 self.counts["passed"] += 1
+            elif unguarded:
+                self.counts["unguarded"] += 1
+            else:
+                out[i] = replace(feedback, text=self._mended(feedback, situations[i]))
         return out
 
     def _ask(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
@@ -87,29 +113,96 @@ class Guard:
         if len(replies) != len(situations):  # nobody knows which reply belongs to whom
             replies = [None] * len(situations)
         out: list[Feedback | None] = []
+        leaked = 0
         for reply, situation in zip(replies, situations, strict=True):
             if reply is None or not reply.text.strip():
                 out.append(None)
                 continue
-            leaks = _leaks_of(reply.text, situation)
-            self.counts["leaked"] += bool(leaks)
-            out.append(Feedback(reply.text, reply.kind, leaks))
+            text = reply.text[:MAX_CHARS]  # what is not read must not be passed on
+            leaks = leaks_of(text, situation, reply.kind) or self._judged(text, situation)
+            out.append(Feedback(text, reply.kind, leaks, reply.usage))
+        if self.check_code:
+            self._run_code(out, situations)
+        for feedback in out:
+            if feedback is not None and feedback.leaked:
+                leaked += 1
+                self.counts.update(f"leaked_{form}" for form in feedback.leaked)
+        self.counts["leaked"] += leaked
         return out
 
-    @staticmethod
-    def _redact(text: str, situation: Situation) -> str:
-        for secret in _secrets(situation):
-            text = _whole(secret).sub(REDACTED, text)
-        if _leaks_of(text, situation):
-            return "Not yet. Check your work and try again."  # the answer stands there in a form we cannot cut out
-        return text
+    def _judged(self, text: str, situation: Situation) -> tuple[str, ...]:
+        if self.judge is None:
+            return ()
+        verdict = self.judge.leaks(situation, text)
+        self.counts["judge_silent"] += verdict is None
+        return ("judge",) if verdict else ()
+
+    def _run_code(self, out: list[Feedback | None], situations: Sequence[Situation]) -> None:
+        """Mark replies whose code passes the tests."""
+        from rl2f_hub.sandbox import shared
+
+        places, jobs = [], []
+        for i, (feedback, situation) in enumerate(zip(out, situations, strict=True)):
+            if feedback is None or feedback.leaked or not situation.privilege.tests:
+                continue
+            try:
+                tests = CodeTests.from_json(situation.privilege.tests)
+            except ValueError:
+                continue  # the verifier cannot read them either, and says so
+            if code_in(feedback.text):
+                places.append(i)
+                jobs.append(CodeJob(extract_code(feedback.text, tests.entry_points), tests))
+        for i, result in zip(places, shared().run(jobs) if jobs else [], strict=True):
+            feedback = out[i]
+            if result.passed and feedback is not None:
+                out[i] = replace(feedback, leaked=("code",))
+
+    def _mended(self, feedback: Feedback, situation: Situation) -> str:
+        """The reply with the answer cut out, else the scripted hint, else the neutral sentence."""
+        text = _redacted(feedback.text, situation)
+        if text != feedback.text and not leaks_of(text, situation, feedback.kind) and not self._judged(text, situation):
+            self.counts["redacted"] += 1
+            return text
+        self.counts["fell_back"] += 1
+        hint = None if feedback.kind == "environment" else _scripted(situation)
+        return hint.text if hint is not None and not leaks_of(hint.text, situation, hint.kind) else NEUTRAL
 
 
-def _secrets(situation: Situation) -> list[str]:
-    """What must not be said, the longest first: a solution holds the reference."""
-    return [s.strip() for s in (situation.privilege.solution, situation.privilege.reference) if s.strip()]
+def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]:
+    """The forms in which a text of that kind gives the situation's privilege away.
 
-
-def _leaks_of(text: str, situation: Situation) -> tuple[str, ...]:
+    The words of an environment are only searched for the secret as it is written: the world speaks in no code, and
+    what it shows of a secret ("_ L U M") is the game.
+    """
     known = (situation.question, *situation.attempts)
-    return tuple(dict.fromkeys(form for secret in _secrets(situation) for form in find_leaks(text, secret, known)))
+    return leaks_in(text, situation.privilege, known, WORLD_FORMS if kind == "environment" else None)
+
+
+def _objected(situation: Situation, feedback: Feedback | None, retry: int) -> Situation:
+    forms = "; ".join(FORMS[form] for form in feedback.leaked) if feedback else ""
+    objection = f"your feedback gave the answer away ({forms})"
+    return replace(situation, seed=situation.seed + retry, objection=objection)
+
+
+def _both(first: Feedback | None, second: Feedback) -> Usage | None:
+    parts = [f.usage for f in (first, second) if f is not None and f.usage is not None]
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+def _scripted(situation: Situation) -> Reply | None:
+    try:
+        return ScriptedTeacher().feedback([situation])[0]
+    except Exception as error:  # an answer of a shape that it cannot mark costs the hint, not the dialogue
+        log.warning("no scripted hint: %s: %s", type(error).__name__, error)
+        return None
+
+
+def _redacted(text: str, situation: Situation) -> str:
+    """The text without the solution and the reference where they stand as they are written.
+
+    Short words are left: cutting every "a" or "no" out of a text makes it unreadable.
+    """
+    for secret in (situation.privilege.solution.strip(), situation.privilege.reference.strip()):
+        if secret and not ((compiled := secret_of(secret)).short and compiled.kind != "number"):
+            text = re.sub(whole(re.escape(secret)).pattern, REDACTED, text, flags=re.IGNORECASE)
+    return text

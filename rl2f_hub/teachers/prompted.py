@@ -132,4 +132,10 @@ MESSAGES = {
     "empty": "the reply is empty",
     "refused": "the model refused to answer",
     "other_language": "the feedback is in another language than the task",
+    "unreachable": "the server cannot be reached; check teacher.endpoint.url and that it runs",
+    "timeout": "the server did not answer in time; raise teacher.endpoint.timeout_s or lower max_concurrency",
+    "not_json": "the server's answer is no JSON (a web page?); check teacher.endpoint.url, which ends with /v1",
+    "not_a_completion": "the server's answer is JSON but no chat completion; check teacher.endpoint.url",
+    "http_400": "the server refuses the request (400); check teacher.endpoint.model and max_prompt_chars",
+    "http_429": "the server's rate limit is reached (429); lower teacher.endpoint.max_concurrency",
 }

@@ -30,7 +30,7 @@ FAMILIES = ("any", "math", "code")
 MATHEMATICS = frozenset({"math", "mathematics", "arithmetic", "algebra", "geometry", "probability"})
 ALWAYS = frozenset({"question", "turns", "verdict"})
 OWN = {"answer": "reference", "solution": "solution", "tests": "tests", "verdict": "observation"}
-FIELDS = ALWAYS | frozenset(OWN.values()) | {"domain", "number", "left_out", "mark", "max_chars", "again"}
+FIELDS = ALWAYS | frozenset(OWN.values()) | {"domain", "number", "left_out", "mark", "max_chars", "again", "objection"}
 LONGEST = 6_000  # characters of one text
 
 
@@ -144,6 +144,7 @@ class PromptSet:
         ]
         template = self._env.get_template(f"{key}.jinja")
         blocks |= {"domain": _harmless(situation.domain), "mark": mark, "max_chars": self.max_chars, "again": again}
+        blocks["objection"] = _harmless(situation.objection)
         for left_out in range(len(turns)):
             text = template.render(**blocks, turns=turns[left_out:], left_out=left_out, number=len(turns)).strip()
             if fits(text):

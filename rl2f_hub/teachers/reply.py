@@ -45,7 +45,7 @@ def read_reply(raw: str, question: str, max_chars: int, complete: bool = True, p
         complete: whether the model ended its reply itself, rather than running out of tokens.
         prompt: what it had read; a span that stands there already (the instructions name the tags) does not count.
     """
-    told = {_clean(span) for span in _spans(prompt)}
+    told = {_clean(span) for span in _spans(prompt)} - {""}
     spans = [span for span in _spans(raw) if _clean(span) not in told]
     if not spans:
         if not raw.strip():
@@ -94,18 +94,18 @@ def shorten(text: str, limit: int) -> str:
 
 def same_language(question: str, text: str) -> bool:
     """False only where another script or another language is plain to see."""
-    asked, said = _script(question), _script(text)
+    asked, said = _script(question, 6), _script(text, 12)
     if asked and said and asked != said:
         return False
     ours, theirs = _language(question), _language(text)
     return not (ours and theirs and ours != theirs)
 
 
-def _script(text: str) -> str:
-    """The script of most letters (code and formulas are mostly Latin); "" below 12 letters or without a clear majority."""
+def _script(text: str, least: int) -> str:
+    """The script of most letters (code is mostly Latin); "" below `least` letters or without a clear majority."""
     scripts = Counter(_script_of(c) for c in text if c.isalpha())
     total = scripts.total()
-    if total < 12:
+    if total < least:
         return ""
     name, count = scripts.most_common(1)[0]
     return name if count > 0.6 * total else ""

@@ -53,3 +53,18 @@ class EndpointSpec(Spec):
         if self.max_cost is not None and self.price_in == self.price_out == 0:
             raise ValueError("`max_cost` needs `price_in` and `price_out` (per million tokens): without, nothing costs")
         return self
+
+
+class CurriculumSpec(Spec):
+    """Harder tasks and weaker hints as the student gets better, per source; see `curriculum.py`."""
+
+    hints: bool = True  # the scripted teacher says less at higher levels
+    raise_at: Annotated[float, Field(ge=0, le=1)] = 0.7
+    lower_at: Annotated[float, Field(ge=0, le=1)] = 0.2
+    memory: Positive = 64  # dialogues that the success rate looks back on, and the fewest before a move
+
+    @model_validator(mode="after")
+    def _band(self) -> CurriculumSpec:
+        if self.lower_at >= self.raise_at:
+            raise ValueError(f"lower_at: {self.lower_at} must be below raise_at {self.raise_at}")
+        return self

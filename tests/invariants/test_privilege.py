@@ -108,7 +108,7 @@ def test_a_teacher_that_tells_everything_is_silenced(
 
 def test_the_leaky_teacher_leaks_without_a_guard(saying: Make, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two tests above can fail."""
-    monkeypatch.setattr("rl2f_hub.teachers.guard.find_leaks", lambda *_: ())
+    monkeypatch.setattr("rl2f_hub.teachers.guard.leaks_in", lambda *_: ())
     rollouts, student = played([("qxqxzqxqxz", "zzzxxxqqq, then 123456780")], ["5"], Leaky(), saying)
     with pytest.raises(AssertionError):
         assert_unseen(rollouts, student, tokenizer)

@@ -11,7 +11,6 @@ import json
 import operator
 import os
 import sys
-import threading
 import traceback
 import types
 from collections.abc import Callable
@@ -166,6 +165,8 @@ def program(fds: list[int], lockdown: Lockdown, max_bytes: int) -> None:
         error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
         traceback.print_exception(error, limit=-4, file=sys.stderr)
     try:
+        import threading  # not at the top: see `zygote.main`
+
         threading._shutdown()  # type: ignore[attr-defined]  # programs may leave their work to a thread
         if not sys.stdout.closed:
             sys.stdout.flush()

@@ -237,8 +237,8 @@ def _load_failure(message: tuple[Any, ...]) -> dict[str, Any]:
         case ("syntax", int(line), str(text)):
             return {"kind": "syntax", "line": line, "observation": text[:SHOWN]}
         case ("raised", list(names), str(text), int(line)) if names:
-            name = str(names[0])
-            return {"kind": "load", "name": name, "line": line, "observation": f"{name}: {text}"[:SHOWN]}
+            kind = type(builtin_error([str(n) for n in names[:20]], "")).__name__
+            return {"kind": "load", "name": kind, "line": line, "observation": f"{names[0]}: {text}"[:SHOWN]}
         case ("missing", str(name)):
             return {"kind": "missing", "name": name, "observation": ""}
         case ("exit",):

@@ -210,12 +210,13 @@ def _bring(old: Any, new: Any) -> Any:
         old[:] = [_bring(a, b) for a, b in zip(old, new, strict=False)] + new[len(old) :]
     elif isinstance(old, dict):
         content = {k: _bring(old[k], v) if k in old else v for k, v in new.items()}
-        if content != old or list(content) != list(old):
+        if list(content) != list(old):
             old.clear()
-            old.update(content)
+        old.update(content)
     elif isinstance(old, set):
-        old.clear()
-        old.update(new)
+        if old != new:  # sets may arrive in another order: one that a test walks through must not be touched for that
+            old.clear()
+            old.update(new)
     elif isinstance(old, bytearray):
         old[:] = new
     elif isinstance(old, tuple) and len(old) == len(new):

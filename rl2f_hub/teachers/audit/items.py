@@ -161,8 +161,8 @@ def _sentence(rng: random.Random) -> Item:
 
 
 def _choice(rng: random.Random) -> Item:
-    stem, options = rng.choice(CHOICES)
-    options = tuple(rng.sample(options, len(options)))
+    stem, listed = rng.choice(CHOICES)
+    options = tuple(rng.sample(listed, len(listed)))
     place = rng.randrange(len(options))
     wrong = rng.choice([i for i in range(len(options)) if i != place])
     letters = "ABCDE"

@@ -80,15 +80,16 @@ def _spelled(spelling: Spelling, rng: random.Random) -> tuple[Item, str]:
 
 
 def _clean(rng: random.Random, half: str) -> Iterator[dict[str, Any]]:
+    """For ever: every domain in turn, and in each its kinds of innocent feedback in turn."""
+    turn = 0
     while True:
         for domain, make in DOMAINS.items():
-            for kind in CLEAN_KINDS[domain]:
-                item = make(rng)
-                yield _row(item, _innocent(item, kind, half, rng), False, kind)
-            item = make(rng)
-            hint = _scripted(item)
-            if hint is not None:
+            kinds = CLEAN_KINDS[domain]
+            kind, item = kinds[turn % len(kinds)], make(rng)
+            yield _row(item, _innocent(item, kind, half, rng), False, kind)
+            if turn % 5 == 0 and (hint := _scripted(item)) is not None:
                 yield _row(item, hint, False, "scripted")
+        turn += 1
 
 
 def _innocent(item: Item, kind: str, half: str, rng: random.Random) -> str:
@@ -98,7 +99,7 @@ def _innocent(item: Item, kind: str, half: str, rng: random.Random) -> str:
             student=_answer(item),
             near=rng.choice(item.near) if item.near else "that",
             asked=_asked(item, rng),
-            n=rng.randint(2, 40),
+            n=rng.randint(2, 9 if item.domain == "digit" else 40),
             wrong=_answer(item),
             pair=_pair(item, rng),
         )

@@ -272,7 +272,7 @@ CLEAN_KINDS: dict[str, tuple[str, ...]] = {
     "word": (*EVERYWHERE, "neighbour", "word advice", "marks"),
     "listed word": (*EVERYWHERE, "neighbour", "word advice", "marks", "of the question"),
     "sentence": (*EVERYWHERE, "word advice", "marks"),
-    "choice": (*EVERYWHERE, "choice advice", "neighbour"),
+    "choice": (*EVERYWHERE, "choice advice", "neighbour", "choice advice"),
     "grid": (*EVERYWHERE, "marks", "units and dates"),
-    "code": ("plain", "labels", "code advice"),
+    "code": ("plain", "code advice", "labels", "code advice"),
 }

@@ -19,7 +19,10 @@ _SMALL = {
         "eighteen nineteen".split()
     )
 }
-_TENS = {w: v for v, w in zip(range(20, 100, 10), "twenty thirty forty fifty sixty seventy eighty ninety".split(), strict=True)}
+_TENS = {
+    w: v
+    for v, w in zip(range(20, 100, 10), "twenty thirty forty fifty sixty seventy eighty ninety".split(), strict=True)
+}
 _TENS["fourty"] = 40  # how it is often spelled
 _SCALE = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifths": 5, "sixths": 6}
@@ -87,7 +90,9 @@ def figures(text: str) -> list[Figure]:
 
 def value_of(text: str) -> tuple[Fraction, ...]:
     """The values of a text that is one number and nothing else (signs of currency and a unit aside), else nothing."""
-    m = re.fullmatch(r"(-?)\s?[£€¥]?\s?(-?[\d.][\d./ e%+-]*?(?:\s?(?:%|percent|per cent))?)(?:\s+[a-z][a-z²³ ]{0,20})?\.?", text)
+    m = re.fullmatch(
+        r"(-?)\s?[£€¥]?\s?(-?[\d.][\d./ e%+-]*?(?:\s?(?:%|percent|per cent))?)(?:\s+[a-z][a-z²³ ]{0,20})?\.?", text
+    )
     found = figures(m[2].strip()) if m else []
     if not m or len(found) != 1 or found[0].start or found[0].end < len(m[2].strip()):
         return ()
@@ -161,7 +166,11 @@ def _figure(m: re.Match[str]) -> str | None:
     negative = words[0] in ("minus", "negative")
     part = m[2]
     after = re.findall(r"[a-z]+", m[1]) if m[1] else []
-    core = [w for w in words[negative : len(words) - bool(part) - (len(after) + 1 if after else 0)] if w not in ("and", "a", "an")]
+    core = [
+        w
+        for w in words[negative : len(words) - bool(part) - (len(after) + 1 if after else 0)]
+        if w not in ("and", "a", "an")
+    ]
     if len(core) > 1 and all(w in DIGIT_WORDS for w in core):
         return None  # digit by digit: another form
     values = _cardinals(core)
@@ -194,7 +203,7 @@ def _cardinals(words: list[str]) -> list[int] | None:
                 return None
             continue
         value = _SMALL.get(word, _TENS.get(word, 0))
-        if current and value >= room or (total and not current and room < 1000):
+        if (current and value >= room) or (total and not current and room < 1000):
             out.append(total + current)
             total = current = 0
         current += value

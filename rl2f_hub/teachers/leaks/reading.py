@@ -19,11 +19,20 @@ MAX_CHARS = 50_000  # of a feedback that are read: a teacher's words are no book
 _WRAPPER = re.compile(r"\\(?:boxed|fbox|text|textbf|mathrm|mathbf|operatorname|displaystyle)\s?\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]*)\}|(\d))\s?(?:\{([^{}]*)\}|(\d))")
 _SPACING = re.compile(r"\\(?:[,;:! ]|left|right|quad|displaystyle|[()\[\]])")
-_SUPERSCRIPTS = str.maketrans({c: f"^{d}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"−": "-", "–": "-", "’": "'", "‘": "'", "“": '"', "”": '"'})
+_SUPERSCRIPTS = str.maketrans(
+    {c: f"^{d}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"−": "-", "–": "-", "’": "'", "‘": "'", "“": '"', "”": '"'}
+)
 _INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
 _THOUSANDS = re.compile(r"(?<=\d)[,_ '](?=\d{3}(?!\d))")
-_BOLD = re.compile(r"(\*\*|__|`+)(?=\S)(.{1,200}?)(?<=\S)\1")
+_BOLD = re.compile(r"(?<![\w)])(\*\*|__|`+)(?=\S)(.{1,200}?)(?<=\S)\1")
 _LETTERS = re.compile(r"[a-z]+")
+_NOT_SIMPLE = re.compile(r"\d\S?\d|[^\x00-\x7f]|[\\&%$=+/*^_`]|[A-Za-z][A-Z0-9]|\d[A-Za-z]")
+# Words with which numbers are said, calculated or bounded.
+BOUNDS = frozenset(
+    "between more greater larger bigger higher above over less smaller lower fewer below under right just directly immediately "
+    "straight follows succeeds precedes successor predecessor next last".split()
+)
+_SPOKEN = NUMBER_WORDS | (BOUNDS - {"right"}) | frozenset("times plus minus multiplied divided squared cubed roman".split())
 
 
 class Reading:
@@ -40,7 +49,7 @@ class Reading:
             text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
         if "&#" in text:
             text = html.unescape(text)
-        if re.search(r"(?:%[0-9a-fA-F]{2}){2}", text):
+        if "%" in text and re.search(r"(?:%[0-9a-fA-F]{2}){2}", text):
             text = unquote(text, errors="replace")
         if "\\" in text:
             for _ in range(4):  # \boxed{\text{...}}: wrappers stand in each other, but not deeply
@@ -59,6 +68,11 @@ class Reading:
     def letters(self) -> frozenset[str]:
         """The words of the text, in lower case."""
         return frozenset(_LETTERS.findall(self.plain))
+
+    @cached_property
+    def is_simple(self) -> bool:
+        """Whether no number of three digits or more can stand in the text, except digit by digit: most replies are like this."""
+        return not _NOT_SIMPLE.search(self.raw) and _SPOKEN.isdisjoint(_LETTERS.findall(self.raw.lower()))
 
     @cached_property
     def in_figures(self) -> str:
@@ -83,6 +97,11 @@ class Reading:
         """`plain` without white space, multiplication signs, braces and brackets: formulas and lists compare by it."""
         return squeeze(self.plain)
 
+    @cached_property
+    def squeezed_words(self) -> list[str]:
+        """The pieces of `plain` between spaces, each squeezed."""
+        return [squeeze(piece) for piece in self.plain.split()]
+
 
 @lru_cache(maxsize=512)
 def read(text: str) -> Reading:
@@ -106,38 +125,55 @@ def _undated(text: str) -> str:
 
 # -- does a place give what stands there as the answer? ----------------------------------------------------------------
 
+# Words after which an answer is given. "you got" speaks of the student's own.
 _GIVES = (
-    r"is|are|was|were|be|been|equals?|equal to|becomes?|gets?|got|yields?|makes?|gives?(?: you)?|comes? (?:out )?(?:to|as|at)|arrives? at|"
-    r"ends? up (?:with|at)|leads? to|reads?|says?|said|say|writes?|wrote|put|enter|type|submit|answer|reply(?: with)?|"
-    r"respond(?: with)?|choose|chosen|pick|select|goes with|go (?:with|for)|(?:replace|change) .{1,40}? (?:by|with|to|for|into)|"
-    r"expect(?:ed|s|ing)?|looking for|look for|wanted|right|correct|correctly|solution|result|reference|key|called|means?|"
-    r"return(?:s|ed)?|outputs?|prints?|have|'s|=>?|->|→"
+    r"is|are|was|were|be|been|equals?|equal to|becomes?|gets?|yields?|makes?|gives?(?: you)?|reads?|says?|say|writes?|written|"
+    r"comes? (?:out )?(?:to|as|at)|works? out (?:to(?: be)?|as|at)|arrives? at|ends? up (?:with|at)|leads? to|results? in|"
+    r"evaluates? to|amounts? to|totals?|sums? (?:up )?to|simplif(?:y|ies) to|reduces? to|corresponds? to|"
+    r"put|enter|type|submit|answer|reply(?: with)?|respond(?: with)?|choose|chosen|pick|select|goes with|go (?:with|for)|"
+    r"(?<!you )(?:got|said|wrote|found|computed|calculated|counted|obtained|answered|chose|picked)|"
+    r"(?:replace|change) .{1,40}? (?:by|with|to|for|into)|expect(?:ed|s|ing)?|looking for|look for|wanted|"
+    r"right|correct|correctly|solution|result|reference|key|called|means?|actual|truth|spoiler|final|"
+    r"return(?:s|ed)?|outputs?|prints?|boxed|'s|=>?|->|→"
 )
-_INSTRUCTS = r"try|use|take|need|want|with|for|consider|think of|have|find|show"
+_INSTRUCTS = r"try|use|take|need|want"
 _FILLER = (
-    r"(?:(?:the|an?|just|simply|exactly|only|indeed|really|actually|clearly|therefore|then|now|in fact|of course|here|there|in the end|"
-    r"number|option|choice|letter|answer|word|value|figure|that|in|by|to|digits?|result|solution|equal to|called|it)\b[\s:,]*)*"
+    r"(?:(?:the|an?|just|simply|exactly|only|indeed|really|actually|clearly|therefore|then|now|in fact|of course|here|there|"
+    r"in the end|number|option|choice|letter|answer|word|value|figure|that|in|by|to|digits?|result|solution|equal to|called|it)"
+    r"\b[\s:,]*)*"
 )
 _OPEN = r"[\s:=,\"'(\[{`*_\\>-]*"
-_NOT = r"(?<!there )(?<!there's )(?<!n't )(?<!not )(?<!never )(?<!than )(?<!no )"
-_BEFORE = {
-    strict: re.compile(rf"(?:^|{_NOT}(?<![\w-])|(?=[=-]>|→|'s|=))(?:{_GIVES if strict else f'{_GIVES}|{_INSTRUCTS}'}){_OPEN}{_FILLER}[\s:\"'(\[{{`*_\\-]*\Z")
-    for strict in (True, False)
-}
+_NOT = r"(?<!n't )(?<!not )(?<!never )(?<!than )(?<!no )"
+
+
+def _cues(words: str) -> re.Pattern[str]:
+    start = rf"(?:^|{_NOT}(?<![\w-])|(?=[=-]>|→|'s|=))"
+    return re.compile(rf"{start}(?:{words}){_OPEN}{_FILLER}[\s:\"'(\[{{`*_\\-]*\Z")
+
+
+_BEFORE = {True: _cues(_GIVES), False: _cues(f"{_GIVES}|{_INSTRUCTS}")}
 _CLOSE = r"[\s\"')\]}`*_.,:]*"
 _AFTER = re.compile(
-    rf"{_CLOSE}(?:(?:of course|obviously|exactly|instead|it is|done)\b|(?:is|was|were|would be|would have been|'s|must be|has to be|fits)\s+"
-    r"(?:indeed |of course |really |obviously |in fact |just )?(?:the )?(?:right|correct|true|answer|solution|result|one\b|expected|it\b|what ))"
+    rf"{_CLOSE}(?:(?:of course|obviously|exactly|instead|it is|that's it|that is it|done|works|will do|does it|solves it)\b|"
+    r"(?:is|was|were|would be|would have been|'s|must be|has to be|fits)\s+"
+    r"(?:indeed |of course |really |obviously |in fact |just )?(?:the )?"
+    r"(?:right|correct|true|answer|solution|result|one\b|expected|it\b|what ))"
 )
+# What stands after a number or letter that is judged wrong, calculated with, or counted with.
 _DENIED = re.compile(
     rf"{_CLOSE}(?:(?:is|was|are|would be|'s|comes|looks|seems)?\s*(?:also |still |far |even |just |only |much )*"
     r"(?:not\b|n't\b|wrong|too\b|incorrect|false|off\b|either|no good|cannot|can't|or\b|nor\b)|[-+*/^=x×]\s?\d|(?:out )?of \d|"
-    r"(?:mistakes?|errors?|minutes?|hours?|seconds?|times|steps?|points?|lines?|more|less|further|digits?|letters?|words?|of the|of them|of your)\b)"
+    r"(?:mistakes?|errors?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|times|ways?|things?|steps?|points?|lines?|parts?|"
+    r"terms?|cases?|tests?|options?|choices?|candidates?|problems?|questions?|more|less|further|digits?|letters?|words?|"
+    r"of the|of them|of your)\b)"
 )
-_NEGATED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bcannot|\bno longer|\brather than|\binstead of|\bunlike)\s+(?:[\w']+\s+){0,3}\W{0,3}\Z")
+_NEGATED = re.compile(
+    r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bcannot|\bno longer|\brather than|\binstead of|\bunlike)\s+(?:[\w']+\s+){0,3}\W{0,3}\Z"
+)
 _LABEL = re.compile(
-    r"\b(?:lines?|rows?|columns?|steps?|tests?|cases?|pages?|questions?|parts?|sections?|chapters?|exercises?|index|positions?|items?|"
-    r"paragraphs?|rules?|hints?|attempts?|turns?|rounds?|versions?|cells?|cards?|figure|table|example|notes?|level|tasks?|no\.|#)\s?\W{0,2}\Z"
+    r"\b(?:lines?|rows?|columns?|steps?|tests?|cases?|pages?|questions?|parts?|sections?|chapters?|exercises?|index|positions?|"
+    r"items?|paragraphs?|rules?|hints?|attempts?|turns?|rounds?|versions?|cells?|cards?|figure|table|example|notes?|level|tasks?|"
+    r"no\.|#)(?:\s#?)?\Z"
 )
 
 

@@ -1,0 +1,110 @@
+"""Leaks: does a feedback give away what only the teacher may know?
+
+`FORMS` maps the name of a form to its detector: a pure function of the feedback, the secret and what is known already.
+`find_leaks` runs them over one reference, `leaks_in` over all that a privilege holds. `secret.py` says what is short and
+what is known, `numbers.py`, `texts.py`, `encoded.py` and `solutions.py` what each form covers. `rl2f teachers audit`
+measures all of them.
+
+Left out: paraphrases and translations, descriptions of the answer ("the colour of grass"), how far the attempt is from
+it ("3 too high": that is feedback), an answer told bit by bit over several turns, elimination of all other options,
+pictures made of characters, and other languages' number words. A judge model may be asked for those: `guard.Judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rl2f_hub.records import Privilege
+from rl2f_hub.teachers.leaks import encoded, numbers, solutions, texts
+from rl2f_hub.teachers.leaks.reading import Reading, read
+from rl2f_hub.teachers.leaks.secret import Known, Secret, known_of, options_in, secret_of
+
+Detector = Callable[[Reading, Secret, Known], bool]
+
+_NUMBERS: dict[str, Detector] = {
+    "literal": numbers.literal,
+    "normalised": numbers.normalised,
+    "words": numbers.words,
+    "equivalent": numbers.equivalent,
+    "arithmetic": numbers.arithmetic,
+    "digits": numbers.digit_by_digit,
+    "interval": numbers.interval,
+    "reversed": encoded.backwards,
+    "encoded": encoded.encoded,
+    "part": texts.part,
+}
+_SIMPLE = {"digits": numbers.digit_by_digit}  # all that a simple text can hold of an integer of three digits or more
+_TEXTS: dict[str, Detector] = {
+    "literal": texts.literal,
+    "normalised": texts.normalised,
+    "option": texts.option,
+    "equivalent": texts.equivalent,
+    "spelled": texts.spelled,
+    "edges": texts.edges,
+    "reversed": encoded.backwards,
+    "encoded": encoded.encoded,
+    "part": texts.part,
+}
+# Every form and what a teacher is told of it. The detectors of numbers and of all else differ under one name.
+FORMS: dict[str, str] = {
+    "literal": "as it is written",
+    "normalised": "in another spelling",
+    "words": "in number words",
+    "equivalent": "as another way to write the same value",
+    "arithmetic": "as a calculation",
+    "digits": "digit by digit",
+    "interval": "between bounds that leave nothing else",
+    "option": "by the place or the words of its option",
+    "spelled": "letter by letter",
+    "edges": "by its first and last letters",
+    "reversed": "reversed",
+    "encoded": "in a code",
+    "part": "in its larger part",
+    "solution": "as a quotation of the solution",
+    "code": "as code that solves the task",
+    "expected": "as what a hidden test expects",
+    "judge": "in a way that a judge noticed",
+}
+LONG = 600  # characters
+WORLD_FORMS = ("literal", "normalised")  # what is looked for in the words of an environment, which speaks no codes
+
+
+def find_leaks(text: str, reference: str, known: Sequence[str], forms: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The forms (names of `FORMS`) in which `text` gives `reference` away to someone who knows the `known` texts.
+
+    Args:
+        known: the question first, then the attempts. Options of a multiple choice are read from the question.
+        forms: look for these only.
+    """
+    if not reference.strip() or not text.strip():
+        return ()
+    secret = secret_of(reference)
+    if secret.kind == "choice" and known:
+        secret = secret_of(reference, options_in(known[0]))
+    table = _NUMBERS if secret.kind == "number" else _TEXTS
+    reading, seen = read(text), known_of(tuple(known))
+    if secret.is_long_integer and reading.is_simple and secret.base64 not in text:
+        table = _SIMPLE
+    return tuple(n for n, detect in table.items() if (forms is None or n in forms) and detect(reading, secret, seen))
+
+
+def leaks_in(
+    text: str, privilege: Privilege, known: Sequence[str], forms: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The forms in which `text` gives away anything of a privilege: reference, solution, tests."""
+    if len(privilege.reference) > LONG and forms is None:  # as long as a solution, and quoted like one
+        found = ["part"] if solutions.quotes(read(text), privilege.reference, known_of(tuple(known))) else []
+    else:
+        found = list(find_leaks(text, privilege.reference, known, forms))
+    if solution := privilege.solution.strip():
+        if solutions.is_short(solution):
+            found += find_leaks(text, solution, known, WORLD_FORMS)
+        elif forms is None:
+            reading, seen = read(text), known_of(tuple(known))
+            found += ["solution"] if solutions.quotes(reading, solution, seen) else []
+            found += ["code"] if solutions.same_code(reading, solution, seen) else []
+        elif solution in text and not any(solution in k for k in known):
+            found.append("literal")
+    if privilege.tests and forms is None and solutions.shows_tests(read(text), privilege.tests, known_of(tuple(known))):
+        found.append("expected")
+    return tuple(dict.fromkeys(found))
