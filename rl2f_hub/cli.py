@@ -19,6 +19,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.localhub.cli import app as hub_app
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
 from rl2f_hub.tasks.cli import app as tasks_app
+from rl2f_hub.teachers.cli import app as teachers_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +31,7 @@ recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with
 app.add_typer(hub_app, name="hub", help="The embedded Hub.")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(teachers_app, name="teachers")
 
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
 OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")]

@@ -1,7 +1,8 @@
 """Curriculum: per source, a running success rate moves a level; harder tasks and weaker hints come with it.
 
 Level 0 is the easiest tasks with the fullest hints. A level up takes the source's next difficulty (tasks of several
-`level`s in the recipe) and, if asked for, the next weaker strength of the scripted teacher; a level down goes back. It
+`level`s in the recipe) and, if asked for, a weaker hint: the scripted teacher says less, a model teacher is shown less;
+a level down goes back. It
 moves when the rate leaves the band [`lower_at`, `raise_at`], and the rate starts afresh at each move, so that
 a level is judged by its own dialogues. Everything it does depends on the seed, the step and what was solved: a resumed
 run goes on as if it had not been interrupted. Left out: choosing between sources; their shares stay the recipe's.
@@ -12,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rl2f_hub.records import Task
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.records import Privilege, Task
+from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.scripted import STRENGTHS, ScriptedTeacher
 
 
@@ -34,7 +35,7 @@ class Curriculum:
 
     Args:
         tasks: the training tasks; those of one source are grouped by the `level` in their config (0 without one).
-        hints: also weaken the scripted teacher's hints with the level.
+        hints: also weaken the teacher's hints with the level.
         raise_at, lower_at: success rates above and below which the level moves.
         memory: dialogues that the running rate looks back on, and the fewest before a move.
     """
@@ -65,10 +66,13 @@ class Curriculum:
             steps.append(len(STRENGTHS))
         return max(steps) - 1
 
+    def level(self, source: str) -> int:
+        """How far the hints of a source have weakened; 0 for a source that is not in training."""
+        return self.tracks[source].level if source in self.tracks and self.hints else 0
+
     def strength(self, source: str) -> str:
         """How much the scripted teacher says at the source's level: the fullest hints at level 0."""
-        level = self.tracks[source].level if source in self.tracks and self.hints else 0
-        return STRENGTHS[max(0, len(STRENGTHS) - 1 - level)]
+        return STRENGTHS[max(0, len(STRENGTHS) - 1 - self.level(source))]
 
     def swap(self, task: Task, step: int) -> Task:
         """The task to pose instead of `task`: of the same source, at its level; the same for all copies of a step."""
@@ -113,16 +117,34 @@ class Curriculum:
 
 
 class CurriculumTeacher:
-    """The scripted teacher at the strength that each task's source has reached."""
+    """A teacher whose help weakens with the level that each task's source has reached.
 
-    name = "scripted"
+    Without another `teacher` it is the scripted one at the level's strength. A model teacher is shown less: all it can
+    have at level 0 (tests, else the solution, else the answer), one thing less at each level, the bare verdict last.
+    """
 
-    def __init__(self, curriculum: Curriculum, phrasings: int = 1) -> None:
-        self.curriculum = curriculum
-        self._teachers = {strength: ScriptedTeacher(strength, phrasings) for strength in STRENGTHS}
+    def __init__(self, curriculum: Curriculum, teacher: Teacher | None = None, phrasings: int = 1) -> None:
+        self.curriculum, self.teacher = curriculum, teacher
+        self.name = teacher.name if teacher else "scripted"
+        self._scripted = {strength: ScriptedTeacher(strength, phrasings) for strength in STRENGTHS}
 
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [self._teachers[self.curriculum.strength(s.source)].feedback([s])[0] for s in situations]
+        if self.teacher is None:
+            return [self._scripted[self.curriculum.strength(s.source)].feedback([s])[0] for s in situations]
+        shown = [replace(s, privilege=weaker(s.privilege, self.curriculum.level(s.source))) for s in situations]
+        return self.teacher.feedback(shown)
+
+    def record(self) -> dict[str, Any]:
+        """The teacher's own record; where the levels stand is in the training's result."""
+        own = getattr(self.teacher, "record", None)
+        return own() if own else {}
+
+
+def weaker(privilege: Privilege, level: int) -> Privilege:
+    """What a model teacher is shown at a level."""
+    held = {"tests": privilege.tests, "solution": privilege.solution, "answer": privilege.reference}
+    kinds = [kind for kind, value in held.items() if value] + ["verdict"]
+    return replace(privilege, kind=kinds[min(level, len(kinds) - 1)])
 
 
 def _difficulty(task: Task) -> int:

@@ -178,7 +178,7 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 def write_summary(run: Run) -> dict[str, Any]:
     """`summary.json` and `summary.md` of a finished run."""
     from rl2f_hub.adapters import summary
-    from rl2f_hub.evaluation.report import comparison_rows, markdown_table, table_rows
+    from rl2f_hub.evaluation.report import comparison_rows, markdown_table, repeat_rows, sampled_rows, table_rows
 
     value = summary(run)
     write_json(run.dir / "summary.json", value)
@@ -192,6 +192,9 @@ def write_summary(run: Run) -> dict[str, Any]:
         f"# {value['recipe']}\n\n"
         f"Cumulative accuracy by turn, percent, greedy, seed {value['seed']}, 95 % bootstrap over tasks.\n\n"
         f"{markdown_table(table_rows(shown))}\n\n{markdown_table(comparison_rows(shown))}\n\n"
+        f"Sampled decoding, temperature {run.recipe.train.temperature:g}:\n\n{markdown_table(sampled_rows(shown))}\n\n"
+        "Later attempts that repeat the wrong one before them word for word, percent, greedy:\n\n"
+        f"{markdown_table(repeat_rows(shown))}\n\n"
         f"![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
     )
     write_atomic(run.dir / "summary.md", text)

@@ -118,10 +118,11 @@ class TeacherSpec(Spec):
 
     @model_validator(mode="after")
     def _parts(self) -> TeacherSpec:
-        if self.curriculum is not None and self.curriculum.hints and self.kind != "scripted":
-            raise ValueError(
-                f"curriculum.hints: only the scripted teacher has weaker hints, not {self.kind}; set false"
-            )
+        if self.curriculum is not None and self.curriculum.hints:
+            if self.kind not in ("scripted", "self", "model", "endpoint"):
+                raise ValueError(f"curriculum.hints: {self.kind} has no weaker hints; set it to false")
+            if self.privilege is not None:
+                raise ValueError("privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false")
         if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
             example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
             raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")

@@ -107,9 +107,11 @@ def _curriculum(run: Run, rows: Iterable[dict[str, Any]]) -> Curriculum | None:
 
 def _teacher(run: Run, student: Student, curriculum: Curriculum | None) -> Teacher:
     spec = run.recipe.teacher
-    if curriculum is None or not curriculum.hints:
-        return build_teacher(spec, student, run.dir / "train")
-    teacher = CurriculumTeacher(curriculum, spec.phrasings)
+    plain = spec.model_copy(update={"doubt_rate": 0.0})
+    teacher = build_teacher(plain, student, run.dir / "train")
+    if curriculum is not None and curriculum.hints:
+        inner = None if spec.kind == "scripted" else teacher
+        teacher = CurriculumTeacher(curriculum, inner, spec.phrasings)
     return DoubtingTeacher(teacher, spec.doubt_rate) if spec.doubt_rate else teacher
 
 

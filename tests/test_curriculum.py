@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.curriculum import Curriculum, CurriculumTeacher
+from rl2f_hub.curriculum import Curriculum, CurriculumTeacher, weaker
 from rl2f_hub.records import Privilege, Task
 
 Make = Callable[..., Any]
@@ -93,3 +93,25 @@ def test_hints_weaken_with_the_level(situation: Make) -> None:
         "Wrong: too low.",
     ]
     assert Curriculum(tasks(levels=1), hints=False).highest("a") == 0
+
+
+def test_a_model_teacher_is_shown_less_at_higher_levels(situation: Make) -> None:
+    class Shown:
+        name = "model"
+
+        def __init__(self) -> None:
+            self.kinds: list[str] = []
+
+        def feedback(self, situations: Any) -> list[Any]:
+            self.kinds += [s.privilege.kind for s in situations]
+            return [None for _ in situations]
+
+    inner = Shown()
+    c = Curriculum(tasks(levels=1), memory=4)
+    teacher = CurriculumTeacher(c, inner)
+    asked = [situation("152", "193", source="a", privilege=Privilege("solution", "193", "190 + 3"))]
+    for _ in range(4):
+        teacher.feedback(asked)
+        c.update([("a", True)] * 4)
+    assert inner.kinds == ["solution", "answer", "verdict", "verdict"]
+    assert weaker(Privilege("tests", "", "code", "{}"), 1).kind == "solution"

@@ -265,6 +265,7 @@ def test_only_the_last_closed_span_goes_on(raw: str, said: str) -> None:
             "other_language",
         ),
         ("so <feedback>what you should read</feedback>", True, "no_feedback"),
+        ("so <feedback>What you should read.</feedback>", True, "no_feedback"),
     ],
 )
 def test_anything_else_is_no_feedback_and_has_a_reason(raw: str, complete: bool, reason: str) -> None:

@@ -95,6 +95,27 @@ def comparison_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def sampled_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Header, then accuracy by turn of sampled decoding for the suites that have it beside greedy decoding."""
+    rows = [["student", "suite", *[f"turn {t}" for t in range(1, result["max_turns"] + 1)]]]
+    for name, suites in result["students"].items():
+        for suite, entry in suites.items():
+            if "sampled" in entry:
+                cells = [f"{100 * x:.1f}" for x in entry["sampled"]["acc_at_turn"]]
+                rows.append([LABELS.get(name, name), suite, *cells])
+    return rows
+
+
+def repeat_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Header, then the share of later attempts that repeat the wrong one before them word for word."""
+    suites = list(next(iter(result["students"].values())))
+    rows = [["student", *suites]]
+    for name, entries in result["students"].items():
+        rates = [entries[suite]["repeat_rate"] for suite in suites]
+        rows.append([LABELS.get(name, name), *["-" if r is None else f"{100 * r:.1f}" for r in rates]])
+    return rows
+
+
 def held_rows(result: dict[str, Any]) -> list[list[str]]:
     """Header, then for misleading suites how often a right answer that was doubted stood at the end."""
     rows = [["student", "suite", "doubted right answers", "held to the end, %", "95 %"]]

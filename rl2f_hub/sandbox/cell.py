@@ -37,6 +37,7 @@ class Cell:
         self.starts = 0  # of its interpreter; more than one: it was replaced
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._jobs: socket.socket | None = None
         self._zygote = 0
         self._folder: str | None = None
 
@@ -49,9 +50,9 @@ class Cell:
         for attempt in range(2):
             if self._control is None:
                 self._start()
-            assert self._control is not None
+            assert self._jobs is not None
             try:
-                socket.send_fds(self._control, [role.encode()], list(fds))
+                socket.send_fds(self._jobs, [role.encode()], list(fds))
                 return
             except OSError:
                 self.close()
@@ -85,6 +86,9 @@ class Cell:
         """End the zygote and, with its namespace, everything in it."""
         control, self._control = self._control, None
         process, self._process = self._process, None
+        jobs, self._jobs = self._jobs, None
+        if jobs is not None:
+            jobs.close()
         if control is not None:
             control.close()  # it ends by itself when it reads the end
         if process is not None:
@@ -109,19 +113,21 @@ class Cell:
             "isolated": self.isolated,
         }
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        jobs, their_jobs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(
                 bubblewrap.command(settings, self.isolated),
                 env=bubblewrap.ENVIRONMENT,
                 stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
+                stdout=their_jobs.fileno(),
                 stderr=errors,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C is the caller's to handle
             )
             theirs.close()
-            self._control = ours
+            their_jobs.close()
+            self._control, self._jobs = ours, jobs
             ours.settimeout(START_S)
             try:
                 message, extra, _, _ = ours.recvmsg(32, socket.CMSG_SPACE(12))

@@ -45,8 +45,8 @@ def read_reply(raw: str, question: str, max_chars: int, complete: bool = True, p
         complete: whether the model ended its reply itself, rather than running out of tokens.
         prompt: what it had read; a span that stands there already (the instructions name the tags) does not count.
     """
-    told = {_clean(span) for span in _spans(prompt)} - {""}
-    spans = [span for span in _spans(raw) if _clean(span) not in told]
+    told = {_bare(span) for span in _spans(prompt)}
+    spans = [span for span in _spans(raw) if not span.strip() or _bare(span) not in told]
     if not spans:
         if not raw.strip():
             return "", "empty" if complete else "truncated"
@@ -73,6 +73,10 @@ def _thought_off(raw: str) -> str:
     if "<think>" in lowered and "</think>" not in lowered[lowered.rindex("<think>") :]:
         return raw[: lowered.rindex("<think>")]  # still thinking when it ended
     return raw[lowered.rindex("</think>") + len("</think>") :] if "</think>" in lowered else raw
+
+
+def _bare(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _clean(text: str) -> str:

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .link import Broken, Link
-from .lockdown import Lockdown
 
 NAME = "solution.py"
 MESSAGE_CHARS = 300
@@ -89,11 +88,10 @@ def _perform(link: Link, do: str, number: int, args: list[Any], kwargs: dict[str
     return _OPERATIONS[do](link.held[number], *args, **kwargs)
 
 
-def functions(fds: list[int], lockdown: Lockdown, max_bytes: int) -> None:
+def functions(fds: list[int], max_bytes: int) -> None:
     """Role of a fork: (job, requests in, answers out). Defines what the code defines, then serves."""
     job_fd, incoming, outgoing = fds
     job = json.loads(all_of(job_fd))
-    lockdown.enter((incoming, outgoing))
     serve(job, incoming, outgoing, max_bytes)
 
 
@@ -142,17 +140,17 @@ def _load(code: str, context: str, wanted: list[str]) -> tuple[types.ModuleType 
     return (None, ("missing", missing[0])) if missing else (module, ())
 
 
-def program(fds: list[int], lockdown: Lockdown, max_bytes: int) -> None:
+def program(fds: list[int], max_bytes: int) -> None:
     """Role of a fork: (job, standard input, output, errors). Runs the code as a program; the exit status tells how."""
     job_fd, *standard = fds
     job = json.loads(all_of(job_fd))
     for number, fd in enumerate(standard):
         os.dup2(fd, number)
+        os.close(fd)
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115
     sys.argv = [NAME]
-    lockdown.enter(())
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     status = 0

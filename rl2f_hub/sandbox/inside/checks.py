@@ -17,7 +17,6 @@ from typing import Any
 
 from .attempt import all_of, builtin_error, describe
 from .link import Broken, Link
-from .lockdown import Lockdown
 from .plain import Unsendable
 
 SHOWN = 240  # characters of a value, a statement or a message in an observation
@@ -246,11 +245,10 @@ def _load_failure(message: tuple[Any, ...]) -> dict[str, Any]:
     return {"kind": "malformed", "observation": ""}
 
 
-def checks(fds: list[int], lockdown: Lockdown, max_bytes: int) -> None:
+def checks(fds: list[int], max_bytes: int) -> None:
     """Role of a fork: (job, answers in, requests out, reports). Writes one JSON object a line to the reports."""
     job_fd, incoming, outgoing, report_fd = fds
     job = json.loads(all_of(job_fd))
-    lockdown.enter((incoming, outgoing, report_fd))
 
     def write(line: dict[str, Any]) -> None:
         data = json.dumps(line).encode() + b"\n"

@@ -165,7 +165,6 @@ class Lockdown:
         ):
             _limit(name, value, value)
         self._cpu_s, self._processes = int(limits["cpu_s"]), int(limits["processes"])
-        self._open_files = int(limits["open_files"])
         self._program: _Program | None = None
         if sys.platform != "linux":
             return  # reached only where the user allowed code without isolation
@@ -180,13 +179,8 @@ class Lockdown:
             self._program = _Program(len(body) // 8, ctypes.cast(self._buffer, ctypes.c_void_p).value)
             self._reference = ctypes.byref(self._program)
 
-    def enter(self, keep: Iterable[int]) -> None:
-        """Lock the calling fork down: files but 0, 1, 2 and `keep` closed, its CPU time limited, the filter installed."""
-        low = 3
-        for fd in sorted(keep):
-            os.closerange(low, fd)
-            low = fd + 1
-        os.closerange(low, max(low, self._open_files))
+    def enter(self) -> None:
+        """Lock the calling fork down: its CPU time limited, the filter installed. What follows is `close_all_but`."""
         _limit("CPU", self._cpu_s, self._cpu_s + 1)
         _limit("NPROC", self._processes, self._processes)
         if self._program is not None:
@@ -195,6 +189,15 @@ class Lockdown:
                 ctypes.memmove(ctypes.addressof(self._buffer) + place, own, 4)
             if self._libc.prctl(_SET_SECCOMP, _FILTER, self._reference, 0, 0):
                 raise OSError(ctypes.get_errno(), "the system call filter was refused")
+
+
+def close_all_but(fds: Iterable[int]) -> None:
+    """Close every file of this process but 0, 1, 2 and these."""
+    low = 3
+    for fd in sorted(fds):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, max(low, os.sysconf("SC_OPEN_MAX")))
 
 
 def _limit(name: str, soft: int, hard: int) -> None:

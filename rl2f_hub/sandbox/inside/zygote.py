@@ -1,9 +1,10 @@
 """The process that every job is forked from: a warm interpreter that never sees a job itself.
 
-Over its standard input, a socket, it is told which role to fork and given that role's pipes; the fork reads the job
-from a pipe of its own. So this process holds nothing of any job that a later fork could find in its memory. After each
-job it is told to sweep: everything else in its process namespace is killed and reaped, the private folder emptied, and
-it says how the fork ended. When the other end of the socket closes, it ends, and the namespace with it.
+A fork always waits, locked down already, at the second of two sockets (standard output): there it is given a role and
+that role's pipes, and reads the job from one of them. So this process holds nothing of any job that a later fork could
+find in its memory. At the first socket (standard input) this process itself is told after each job to sweep: everything
+else in its process namespace is killed and reaped, the private folder emptied, and it says how the fork ended. Then it
+forks the next one. When the other end of the socket closes, it ends, and the namespace with it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from .attempt import functions, program, serve
 from .checks import Checks, checks
 from .link import Link
-from .lockdown import Lockdown
+from .lockdown import Lockdown, close_all_but
 from .plain import encode
 
 ROLES = {b"functions": functions, b"program": program, b"checks": checks}
@@ -41,7 +42,7 @@ def main(settings: dict[str, Any]) -> None:
         settings: `limits` (the fields of `Limits`), `folder` (private and writable), `isolated` (this process is the
             first of its own process namespace).
     """
-    control = socket.socket(fileno=os.dup(0))
+    control, jobs = socket.socket(fileno=os.dup(0)), socket.socket(fileno=os.dup(1))
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)
@@ -61,32 +62,50 @@ def main(settings: dict[str, Any]) -> None:
     lockdown = Lockdown(settings["limits"], settings["folder"])
     gc.collect()
     gc.freeze()
-    control.send(b"ready")
-    child, max_bytes = 0, settings["limits"]["value_mib"] << 20
+    isolated, max_bytes = bool(settings["isolated"]), settings["limits"]["value_mib"] << 20
+    status: dict[str, Any] = {}
     while True:
-        try:
-            message, fds, _, _ = socket.recv_fds(control, 32, 8)
-        except OSError:
-            message, fds = b"", []
-        if not message:
-            _kill(child, settings["isolated"])
-            return
-        if message == b"sweep":
-            status = _sweep(child, settings["isolated"])
-            child = 0
-            status["clean"] = empty(settings["folder"])
-            control.send(json.dumps(status).encode())
-            continue
         child = os.fork()
         if child == 0:
             try:
                 control.close()
-                ROLES[message](fds, lockdown, max_bytes)
+                _wait_for_job(jobs, lockdown, max_bytes)
             except BaseException:
                 os._exit(70)
             os._exit(0)
+        try:
+            control.send(json.dumps(status).encode() if status else b"ready")
+            told = control.recv(32)
+        except OSError:
+            told = b""
+        if told != b"sweep":
+            _kill(child, isolated)
+            return
+        status = _sweep(child, isolated) | {"clean": empty(settings["folder"])}
+        _forget_unread(jobs)
+
+
+def _wait_for_job(jobs: socket.socket, lockdown: Lockdown, max_bytes: int) -> None:
+    lockdown.enter()
+    role, fds, _, _ = socket.recv_fds(jobs, 32, 8)
+    if role:
+        close_all_but(fds)  # the sockets above all: foreign code must not read the next job's message
+        ROLES[role](fds, max_bytes)
+
+
+def _forget_unread(jobs: socket.socket) -> None:
+    """A job whose fork was killed before it took its message must not become the next fork's job."""
+    jobs.setblocking(False)  # `recv_fds` ignores its flags in some releases of Python
+    while True:
+        try:
+            message, fds, _, _ = socket.recv_fds(jobs, 32, 8)
+        except OSError:
+            break
         for fd in fds:
             os.close(fd)
+        if not message:
+            break
+    jobs.setblocking(True)
 
 
 def rehearse() -> None:

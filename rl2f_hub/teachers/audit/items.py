@@ -139,6 +139,17 @@ def _algebra(rng: random.Random) -> Item:
     )
 
 
+def _listed_number(rng: random.Random) -> Item:
+    """The student lists candidates, the right one among them: pointing at it is a leak, speaking of them is not."""
+    first = rng.randint(120, 9000)
+    numbers = rng.sample([first + d for d in (0, 1, 3, 7, 10, 20, 31, 44)], rng.randint(4, 6))
+    form = rng.choice(["It could be {}.", "{}", "Candidates: {}", "One of {}"])
+    student = form.format(rng.choice([", ", " or ", "; "]).join(map(str, numbers)))
+    reference = str(rng.choice(numbers))
+    near = tuple(str(n) for n in numbers if str(n) != reference)
+    return Item("listed number", "Which number is meant on the sheet?", reference, student, near)
+
+
 def _word(rng: random.Random) -> Item:
     word, wrong, other = rng.sample(WORDS, 3)
     return Item("word", "Solve the riddle: what am I? One word.", word, wrong, (other,))
@@ -259,6 +270,7 @@ DOMAINS: dict[str, Callable[[random.Random], Item]] = {
     "decimal": _decimal,
     "fraction": _fraction,
     "percent": _percent,
+    "listed number": _listed_number,
     "money": _money,
     "algebra": _algebra,
     "word": _word,

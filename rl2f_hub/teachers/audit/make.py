@@ -15,13 +15,14 @@ from rl2f_hub.records import Privilege, Verdict
 from rl2f_hub.teachers import Situation
 from rl2f_hub.teachers.audit.items import DOMAINS, Item
 from rl2f_hub.teachers.audit.phrases import CLEAN, CLEAN_KINDS, MENTIONS, STATEMENTS
-from rl2f_hub.teachers.audit.spellings import PHRASES, WHOLE, Spelling
+from rl2f_hub.teachers.audit.spellings import PHRASES, Spelling
+from rl2f_hub.teachers.audit.whole import WHOLE
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 
 SEED = 20_251
 HALVES = ("seen", "held_out")
 # Of these, a sentence that only mentions them is no leak: they are short, or stand in the question.
-NEED_STATEMENT = ("digit", "listed word", "choice")
+NEED_STATEMENT = ("digit", "listed word", "listed number", "choice")
 T = TypeVar("T")
 
 
@@ -102,6 +103,7 @@ def _innocent(item: Item, kind: str, half: str, rng: random.Random) -> str:
             n=rng.randint(2, 9 if item.domain == "digit" else 40),
             wrong=_answer(item),
             pair=_pair(item, rng),
+            step=_step(item, rng),
         )
         number = re.fullmatch(r"\W*(\d{2,})\W*", item.reference)
         if not number or not re.search(rf"\b{number[1]}\b", text):
@@ -122,11 +124,23 @@ def _asked(item: Item, rng: random.Random) -> str:
     )
 
 
+def _step(item: Item, rng: random.Random) -> str:
+    """A true intermediate result of the item, which is not its answer."""
+    if found := re.match(r"What is (\d+) \* (\d+)", item.question):
+        a, b = int(found[1]), int(found[2])
+        part = rng.choice([b // 10 * 10, b % 10, a % 100 and b // 10]) or b
+        return f"{a} * {part} = {a * part}" if part != b else f"{a} * 2 = {a * 2}"
+    if found := re.search(r"buys (\d+) crates at (\d+) coins", item.question):
+        return f"{found[1]} * {found[2]} = {int(found[1]) * int(found[2])}"
+    a = rng.randint(3, 9)
+    return f"{a} * {a} = {a * a}"
+
+
 def _pair(item: Item, rng: random.Random) -> str:
-    """Two options, the right one among them."""
+    """Two options that the student did not choose, the right one among them."""
     if not item.options:
         return "you see"
-    return " and ".join(sorted([item.reference, rng.choice([*item.near, item.student])]))
+    return " and ".join(sorted([item.reference, rng.choice(item.near)]))
 
 
 def _scripted(item: Item) -> str | None:

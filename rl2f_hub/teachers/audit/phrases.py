@@ -3,8 +3,8 @@
 `STATEMENTS` give `{x}` as the answer. `MENTIONS` only let it fall, which is a leak where neither the question nor the
 student has named it and it is long enough not to be said by chance. `CLEAN` maps kinds of innocent feedback to
 sentences; the hard kinds speak of the numbers and words of the question and of the attempt, of wrong neighbours, places,
-lines, units, dates and methods. `{student}`, `{near}`, `{asked}` and `{n}` are the student's answer, another wrong one,
-something that stands in the question and a small number.
+lines, units, dates and methods. `{student}`, `{near}`, `{asked}`, `{step}` and `{n}` are the student's answer, another
+wrong one, something that stands in the question, a true intermediate result and a small number.
 """
 
 from __future__ import annotations
@@ -213,6 +213,32 @@ CLEAN: dict[str, tuple[str, ...]] = {
         "Use a fraction, not a decimal.",
         "The answer is written in the wrong form.",
     ),
+    "long": (
+        "You are right that {step}. But then something goes wrong: {student} does not follow from it. Go on from there.",
+        "Let us go through it. First, {step}; I agree with you so far. Where does {student} come from, then?",
+        "I looked at your answer {student} and at the question, and I think you mixed up two of the steps. Do them one by one.",
+        "Two things. One: read what is asked. Two: {student} is not what you get when you do it carefully.",
+        "Nice try! Many people write {student} or {near} here. Both are wrong, for reasons that you can find by checking.",
+        "If {student} were the answer, you could check it by going backwards, and that fails. Which step is it?",
+        "Start again. Note that {step}. Use it, and be careful with the rest, because you were {n} lines away from being done.",
+        "The first part of your work is correct, the last part is not: the answer is not {student}. Estimate it.",
+        "Think of it like this: what would a smaller case look like? There, {step}. Then do the same with what you are given.",
+        "Your reasoning is good, but the answer is off. Check it against the question: does {student} fit? No.",
+        "No need to be sad: {student} is a common mistake. Look at what the question says about {asked} and start from that.",
+        "Do not give up. The method is the right one, the number {student} is not. Check {step}, then the rest.",
+        "Not {student}. The result should be exact, and you seem to have rounded on the way; do not round before the end.",
+        "Compare: {step} is true, and your last line is not. What is the difference between the two?",
+    ),
+    "candidates": (
+        "You listed several numbers; only one can be right.",
+        "Do not list, decide.",
+        "I will not pick one of your numbers for you.",
+        "{near} is surely wrong. What about the others?",
+        "Several candidates are no answer. Rule them out one by one, {near} first.",
+        "Which of them fits? Check each.",
+        "One of your numbers may be right, but I need a single one.",
+        "Why did you write {near} at all? Strike it out and think about the rest.",
+    ),
     "code advice": (
         "Your function returns None when the input is empty.",
         "Think about what happens when two items are equal.",
@@ -259,7 +285,7 @@ CLEAN: dict[str, tuple[str, ...]] = {
 
 # Which kinds of clean feedback make sense in a domain, beside those that make sense everywhere.
 EVERYWHERE = ("plain", "student's own", "labels", "format")
-NUMBERS = (*EVERYWHERE, "neighbour", "direction", "marks", "operation", "units and dates", "of the question")
+NUMBERS = (*EVERYWHERE, "neighbour", "direction", "marks", "operation", "units and dates", "of the question", "long")
 CLEAN_KINDS: dict[str, tuple[str, ...]] = {
     "integer": NUMBERS,
     "digit": NUMBERS,
@@ -267,8 +293,9 @@ CLEAN_KINDS: dict[str, tuple[str, ...]] = {
     "fraction": NUMBERS,
     "percent": NUMBERS,
     "money": NUMBERS,
+    "listed number": ("plain", "candidates", "direction", "candidates", "labels", "candidates"),
     "worked": NUMBERS,
-    "algebra": (*EVERYWHERE, "neighbour", "operation", "of the question"),
+    "algebra": (*EVERYWHERE, "neighbour", "operation", "of the question", "long"),
     "word": (*EVERYWHERE, "neighbour", "word advice", "marks"),
     "listed word": (*EVERYWHERE, "neighbour", "word advice", "marks", "of the question"),
     "sentence": (*EVERYWHERE, "word advice", "marks"),

@@ -1,7 +1,7 @@
 """How a reference can be written so that it is given away: for every form of leak, several spellings of an item.
 
-A spelling takes an item and a random generator and returns words that stand in a sentence (`PHRASES`) or make a whole
-feedback of their own (`WHOLE`); None where the form does not exist for the item (a word has no thousands separator).
+A spelling takes an item and a random generator and returns words that stand in a sentence; None where the form does not
+exist for the item (a word has no thousands separator). `whole.py` has those that make a feedback of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ _ONES = "zero one two three four five six seven eight nine ten eleven twelve thi
 _ONES += ["seventeen", "eighteen", "nineteen"]
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
-PLACES = ("units", "tens", "hundreds", "thousands", "ten-thousands", "hundred-thousands", "millions")
 
 
 def number_words(value: int, hyphen: str = "-", conjunction: str = " ") -> str:
@@ -61,7 +60,7 @@ def _decimal(value: Fraction) -> str | None:
     return format(Decimal(int(scaled)).scaleb(-6).normalize(), "f") if scaled.denominator == 1 else None
 
 
-def _text(item: Item) -> bool:
+def is_text(item: Item) -> bool:
     return item.domain in ("word", "listed word", "sentence")
 
 
@@ -69,7 +68,7 @@ def _plain(item: Item, rng: random.Random) -> str | None:
     return item.reference or None
 
 
-def _where(test: Callable[[Item], object], write: Callable[[Item, random.Random], str | None]) -> Spelling:
+def where(test: Callable[[Item], object], write: Callable[[Item, random.Random], str | None]) -> Spelling:
     return lambda item, rng: write(item, rng) if test(item) else None
 
 
@@ -78,14 +77,14 @@ def _long_int(item: Item) -> bool:
     return value is not None and abs(value) >= 1000
 
 
-def _digits(item: Item) -> str:
+def digits_of(item: Item) -> str:
     """The digits of an integer reference of two to twelve digits, else nothing."""
     value = _int(item)
     return str(value) if value is not None and 10 <= value < 10**12 else ""
 
 
 def _grouped(separator: str) -> Spelling:
-    return _where(_long_int, lambda i, r: f"{int(i.reference):,}".replace(",", separator))
+    return where(_long_int, lambda i, r: f"{int(i.reference):,}".replace(",", separator))
 
 
 def _formula(item: Item) -> str:
@@ -135,18 +134,16 @@ def _nth(item: Item, rng: random.Random) -> str:
     return ORDINALS["ABCDE".index(item.reference)]
 
 
+def _place(item: Item) -> int:
+    return re.findall(r"\d+", item.student).index(item.reference)
+
+
 def _mid_cut(item: Item, rng: random.Random) -> str | None:
     """Two thirds of a sentence, word by word."""
     words = item.reference.split()
     keep = (2 * len(words)) // 3 + 1
     start = rng.randint(0, len(words) - keep)
     return " ".join(words[start : start + keep])
-
-
-def _window(item: Item, rng: random.Random, size: int) -> str | None:
-    words = item.solution.split()
-    start = rng.randint(0, len(words) - size)
-    return " ".join(words[start : start + size])
 
 
 def _b64(text: str) -> str:
@@ -198,48 +195,48 @@ def _money_words(item: Item, rng: random.Random) -> str | None:
 
 # form -> spellings that stand within a sentence
 PHRASES: dict[str, tuple[Spelling, ...]] = {
-    "literal": (_plain, _plain, _where(_text, lambda i, r: f'"{i.reference}"')),
+    "literal": (_plain, _plain, where(is_text, lambda i, r: f'"{i.reference}"')),
     "normalised": (
         _grouped(","),
         _grouped(" "),
         _grouped("_"),
         _grouped("\u202f"),
-        _where(_int, lambda i, r: f"{i.reference}.0"),
-        _where(_int, lambda i, r: f"{i.reference}.00"),
-        _where(_digits, lambda i, r: "00" + i.reference),
-        _where(_int, lambda i, r: f"\\boxed{{{i.reference}}}"),
-        _where(_int, lambda i, r: f"**{i.reference}**"),
-        _where(_int, lambda i, r: f"{i.reference} {r.choice(['pencils', 'coins', 'cm', 'kg'])}"),
-        _where(_digits, lambda i, r: "".join(chr(0xFF10 + int(d)) for d in i.reference)),
-        _where(_digits, lambda i, r: i.reference[0] + "\u200b" + i.reference[1:]),
-        _where(_text, lambda i, r: i.reference.upper()),
-        _where(_text, lambda i, r: f"\\text{{{i.reference}}}"),
-        _where(_text, lambda i, r: i.reference.title()),
-        _where(lambda i: i.domain == "sentence", lambda i, r: i.reference.replace(" ", "  ")),
-        _where(lambda i: i.domain == "sentence", lambda i, r: i.reference.replace(" ", "_")),
-        _where(lambda i: i.domain == "money", lambda i, r: f"{Decimal(i.reference[1:]):,.2f} {'dollars'}"),
-        _where(lambda i: i.domain == "money", lambda i, r: i.reference[1:]),
-        _where(lambda i: i.domain == "percent", lambda i, r: i.reference[:-1] + " per cent"),
-        _where(lambda i: i.domain == "percent", lambda i, r: i.reference[:-1] + r"\%"),
-        _where(lambda i: i.domain == "decimal", lambda i, r: i.reference + "0"),
-        _where(lambda i: i.domain == "decimal", lambda i, r: i.reference.replace(".", ",")),
-        _where(
+        where(_int, lambda i, r: f"{i.reference}.0"),
+        where(_int, lambda i, r: f"{i.reference}.00"),
+        where(digits_of, lambda i, r: "00" + i.reference),
+        where(_int, lambda i, r: f"\\boxed{{{i.reference}}}"),
+        where(_int, lambda i, r: f"**{i.reference}**"),
+        where(_int, lambda i, r: f"{i.reference} {r.choice(['pencils', 'coins', 'cm', 'kg'])}"),
+        where(digits_of, lambda i, r: "".join(chr(0xFF10 + int(d)) for d in i.reference)),
+        where(digits_of, lambda i, r: i.reference[0] + "\u200b" + i.reference[1:]),
+        where(is_text, lambda i, r: i.reference.upper()),
+        where(is_text, lambda i, r: f"\\text{{{i.reference}}}"),
+        where(is_text, lambda i, r: i.reference.title()),
+        where(lambda i: i.domain == "sentence", lambda i, r: i.reference.replace(" ", "  ")),
+        where(lambda i: i.domain == "sentence", lambda i, r: i.reference.replace(" ", "_")),
+        where(lambda i: i.domain == "money", lambda i, r: f"{Decimal(i.reference[1:]):,.2f} {'dollars'}"),
+        where(lambda i: i.domain == "money", lambda i, r: i.reference[1:]),
+        where(lambda i: i.domain == "percent", lambda i, r: i.reference[:-1] + " per cent"),
+        where(lambda i: i.domain == "percent", lambda i, r: i.reference[:-1] + r"\%"),
+        where(lambda i: i.domain == "decimal", lambda i, r: i.reference + "0"),
+        where(lambda i: i.domain == "decimal", lambda i, r: i.reference.replace(".", ",")),
+        where(
             lambda i: i.domain == "grid",
             lambda i, r: f"[{', '.join(f'[{row.replace(chr(32), chr(44))}]' for row in i.reference.split(chr(10)))}]",
         ),
-        _where(lambda i: i.domain == "grid", lambda i, r: "\n" + i.reference.replace(" ", "") + "\n"),
-        _where(_formula, lambda i, r: f"${i.reference}$"),
-        _where(_formula, lambda i, r: " ".join(re.findall(r"\\\w+|\*\*|\w|\W", i.reference))),
+        where(lambda i: i.domain == "grid", lambda i, r: "\n" + i.reference.replace(" ", "") + "\n"),
+        where(_formula, lambda i, r: f"${i.reference}$"),
+        where(_formula, lambda i, r: " ".join(re.findall(r"\\\w+|\*\*|\w|\W", i.reference))),
     ),
     "words": (
-        _where(_digits, lambda i, r: number_words(int(i.reference))),
-        _where(_digits, lambda i, r: number_words(int(i.reference), " ")),
-        _where(_digits, lambda i, r: number_words(int(i.reference), "-", " and ")),
-        _where(_digits, lambda i, r: number_words(int(i.reference)).capitalize()),
-        _where(lambda i: i.domain == "digit", lambda i, r: number_words(int(i.reference))),
-        _where(lambda i: (_int(i) or 0) < 0, lambda i, r: "negative " + number_words(-int(i.reference))),
-        _where(lambda i: (_int(i) or 0) < 0, lambda i, r: number_words(int(i.reference), "-", " and ")),
-        _where(lambda i: i.domain == "percent", lambda i, r: number_words(int(i.reference[:-1])) + " percent"),
+        where(digits_of, lambda i, r: number_words(int(i.reference))),
+        where(digits_of, lambda i, r: number_words(int(i.reference), " ")),
+        where(digits_of, lambda i, r: number_words(int(i.reference), "-", " and ")),
+        where(digits_of, lambda i, r: number_words(int(i.reference)).capitalize()),
+        where(lambda i: i.domain == "digit", lambda i, r: number_words(int(i.reference))),
+        where(lambda i: (_int(i) or 0) < 0, lambda i, r: "negative " + number_words(-int(i.reference))),
+        where(lambda i: (_int(i) or 0) < 0, lambda i, r: number_words(int(i.reference), "-", " and ")),
+        where(lambda i: i.domain == "percent", lambda i, r: number_words(int(i.reference[:-1])) + " percent"),
         _money_words,
         _decimal_words,
     ),
@@ -250,28 +247,28 @@ PHRASES: dict[str, tuple[Spelling, ...]] = {
         _as_decimal,
         _as_percent("%"),
         _as_percent(" percent"),
-        _where(_digits, lambda i, r: f"{int(i.reference) * (k := r.randint(2, 9))}/{k}"),
-        _where(_long_int, lambda i, r: f"{int(i.reference) / 1000:.3f} * 10^3"),
-        _where(_long_int, lambda i, r: f"{i.reference[:-3]}.{i.reference[-3:]}e3"),
-        _where(_formula, lambda i, r: f"${i.reference}+0$"),
-        _where(
+        where(digits_of, lambda i, r: f"{int(i.reference) * (k := r.randint(2, 9))}/{k}"),
+        where(_long_int, lambda i, r: f"{int(i.reference) / 1000:.3f} * 10^3"),
+        where(_long_int, lambda i, r: f"{i.reference[:-3]}.{i.reference[-3:]}e3"),
+        where(_formula, lambda i, r: f"${i.reference}+0$"),
+        where(
             lambda i: re.fullmatch(r"\d+\w\^2\+\d+\w-\d+", _formula(i)),
             lambda i, r: re.sub(r"(.+\^2)\+(.+)-(\d+)", r"$-\3+\2+\1$", i.reference),
         ),
-        _where(
+        where(
             lambda i: re.fullmatch(r"\(.+\)\(.+\)", _formula(i)),
             lambda i, r: re.sub(r"(\(.+\))(\(.+\))", r"\\(\2\1\\)", i.reference),
         ),
     ),
     "reversed": (
-        _where(lambda i: len(_digits(i)) > 3, lambda i, r: i.reference[::-1]),
-        _where(_digits, lambda i, r: f"{i.reference[::-1]} backwards"),
-        _where(_digits, lambda i, r: f"{i.reference[::-1]} read from right to left"),
-        _where(_digits, lambda i, r: f"the reverse of {i.reference[::-1]}"),
-        _where(lambda i: i.domain in ("word", "listed word"), lambda i, r: i.reference[::-1]),
-        _where(lambda i: i.domain == "word", lambda i, r: f"{i.reference[::-1]} spelled backwards"),
-        _where(lambda i: i.domain == "sentence", lambda i, r: i.reference[::-1]),
-        _where(lambda i: i.domain == "sentence", lambda i, r: " ".join(i.reference.split()[::-1])),
+        where(lambda i: len(digits_of(i)) > 3, lambda i, r: i.reference[::-1]),
+        where(digits_of, lambda i, r: f"{i.reference[::-1]} backwards"),
+        where(digits_of, lambda i, r: f"{i.reference[::-1]} read from right to left"),
+        where(digits_of, lambda i, r: f"the reverse of {i.reference[::-1]}"),
+        where(lambda i: i.domain in ("word", "listed word"), lambda i, r: i.reference[::-1]),
+        where(lambda i: i.domain == "word", lambda i, r: f"{i.reference[::-1]} spelled backwards"),
+        where(lambda i: i.domain == "sentence", lambda i, r: i.reference[::-1]),
+        where(lambda i: i.domain == "sentence", lambda i, r: " ".join(i.reference.split()[::-1])),
     ),
     "encoded": (
         _coded(_b64),
@@ -282,29 +279,29 @@ PHRASES: dict[str, tuple[Spelling, ...]] = {
         _coded(lambda text: "".join(f"%{byte:02X}" for byte in text.encode())),
         _coded(lambda text: "".join(f"&#{ord(c)};" for c in text)),
         _coded(lambda text: " ".join(str(ord(c)) for c in text)),
-        _where(_digits, lambda i, r: hex(int(i.reference))),
-        _where(_digits, lambda i, r: bin(int(i.reference))),
-        _where(_digits, lambda i, r: format(int(i.reference), "b") + " in binary"),
-        _where(_text, lambda i, r: codecs.encode(i.reference, "rot13")),
-        _where(_text, lambda i, r: codecs.encode(i.reference, "rot13").upper()),
+        where(digits_of, lambda i, r: hex(int(i.reference))),
+        where(digits_of, lambda i, r: bin(int(i.reference))),
+        where(digits_of, lambda i, r: format(int(i.reference), "b") + " in binary"),
+        where(is_text, lambda i, r: codecs.encode(i.reference, "rot13")),
+        where(is_text, lambda i, r: codecs.encode(i.reference, "rot13").upper()),
     ),
     "digits": (
-        _where(_digits, lambda i, r: ", ".join(i.reference)),
-        _where(_digits, lambda i, r: "-".join(i.reference)),
-        _where(_digits, lambda i, r: " ".join(i.reference)),
-        _where(_digits, lambda i, r: " then ".join(i.reference)),
-        _where(_digits, lambda i, r: " ".join(_ONES[int(d)] for d in i.reference)),
-        _where(_digits, lambda i, r: "-".join(_ONES[int(d)] for d in i.reference)),
-        _where(_digits, lambda i, r: ", ".join(_ONES[int(d)] for d in i.reference)),
-        _where(_digits, lambda i, r: " ".join(_ONES[int(d)] for d in i.reference).replace("zero", "oh")),
+        where(digits_of, lambda i, r: ", ".join(i.reference)),
+        where(digits_of, lambda i, r: "-".join(i.reference)),
+        where(digits_of, lambda i, r: " ".join(i.reference)),
+        where(digits_of, lambda i, r: " then ".join(i.reference)),
+        where(digits_of, lambda i, r: " ".join(_ONES[int(d)] for d in i.reference)),
+        where(digits_of, lambda i, r: "-".join(_ONES[int(d)] for d in i.reference)),
+        where(digits_of, lambda i, r: ", ".join(_ONES[int(d)] for d in i.reference)),
+        where(digits_of, lambda i, r: " ".join(_ONES[int(d)] for d in i.reference).replace("zero", "oh")),
     ),
     "spelled": (
-        _where(lambda i: i.domain in ("word", "listed word"), lambda i, r: "-".join(i.reference)),
-        _where(lambda i: i.domain in ("word", "listed word"), lambda i, r: " ".join(i.reference.upper())),
-        _where(lambda i: i.domain in ("word", "listed word"), lambda i, r: ", ".join(i.reference)),
-        _where(lambda i: i.domain in ("word", "listed word"), lambda i, r: ".".join(i.reference.upper()) + "."),
-        _where(lambda i: i.domain == "word", lambda i, r: " then ".join(f"'{c}'" for c in i.reference)),
-        _where(lambda i: i.domain == "word", lambda i, r: " + ".join(i.reference.upper())),
+        where(lambda i: i.domain in ("word", "listed word"), lambda i, r: "-".join(i.reference)),
+        where(lambda i: i.domain in ("word", "listed word"), lambda i, r: " ".join(i.reference.upper())),
+        where(lambda i: i.domain in ("word", "listed word"), lambda i, r: ", ".join(i.reference)),
+        where(lambda i: i.domain in ("word", "listed word"), lambda i, r: ".".join(i.reference.upper()) + "."),
+        where(lambda i: i.domain == "word", lambda i, r: " then ".join(f"'{c}'" for c in i.reference)),
+        where(lambda i: i.domain == "word", lambda i, r: " + ".join(i.reference.upper())),
     ),
     "arithmetic": (
         _sum("{} + {}"),
@@ -318,167 +315,29 @@ PHRASES: dict[str, tuple[Spelling, ...]] = {
         _product("\\({} \\cdot {}\\)"),
     ),
     "known": (
-        _where(lambda i: i.domain in ("listed word",), _plain),
-        _where(lambda i: i.domain in ("listed word",), lambda i, r: f"'{i.reference}'"),
-        _where(lambda i: i.domain in ("listed word",), lambda i, r: i.reference.capitalize()),
-        _where(lambda i: i.domain == "choice", lambda i, r: i.reference),
-        _where(lambda i: i.domain == "choice", lambda i, r: f"({i.reference})"),
-        _where(lambda i: i.domain == "choice", lambda i, r: f"option {i.reference}"),
-        _where(lambda i: i.domain == "choice", lambda i, r: f"choice {i.reference}"),
+        where(lambda i: i.domain == "listed number", _plain),
+        where(lambda i: i.domain == "listed number", lambda i, r: f"**{i.reference}**"),
+        where(
+            lambda i: i.domain == "listed number", lambda i, r: f"your {ORDINALS[_place(i)]} candidate, {i.reference}"
+        ),
+        where(lambda i: i.domain in ("listed word",), _plain),
+        where(lambda i: i.domain in ("listed word",), lambda i, r: f"'{i.reference}'"),
+        where(lambda i: i.domain in ("listed word",), lambda i, r: i.reference.capitalize()),
+        where(lambda i: i.domain == "choice", lambda i, r: i.reference),
+        where(lambda i: i.domain == "choice", lambda i, r: f"({i.reference})"),
+        where(lambda i: i.domain == "choice", lambda i, r: f"option {i.reference}"),
+        where(lambda i: i.domain == "choice", lambda i, r: f"choice {i.reference}"),
     ),
     "option": (
-        _where(_option, lambda i, r: _option(i)),
-        _where(_option, lambda i, r: f"'{_option(i)}'"),
-        _where(_option, lambda i, r: f"the {_nth(i, r)} option"),
-        _where(_option, lambda i, r: f"the {_nth(i, r)} choice"),
-        _where(_option, lambda i, r: f"the {_nth(i, r)} one"),
-        _where(_option, lambda i, r: f"option number {'ABCDE'.index(i.reference) + 1}"),
+        where(_option, lambda i, r: _option(i)),
+        where(_option, lambda i, r: f"'{_option(i)}'"),
+        where(_option, lambda i, r: f"the {_nth(i, r)} option"),
+        where(_option, lambda i, r: f"the {_nth(i, r)} choice"),
+        where(_option, lambda i, r: f"the {_nth(i, r)} one"),
+        where(_option, lambda i, r: f"option number {'ABCDE'.index(i.reference) + 1}"),
     ),
     "part": (
-        _where(lambda i: i.domain == "sentence", _mid_cut),
-        _where(lambda i: i.domain == "sentence", lambda i, r: (_mid_cut(i, r) or "").upper()),
+        where(lambda i: i.domain == "sentence", _mid_cut),
+        where(lambda i: i.domain == "sentence", lambda i, r: (_mid_cut(i, r) or "").upper()),
     ),
 }
-
-
-def _places(forms: str, joint: str, backwards: bool = False) -> Spelling:
-    """Digit by digit with the names of the places."""
-
-    def write(item: Item, rng: random.Random) -> str | None:
-        digits = _digits(item)
-        if not digits or len(digits) > len(PLACES):
-            return None
-        pairs = list(zip(reversed(PLACES[: len(digits)]), digits, strict=True))
-        return joint.join(forms.format(p, d) for p, d in (reversed(pairs) if backwards else pairs)).capitalize() + "."
-
-    return write
-
-
-def _nths(forms: str, joint: str, of: Callable[[Item], str]) -> Spelling:
-    def write(item: Item, rng: random.Random) -> str | None:
-        parts = of(item)
-        if not 1 < len(parts) <= len(ORDINALS):
-            return None
-        return joint.join(forms.format(n, c) for n, c in zip(ORDINALS, parts, strict=False)).capitalize() + "."
-
-    return write
-
-
-def _word(item: Item) -> str:
-    return item.reference if item.domain in ("word", "listed word") else ""
-
-
-def _around(form: str) -> Spelling:
-    return _where(_digits, lambda i, r: form.format(int(i.reference) - 1, int(i.reference) + 1))
-
-
-def _ends(form: str, head: int, tail: int) -> Spelling:
-    def write(item: Item, rng: random.Random) -> str | None:
-        return form.format(item.reference[:head], item.reference[-tail:]) if item.domain == "word" else None
-
-    return write
-
-
-def _last_row(item: Item, rng: random.Random) -> str:
-    return item.reference.split("\n")[-1]
-
-
-def _renamed(item: Item, rng: random.Random) -> str | None:
-    """The solution with other names and other white space."""
-    if item.domain != "code":
-        return None
-    text = item.solution
-    for old, new in (
-        ("best", "top"),
-        ("out", "result"),
-        ("found", "kept"),
-        ("table", "seen"),
-        ("word", "w"),
-        ("value", "v"),
-    ):
-        text = re.sub(rf"\b{old}\b", new, text)
-    return "Try this:\n```python\n" + text + "```"
-
-
-def _inner_lines(item: Item, rng: random.Random) -> str | None:
-    lines = item.solution.split("\n")
-    return "The loop should be\n" + "\n".join(lines[2:-2]) if item.domain == "code" else None
-
-
-# form -> spellings that are a whole feedback
-WHOLE: dict[str, tuple[Spelling, ...]] = {
-    "digits": (
-        _places("{0} {1}", ", "),
-        _places("the {0} digit is {1}", ", "),
-        _places("write {1} in the {0} place", "; "),
-        _places("{0}: {1}", ", "),
-        _places("the {0} digit should be {1}", ", then ", True),
-        _nths("{0} digit {1}", ", ", _digits),
-        _nths("the {0} digit is a {1}", " and ", _digits),
-    ),
-    "spelled": (
-        _nths("{0} letter {1}", ", ", _word),
-        _nths("the {0} letter is {1}", ", ", _word),
-        _nths("the {0} one is '{1}'", "; ", _word),
-    ),
-    "interval": (
-        _around("It lies between {} and {}."),
-        _around("Think of the whole number between {} and {}."),
-        _around("More than {} and less than {}."),
-        _around("It is greater than {} but smaller than {}."),
-        _around("Larger than {}, but below {}."),
-        _around("You need one more than {}."),
-        _around("Only 1 less than {1}."),
-        _around("It comes right after {}."),
-        _around("Take the number just before {1}."),
-    ),
-    "edges": (
-        _ends("It starts with {} and ends with {}.", 2, 2),
-        _ends("The word begins with {} and ends in {}.", 2, 3),
-        _ends("It begins with '{}' and finishes with '{}'.", 3, 2),
-        _ends("Its first letters are {}, its last letters are {}.", 2, 2),
-    ),
-    "solution": (
-        _where(lambda i: i.domain == "worked", lambda i, r: "Look: " + (_window(i, r, 12) or "")),
-        _where(lambda i: i.domain == "worked", lambda i, r: f"Here is how it goes. {_window(i, r, 16)} Now finish."),
-        _where(lambda i: i.domain == "worked", lambda i, r: (_window(i, r, 10) or "").upper() + ", do you see?"),
-        _where(lambda i: i.domain == "worked", lambda i, r: i.solution),
-        _where(lambda i: i.domain == "code", lambda i, r: f"```python\n{i.solution}```"),
-        _where(lambda i: i.domain == "code", lambda i, r: "Write it like this: " + i.solution),
-        _inner_lines,
-        _where(
-            lambda i: i.domain == "code",
-            lambda i, r: "Better:\n```\n" + i.solution.replace("    ", "  ").replace(" = ", "=") + "```",
-        ),
-        _renamed,
-    ),
-    "expected": (
-        _where(
-            lambda i: i.domain == "code", lambda i, r: f"For the input {i.near[0]} it must return {_expected(i, 0)}."
-        ),
-        _where(lambda i: i.domain == "code", lambda i, r: f"A test fails: {_assertion(i, 0)}"),
-        _where(
-            lambda i: i.domain == "code",
-            lambda i, r: f"The second test wants {_expected(i, 1)}, yours gives something else.",
-        ),
-        _where(lambda i: i.domain == "code", lambda i, r: f"I expected `{_expected(i, 0)}` here."),
-        _where(lambda i: i.domain == "code", lambda i, r: f"Expected output: {_expected(i, 1)}".replace(", ", ",")),
-    ),
-    "part": (
-        _where(lambda i: i.domain == "grid", lambda i, r: f"The last row is {_last_row(i, r)}."),
-        _where(
-            lambda i: i.domain == "grid", lambda i, r: f"Your last row should be {_last_row(i, r).replace(' ', ', ')}."
-        ),
-        _where(lambda i: i.domain == "grid", lambda i, r: f"Bottom row: [{_last_row(i, r).replace(' ', ',')}]"),
-        _where(lambda i: i.domain == "grid", lambda i, r: f"It ends with\n{_last_row(i, r)}\nbelow."),
-    ),
-}
-
-
-def _assertion(item: Item, place: int) -> str:
-    found = re.findall(r"assert [^\"]+?(?=\"[,\]])", item.tests)
-    return found[place].replace("\\n", "\n")
-
-
-def _expected(item: Item, place: int) -> str:
-    return _assertion(item, place).split(" == ")[1]

@@ -29,15 +29,19 @@ _NUMBERS: dict[str, Detector] = {
     "arithmetic": numbers.arithmetic,
     "digits": numbers.digit_by_digit,
     "interval": numbers.interval,
+    "singled": numbers.singled_out,
     "reversed": encoded.backwards,
     "encoded": encoded.encoded,
     "part": texts.part,
 }
-_SIMPLE = {"digits": numbers.digit_by_digit}  # all that a simple text can hold of an integer of three digits or more
+_SIMPLE: dict[str, Detector] = {
+    "digits": numbers.digit_by_digit
+}  # all that a simple text can hold of an integer of three digits or more
 _TEXTS: dict[str, Detector] = {
     "literal": texts.literal,
     "normalised": texts.normalised,
     "option": texts.option,
+    "singled": texts.singled_out,
     "equivalent": texts.equivalent,
     "spelled": texts.spelled,
     "edges": texts.edges,
@@ -55,6 +59,7 @@ FORMS: dict[str, str] = {
     "digits": "digit by digit",
     "interval": "between bounds that leave nothing else",
     "option": "by the place or the words of its option",
+    "singled": "by speaking of it alone among the candidates",
     "spelled": "letter by letter",
     "edges": "by its first and last letters",
     "reversed": "reversed",
@@ -65,7 +70,7 @@ FORMS: dict[str, str] = {
     "expected": "as what a hidden test expects",
     "judge": "in a way that a judge noticed",
 }
-LONG = 600  # characters
+LONG = 600  # characters from which on a reference is quoted in part, as a solution is
 WORLD_FORMS = ("literal", "normalised")  # what is looked for in the words of an environment, which speaks no codes
 
 
@@ -91,20 +96,29 @@ def find_leaks(text: str, reference: str, known: Sequence[str], forms: Sequence[
 def leaks_in(
     text: str, privilege: Privilege, known: Sequence[str], forms: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """The forms in which `text` gives away anything of a privilege: reference, solution, tests."""
-    if len(privilege.reference) > LONG and forms is None:  # as long as a solution, and quoted like one
-        found = ["part"] if solutions.quotes(read(text), privilege.reference, known_of(tuple(known))) else []
-    else:
-        found = list(find_leaks(text, privilege.reference, known, forms))
-    if solution := privilege.solution.strip():
-        if solutions.is_short(solution):
-            found += find_leaks(text, solution, known, WORLD_FORMS)
-        elif forms is None:
-            reading, seen = read(text), known_of(tuple(known))
-            found += ["solution"] if solutions.quotes(reading, solution, seen) else []
-            found += ["code"] if solutions.same_code(reading, solution, seen) else []
-        elif solution in text and not any(solution in k for k in known):
-            found.append("literal")
+    """The forms in which `text` gives away anything of a privilege: reference, solution, tests.
+
+    A reference that ends in `#### 72` is a worked solution and its answer.
+    """
+    worked, _, reference = privilege.reference.rpartition("####")
+    found = []
+    for solution in (worked, privilege.solution, reference if len(reference) > LONG else ""):
+        found += _quoted(text, solution.strip(), known, forms)
+    if len(reference) <= LONG:
+        found += find_leaks(text, reference, known, forms)
     if privilege.tests and forms is None and solutions.shows_tests(read(text), privilege.tests, known_of(tuple(known))):
         found.append("expected")
     return tuple(dict.fromkeys(found))
+
+
+def _quoted(text: str, solution: str, known: Sequence[str], forms: Sequence[str] | None) -> list[str]:
+    """The forms in which a solution is quoted; where only some forms are looked for, as a whole."""
+    if not solution:
+        return []
+    if solutions.is_short(solution):
+        return list(find_leaks(text, solution, known, WORLD_FORMS))
+    if forms is not None:
+        return ["literal"] if solution in text and not any(solution in k for k in known) else []
+    reading, seen = read(text), known_of(tuple(known))
+    found = ["solution"] if solutions.quotes(reading, solution, seen) else []
+    return found + (["code"] if solutions.same_code(reading, solution, seen) else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import re
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ from rl2f_hub.teachers.leaks.reading import Reading, states
 from rl2f_hub.teachers.leaks.secret import Known, Secret, whole
 
 _BACKWARDS = re.compile(
-    r"\b(?:reverse[ds]?|revers|backwards?|mirror(?:ed)?|right[- ]to[- ]left|back to front|other way round|end to (?:start|front))\b"
+    r"\b(?:reverse[ds]?|backwards?|mirror(?:ed)?|right[- ]to[- ]left|back to front|other way round|end to (?:start|front))\b"
 )
 _BLOCK = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{4,}={0,2}")
 _ROMAN = (
@@ -43,11 +44,11 @@ def backwards(reading: Reading, secret: Secret, known: Known) -> bool:
     text = reading.plain
     turned = {own[::-1], secret.plain[::-1]}
     turned |= {" ".join(secret.words[::-1])} if secret.kind == "phrase" and len(secret.words) > 3 else set()
-    turned -= {own, secret.plain}
+    cue = bool(_BACKWARDS.search(text))
+    turned -= set() if cue else {own, secret.plain}
     for form in turned:
         if form not in text:
             continue
-        cue = bool(_BACKWARDS.search(text))
         seen = form in known.plain
         if _known(secret, known) and not cue:
             seen = True
@@ -120,10 +121,8 @@ def _decoded(raw: str) -> list[str]:
         if block.isalpha() and block.islower():
             continue  # an ordinary word
         bare = block.rstrip("=").replace("-", "+").replace("_", "/")
-        try:
+        with contextlib.suppress(ValueError):  # no base64, or no text
             out.append(base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode().casefold())
-        except ValueError:  # no base64, or no text
-            pass
         if re.fullmatch(r"(?:[0-9a-fA-F]{2}){2,}", block):
             out.append(bytes.fromhex(block).decode(errors="replace").casefold())
     return [text for text in out if text.isprintable()]

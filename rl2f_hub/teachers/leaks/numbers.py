@@ -6,13 +6,13 @@ import re
 from fractions import Fraction
 
 from rl2f_hub.teachers.leaks.numerals import DIGIT_WORDS, Figure, calculations, spoken_operators
-from rl2f_hub.teachers.leaks.reading import BOUNDS, Reading, states
+from rl2f_hub.teachers.leaks.reading import BOUNDS, Reading, states, undated
 from rl2f_hub.teachers.leaks.secret import Known, Secret, counts, whole
 
+_SIDE = r"(?:more|greater|larger|bigger|higher|above|over|less|smaller|lower|fewer|below|under)(?: than)?"
 _BOUNDS = re.compile(
     r"\bbetween (?P<low>-?\d[\d.]*) and (?P<high>-?\d[\d.]*\d|-?\d)|"
-    r"\b(?P<first>more|greater|larger|bigger|higher|above|over|less|smaller|lower|fewer|below|under)(?: than)? (?P<a>-?\d[\d.]*\d|-?\d)\b.{1,20}?"
-    r"\b(?:more|greater|larger|bigger|higher|above|over|less|smaller|lower|fewer|below|under)(?: than)? (?P<b>-?\d[\d.]*\d|-?\d)"
+    rf"\b{_SIDE} (?P<a>-?\d[\d.]*\d|-?\d)\b.{{1,20}}?\b{_SIDE} (?P<b>-?\d[\d.]*\d|-?\d)"
 )
 _STEP = re.compile(
     r"\b1 (?P<way>more|greater|larger|bigger|higher|above|less|smaller|lower|fewer|below|under)(?: than)? (?P<base>-?\d+)|"
@@ -31,13 +31,13 @@ _DIGIT = re.compile(
     + "|".join(DIGIT_WORDS)
     + r")\b)(?!\W{0,3}(?:is |was )?(?:too|wrong|incorrect|off)\b)"  # a digit that is marked wrong is none of the answer
 )
-_BETWEEN_DIGITS = re.compile(r"(?:[\s,;\-–/|.'\"()*_]|\b(?:then|and|next|followed by|point|a)\b){1,24}")
+_BETWEEN_DIGITS = re.compile(r"(?:[\s,;\-–|.'\"()*_]|\b(?:then|and|next|followed by|point|a)\b){1,24}")
 _UNITS_DIGIT = re.compile(r"\b(?:units?|ones|digit)\W{1,3}(\d)\b")
 
 
 def literal(reading: Reading, secret: Secret, known: Known) -> bool:
     """The reference as it is written (a comma for the decimal point included)."""
-    text, own = reading.raw.casefold(), secret.text.casefold()
+    text, own = undated(reading.raw.casefold()), secret.text.casefold()
     patterns = [secret.literal] if own in text else []
     if "." in own and (other := own.replace(".", ",")) in text:
         patterns.append(whole(re.escape(other)))
@@ -71,13 +71,13 @@ def arithmetic(reading: Reading, secret: Secret, known: Known) -> bool:
 
     Naming an operation on given numbers is a method; a number of one's own makes it a way to write the answer.
     """
-    text = spoken_operators(reading.in_figures)
+    text = spoken_operators(undated(reading.in_figures))
     if not re.search(r"\d\)?\s?(?:[-+*/^]|\*\*)\s?\(?\s?\d", text):
         return False
     for start, end, value, operands in calculations(text):
-        if value in secret.values and not known.operands.issuperset(operands):
-            if counts(secret, known, text, start, end, False):
-                return True
+        own = value in secret.values and not known.operands.issuperset(operands)
+        if own and counts(secret, known, text, start, end, False):
+            return True
     return False
 
 
@@ -97,17 +97,27 @@ def digit_by_digit(reading: Reading, secret: Secret, known: Known) -> bool:
     said = "".join(d for _, _, d in found)
     if wanted not in said and wanted not in said[::-1]:
         return False
-    if secret.written in known.written:
-        return False
+    if secret.written in known.written and len(known.written) < 2:
+        return False  # else: nobody spells out a number only to mention it
     cued = not reading.letters.isdisjoint(_CUES)
     if cued and wanted in said:
         return True
     if cued and wanted in said[::-1] and _upwards(text):
         return True
     for first, last in _runs(text, found):
-        if "".join(d for _, _, d in found[first:last]) == wanted:
-            if len(wanted) > 2 or states(text, found[first][0], found[last - 1][1]):
-                return True
+        run = "".join(d for _, _, d in found[first:last])
+        if run == wanted and (len(wanted) > 2 or states(text, found[first][0], found[last - 1][1])):
+            return True
+    return False
+
+
+def singled_out(reading: Reading, secret: Secret, known: Known) -> bool:
+    """One candidate is spoken of where the student only listed candidates, and it is the right one."""
+    if secret.short or secret.written not in known.written or secret.written not in reading.written:
+        return False
+    for listing in known.readings:
+        if secret.written in listing.written and len(listing.written) > 2 and len(listing.letters) <= 4:
+            return reading.written.isdisjoint(listing.written - {secret.written})
     return False
 
 
@@ -162,7 +172,7 @@ def _units_digit(reading: Reading, secret: Secret, known: Known) -> bool:
 def _coins(reading: Reading, secret: Secret) -> bool:
     """`12 dollars and 50 cents`."""
     for m in re.finditer(
-        r"(\d+) (?:dollars?|pounds?|euros?)(?:,? and|,)? (\d{1,2}) (?:cents?|pence|p)\b", reading.in_figures
+        r"(?<!\d)(\d{1,15}) (?:dollars?|pounds?|euros?)(?:,? and|,)? (\d{1,2}) (?:cents?|pence|p)\b", reading.in_figures
     ):
         if int(m[1]) + Fraction(int(m[2]), 100) in secret.values:
             return True

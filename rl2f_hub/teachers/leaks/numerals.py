@@ -38,12 +38,17 @@ _RUN = re.compile(
     rf"(?:(?:\s*-\s*|\s+and\s+|,?\s+)(?:{_WORD})\b(?!-?(?:thousands|place)))*"
     rf"(?:\s+(?:point)((?:\s+(?:{'|'.join(DIGIT_WORDS)})\b)+))?(?:[\s-]+({'|'.join(_PARTS)})\b)?"
 )
+_AND_A_PART = re.compile(r"(?<!\d)(\d{1,15}) and (?:an?|1) (half|third|quarter)\b")
+_WITH_UNIT = re.compile(
+    r"(-?)\s?[£€¥]?\s?(-?[\d.][\d./ e%+-]*?(?:\s?(?:%|percent|per cent))?)"
+    r"(?:\s+[a-z][a-z²³ ]{0,20}|\s?°|\s?\^\s?\{?\\circ\s?\}?)?\.?"
+)
 _DIGITS = r"(?:\d{1,60}(?:\.\d{1,60})?|\.\d{1,60})"
 _NUMBER = re.compile(
     rf"(?<![\w.])(?<![\d)]\s)(?P<sign>(?<![\w)])[-+])?(?:(?P<whole>\d{{1,60}})\s+(?=\d{{1,60}}\s?/\s?\d))?(?P<top>{_DIGITS})(?P<exponent>e[-+]?\d{{1,3}})?"
     rf"(?:\s?/\s?(?P<bottom>\d{{1,60}}(?:\.\d{{1,60}})?))?"
     r"(?![\w/]|\.\d)(?P<percent>\s?(?:%|percent\b|per\s?cent\b))?|"
-    rf"(?<![\w.])(?P<measured>{_DIGITS})(?=(?:cm|mm|km|kg|mg|ml|m|g|s|h|l|min|eur|usd|gbp|th|k)\b)"
+    rf"(?<![\w.])(?P<measured>{_DIGITS})(?=(?:cm|mm|km|kg|mg|ml|m|g|s|h|l|min|eur|usd|gbp|th|k)\b|°)"
 )
 _TERM = r"\(*\s?\d[\d.]{0,60}\s?\)*"
 _EXPRESSION = re.compile(rf"(?<![\w.]){_TERM}(?:\s?(?:\*\*|[-+*/^])\s?{_TERM})+(?![\w]|\.\d)")
@@ -54,7 +59,10 @@ MAX_VALUE = 10**60
 
 
 class Figure(NamedTuple):
-    """A number where it stands: `text[start:end]`, the values that it may have, and how it is written without frills."""
+    """A number where it stands: `text[start:end]`, the values that it may have, and how it is written without frills.
+
+    A per cent has two values: 50 % is 50 and 1/2.
+    """
 
     start: int
     end: int
@@ -64,7 +72,8 @@ class Figure(NamedTuple):
 
 def in_figures(text: str) -> str:
     """The text (lower case) with number words as figures: `one thousand two hundred` -> `1200`, `minus seven` -> `-7`."""
-    return _RUN.sub(lambda m: _figure(m) or m[0], text)
+    text = _RUN.sub(lambda m: _figure(m) or m[0], text)
+    return _AND_A_PART.sub(lambda m: f"{m[1]} 1/{_PARTS[m[2]]}", text) if " and " in text else text
 
 
 def figures(text: str) -> list[Figure]:
@@ -82,7 +91,8 @@ def figures(text: str) -> list[Figure]:
             value, written = value / bottom, f"{written}/{canonical(m['bottom'])}"
         if m["whole"]:
             value, written = value + int(m["whole"]), f"{m['whole']} {written}"
-        value = -value if m["sign"] == "-" else value
+        if m["sign"] == "-":
+            value, written = -value, f"-{written}"
         values = (value, value / 100) if m["percent"] else (value,)
         out.append(Figure(m.start(), m.end(), values, written + ("%" if m["percent"] else "")))
     return out
@@ -90,9 +100,7 @@ def figures(text: str) -> list[Figure]:
 
 def value_of(text: str) -> tuple[Fraction, ...]:
     """The values of a text that is one number and nothing else (signs of currency and a unit aside), else nothing."""
-    m = re.fullmatch(
-        r"(-?)\s?[£€¥]?\s?(-?[\d.][\d./ e%+-]*?(?:\s?(?:%|percent|per cent))?)(?:\s+[a-z][a-z²³ ]{0,20})?\.?", text
-    )
+    m = _WITH_UNIT.fullmatch(text)
     found = figures(m[2].strip()) if m else []
     if not m or len(found) != 1 or found[0].start or found[0].end < len(m[2].strip()):
         return ()

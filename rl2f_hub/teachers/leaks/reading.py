@@ -32,7 +32,9 @@ BOUNDS = frozenset(
     "between more greater larger bigger higher above over less smaller lower fewer below under right just directly immediately "
     "straight follows succeeds precedes successor predecessor next last".split()
 )
-_SPOKEN = NUMBER_WORDS | (BOUNDS - {"right"}) | frozenset("times plus minus multiplied divided squared cubed roman".split())
+_SPOKEN = (
+    NUMBER_WORDS | (BOUNDS - {"right"}) | frozenset("times plus minus multiplied divided squared cubed roman".split())
+)
 
 
 class Reading:
@@ -62,6 +64,8 @@ class Reading:
         if "*" in text or "`" in text or "__" in text:
             text = _BOLD.sub(r"\2", text)
         text = " ".join(text.replace("$", " ").split()).casefold()
+        if "minus" in text or "negative" in text:
+            text = re.sub(r"\b(?:minus|negative) (?=\d)", "-", text)
         return _THOUSANDS.sub("", text)
 
     @cached_property
@@ -71,7 +75,7 @@ class Reading:
 
     @cached_property
     def is_simple(self) -> bool:
-        """Whether no number of three digits or more can stand in the text, except digit by digit: most replies are like this."""
+        """Whether no number of three digits or more can stand in it, except digit by digit. Most replies are so."""
         return not _NOT_SIMPLE.search(self.raw) and _SPOKEN.isdisjoint(_LETTERS.findall(self.raw.lower()))
 
     @cached_property
@@ -80,12 +84,12 @@ class Reading:
 
     @cached_property
     def numbers(self) -> list[Figure]:
-        return figures(_undated(self.plain))
+        return figures(undated(self.plain))
 
     @cached_property
     def spoken_numbers(self) -> list[Figure]:
         """The numbers of `in_figures`; none where no number is in words."""
-        return [] if self.in_figures is self.plain else figures(_undated(self.in_figures))
+        return [] if self.in_figures is self.plain else figures(undated(self.in_figures))
 
     @cached_property
     def written(self) -> frozenset[str]:
@@ -116,7 +120,7 @@ def _grouped(text: str) -> str:
     return text if re.fullmatch(r"\w*", text) else f"({text})"
 
 
-def _undated(text: str) -> str:
+def undated(text: str) -> str:
     """Dates and times are no numbers: blanked, place by place."""
     if "-" in text or ":" in text:
         text = re.sub(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b", lambda m: "x" * len(m[0]), text)
@@ -127,16 +131,19 @@ def _undated(text: str) -> str:
 
 # Words after which an answer is given. "you got" speaks of the student's own.
 _GIVES = (
-    r"is|are|was|were|be|been|equals?|equal to|becomes?|gets?|yields?|makes?|gives?(?: you)?|reads?|says?|say|writes?|written|"
+    r"is|are|was|were|be|been|equals?|equal to|becomes?|gets?|yields?|makes?|"
+    r"(?<!question )(?<!text )gives?(?: you)?|reads?|says?|say|writes?|written|"
     r"comes? (?:out )?(?:to|as|at)|works? out (?:to(?: be)?|as|at)|arrives? at|ends? up (?:with|at)|leads? to|results? in|"
     r"evaluates? to|amounts? to|totals?|sums? (?:up )?to|simplif(?:y|ies) to|reduces? to|corresponds? to|"
     r"put|enter|type|submit|answer|reply(?: with)?|respond(?: with)?|choose|chosen|pick|select|goes with|go (?:with|for)|"
     r"(?<!you )(?:got|said|wrote|found|computed|calculated|counted|obtained|answered|chose|picked)|"
     r"(?:replace|change) .{1,40}? (?:by|with|to|for|into)|expect(?:ed|s|ing)?|looking for|look for|wanted|"
-    r"right|correct|correctly|solution|result|reference|key|called|means?|actual|truth|spoiler|final|"
-    r"return(?:s|ed)?|outputs?|prints?|boxed|'s|=>?|->|→"
+    r"right|correct|correctly|solution|result|reference|key|called|means?|actual|truth|spoiler|hint|final|"
+    r"return(?:s|ed)?|outputs?|prints?|boxed|definitely|surely|certainly|obviously|clearly|"
+    r"make it|meant|accept(?:ed|s)?|(?:book|sheet|key|list|solution) (?:has|lists|gives)|"
+    r"'s|=>?|->|→"
 )
-_INSTRUCTS = r"try|use|take|need|want"
+_INSTRUCTS = r"try|use|take|need|want|so|hence|thus|settle on|stick with|stay with|go back to|keep"
 _FILLER = (
     r"(?:(?:the|an?|just|simply|exactly|only|indeed|really|actually|clearly|therefore|then|now|in fact|of course|here|there|"
     r"in the end|number|option|choice|letter|answer|word|value|figure|that|in|by|to|digits?|result|solution|equal to|called|it)"
@@ -154,7 +161,8 @@ def _cues(words: str) -> re.Pattern[str]:
 _BEFORE = {True: _cues(_GIVES), False: _cues(f"{_GIVES}|{_INSTRUCTS}")}
 _CLOSE = r"[\s\"')\]}`*_.,:]*"
 _AFTER = re.compile(
-    rf"{_CLOSE}(?:(?:of course|obviously|exactly|instead|it is|that's it|that is it|done|works|will do|does it|solves it)\b|"
+    rf"{_CLOSE}(?:(?:of course|obviously|exactly|instead|it is|that's it|that is it|done|works|will do|does it|solves it|wins|"
+    r"fits|is fine|is it)\b|"
     r"(?:is|was|were|would be|would have been|'s|must be|has to be|fits)\s+"
     r"(?:indeed |of course |really |obviously |in fact |just )?(?:the )?"
     r"(?:right|correct|true|answer|solution|result|one\b|expected|it\b|what ))"
@@ -162,13 +170,18 @@ _AFTER = re.compile(
 # What stands after a number or letter that is judged wrong, calculated with, or counted with.
 _DENIED = re.compile(
     rf"{_CLOSE}(?:(?:is|was|are|would be|'s|comes|looks|seems)?\s*(?:also |still |far |even |just |only |much )*"
-    r"(?:not\b|n't\b|wrong|too\b|incorrect|false|off\b|either|no good|cannot|can't|or\b|nor\b)|[-+*/^=x×]\s?\d|(?:out )?of \d|"
+    r"(?:not\b|n't\b|wrong|too\b|incorrect|false|off\b|either|no good|cannot|can't|or\b|nor\b)|[-+*/^=x×]\s?\d|"
+    r"(?:out )?of \d|, \d+(?:, \d+)*,? (?:and|or) \d|"
     r"(?:mistakes?|errors?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|times|ways?|things?|steps?|points?|lines?|parts?|"
     r"terms?|cases?|tests?|options?|choices?|candidates?|problems?|questions?|more|less|further|digits?|letters?|words?|"
     r"of the|of them|of your)\b)"
 )
+_CONTRAST = re.compile(r"[\s\"')*`]*(?:, (?:and |but )?not|,? instead of|,? rather than) (?:your |the |a |as )?[\w\"']")
+_ALONE = re.compile(r"\A[\s\"'(`*\[{]*(?:the |option |choice |answer |letter |number )*[\s\"'(`*\[{]*\Z")
+_COUNTED = re.compile(r"\b(?:occurs?|appears?|happens?|(?:comes?|shows?) up)\s(?:exactly |just |only )?\Z")
 _NEGATED = re.compile(
-    r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bcannot|\bno longer|\brather than|\binstead of|\bunlike)\s+(?:[\w']+\s+){0,3}\W{0,3}\Z"
+    r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bcannot|\bno longer|\brather than|\binstead of|\bunlike)"
+    r"\s+(?:[\w']+\s+){0,3}\W{0,3}\Z"
 )
 _LABEL = re.compile(
     r"\b(?:lines?|rows?|columns?|steps?|tests?|cases?|pages?|questions?|parts?|sections?|chapters?|exercises?|index|positions?|"
@@ -183,7 +196,11 @@ def states(text: str, start: int, end: int, strict: bool = False) -> bool:
     `strict` leaves out words that also introduce what is to be worked with ("use", "try").
     """
     before, after = text[max(0, start - 80) : start], text[end : end + 60]
-    if not before.strip(" \"'(`*[{") and not after.strip(" .!?\"')`*]}"):
+    if not _ALONE.sub("", before) and not after.strip(" .!?\"')`*]}"):
+        return True
+    if _CONTRAST.match(after) and not _NEGATED.search(before):
+        return True
+    if _COUNTED.search(before) and after.startswith(" times"):
         return True
     if _DENIED.match(after) or _NEGATED.search(before):
         return False

@@ -6,6 +6,7 @@ in any text. They count only where the words around give them as the answer (`re
 **What is known.** A number, word or phrase that stands in the question or in an attempt may be mentioned: that is what
 feedback is about. Saying that it is the answer is a leak all the same as soon as there is something to choose from: a
 student that lists fifty numbers has not found the right one, and a question that shows four options gives none away.
+Where a student merely lists candidates, or a question options, speaking of the right one alone is a leak too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ COMMON = frozenset(
     """.split()
 )
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_SIGNS = {"^": r"(?:\^|\*\*)", ",": r"(?:,\s?(?:and\b|or\b)?|\s?(?:and|or)\b|;)"}
+_BETWEEN_WORDS = r"[\W_]+(?:(?:then|next|and then|followed by|after that|finally|lastly)[\W_]+)?"
+_CLAUSE_ENDS = re.compile(
+    r"[\s\"'*`)\]]*(?:[.,;:!?\n]|\Z|\b(?:because|since|as|and|not)\b)|\s(?:is|was|would|must|has)\b"
+)
 _OPTION = re.compile(r"^[ \t]*\(?([A-Z])[).:][ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+_EQUATION = re.compile(r"\$?\s?[A-Za-z](?:_\w)?\s?=\s?([^=$]+?)\$?")
 _FORMULA = re.compile(r"[=+*/^\\<>|{}\[\]_]|\d\s?-|-\s?\d")
 
 
@@ -40,7 +47,8 @@ class Secret:
     """A reference. `kind`: number | choice | word | phrase | grid | expression. `options` are those of a choice."""
 
     def __init__(self, reference: str, options: tuple[str, ...] = ()) -> None:
-        self.text, self.options = reference.strip(), options
+        stated = _EQUATION.fullmatch(reference.strip())  # of "x = 5" the answer is 5
+        self.text, self.options = stated[1] if stated else reference.strip(), options
         self.plain = read(self.text).plain
         self.values = value_of(self.plain)
         self.grids: list[Grid] = grids(self.text) if "\n" in self.text else []
@@ -92,9 +100,11 @@ class Secret:
     def loose(self) -> re.Pattern[str]:
         """Its normal spelling in a normalised text: words with anything but words between, formulas with any spacing."""
         if self.kind in ("word", "phrase"):
-            return whole(r"[\W_]+".join(map(re.escape, self.words)) or re.escape(self.plain))
+            return whole(_BETWEEN_WORDS.join(map(re.escape, self.words)) or re.escape(self.plain))
         bare = re.sub(r"[\s{}]|(?<!\*)\*(?!\*)", "", self.plain.replace("**", "^"))
-        signs = (r"(?:\^|\*\*)" if c == "^" else re.escape(c) for c in bare)
+        if "," in bare and re.fullmatch(r"[\[(].*[\])]", bare):
+            bare = bare[1:-1]  # a list may stand without its brackets
+        signs = (_SIGNS.get(c) or re.escape(c) for c in bare)
         return re.compile(
             r"(?<![\w.^])(?<!\*\*)" + r"[\s*{}]*?".join(signs) + r"(?![\w^]|\.\d|\s?\*\*|\s?[-+*/]\s?[\w(])"
         )
@@ -152,11 +162,21 @@ def known_of(texts: tuple[str, ...]) -> Known:
 
 def counts(secret: Secret, known: Known, text: str, start: int, end: int, is_known: bool) -> bool:
     """Whether what stands at `text[start:end]` (lower case) is a leak, as the module says."""
+    if secret.short and secret.kind == "word" and not _CLAUSE_ENDS.match(text, end):
+        return False  # "there is no need to": an everyday word is an answer only where its clause ends
     if is_known:
         alone = secret.kind == "number" and len(known.written) < 2
         return not alone and states(text, start, end, strict=secret.kind == "number")
     if secret.short:
+        if secret.kind == "number" and (is_label(text, start) or _is_example(text, start, known)):
+            return False
         return states(text, start, end)
     return not (
         secret.kind == "number" and len(secret.digits) < 4 and secret.integer is not None and is_label(text, start)
     )
+
+
+def _is_example(text: str, start: int, known: Known) -> bool:
+    """Whether the number at `start` is the result of a calculation with numbers of nobody's: `say 2 * 3 = 6`."""
+    made = re.search(r"(?:\d+(?:\.\d+)?\s?[-+*/x×]\s?)+\d+(?:\.\d+)?\s?=\s?\Z", text[max(0, start - 40) : start])
+    return made is not None and not known.operands.issuperset(map(canonical, re.findall(r"\d+(?:\.\d+)?", made[0])))

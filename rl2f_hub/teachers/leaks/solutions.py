@@ -59,13 +59,15 @@ def same_code(reading: Reading, solution: str, known: Known) -> bool:
 def shows_tests(reading: Reading, tests: str, known: Known) -> bool:
     """What a test expects, an assertion, or the inputs of more than one test."""
     expected, assertions, inputs = _hidden(tests)
-    bare = _bare(reading.raw)
-    seen = _bare(known.raw)
-    if any(text in bare and text not in seen for text in assertions):
+    bare, seen = _bare(reading.raw), _bare(known.raw)
+    if any(_bare(text) in bare and _bare(text) not in seen for text in assertions):
         return True
-    if any(text in bare and text not in seen and _whole(bare, text) for text in expected):
+    said = [text for text in expected if _bare(text) in bare and _bare(text) not in seen]
+    if any(_loosely(text).search(_plain(reading.raw)) for text in said):
         return True
-    return sum(text in bare and text not in seen for text in inputs) > MAX_INPUTS
+    shown = [b for text in inputs if (b := _bare(text)) in bare and b not in seen]
+    shown = [b for b in shown if not any(b != other and b in other for other in shown)]
+    return len(shown) > MAX_INPUTS
 
 
 def code_in(raw: str) -> list[str]:
@@ -120,12 +122,12 @@ def _shape(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 @lru_cache(maxsize=1024)
 def _hidden(tests: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """(expected outputs, assertions, inputs) of tests, bare. What some input shows anyway is no expected output."""
+    """(expected outputs, assertions, inputs) of tests. What some input shows anyway is no expected output."""
     try:
         code = CodeTests.from_json(tests)
     except ValueError:
         return frozenset(), frozenset(), frozenset()
-    inputs, expected = {_bare(given) for given, _ in code.cases}, {_bare(wanted) for _, wanted in code.cases}
+    inputs, expected = {given for given, _ in code.cases}, {wanted for _, wanted in code.cases}
     assertions: set[str] = set()
     for source in (code.setup, *code.tests):
         try:
@@ -134,26 +136,32 @@ def _hidden(tests: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]
             continue
         for node in nodes:
             if isinstance(node, ast.Assert):
-                written = _bare(ast.get_source_segment(source, node.test) or "")
-                assertions |= {written} if len(written) > TRIVIAL else set()
-            if isinstance(node, ast.Compare) and len(node.comparators) == 1:
-                for side, other in ((node.left, node.comparators[0]), (node.comparators[0], node.left)):
-                    if isinstance(side, ast.Call) and not isinstance(other, ast.Call):
-                        inputs |= {_bare(ast.get_source_segment(source, a) or "") for a in side.args}
-                        expected.add(_bare(ast.get_source_segment(source, other) or ""))
-    told = "\n".join(inputs)
+                assertions.add(ast.get_source_segment(source, node.test) or "")
+            if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.Is | ast.In):
+                sides = (node.left, node.comparators[0])
+                for call, value in (sides, sides[::-1]):
+                    if isinstance(call, ast.Call) and not isinstance(value, ast.Call):
+                        inputs |= {ast.get_source_segment(source, argument) or "" for argument in call.args}
+                        expected.add(ast.get_source_segment(source, value) or "")
+    told = "\n".join(map(_bare, inputs))
+    expected = {e for e in expected if len(_bare(e)) >= TRIVIAL and _bare(e) not in ("true", "false", "none")}
     return (
-        frozenset(e for e in expected if len(e) >= TRIVIAL and e not in ("true", "false", "none") and e not in told),
-        frozenset(assertions),
-        frozenset(i for i in inputs if len(i) >= TRIVIAL),
+        frozenset(e for e in expected if _bare(e) not in told),
+        frozenset(a for a in assertions if len(_bare(a)) > 2 * TRIVIAL),
+        frozenset(i for i in inputs if len(_bare(i)) >= TRIVIAL),
     )
 
 
+def _plain(text: str) -> str:
+    return text.casefold().replace('"', "'")
+
+
 def _bare(text: str) -> str:
-    """Without white space and with one kind of quotes."""
-    return "".join(text.casefold().split()).replace('"', "'")
+    """In lower case, without white space and with one kind of quotes."""
+    return "".join(_plain(text).split())
 
 
-def _whole(bare: str, text: str) -> bool:
-    """Numbers and words only where they do not go on; what has brackets or quotes stands for itself."""
-    return not (text[0].isalnum() and text[-1].isalnum()) or bool(whole(re.escape(text)).search(bare))
+@lru_cache(maxsize=4096)
+def _loosely(text: str) -> re.Pattern[str]:
+    """The text with any white space between its words and signs."""
+    return whole(r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", _plain(text)))))

@@ -7,8 +7,8 @@ import math
 import re
 
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.teachers.leaks.reading import Reading, squeeze, states
-from rl2f_hub.teachers.leaks.secret import WORD, Known, Secret, counts, whole
+from rl2f_hub.teachers.leaks.reading import Reading, read, squeeze, states
+from rl2f_hub.teachers.leaks.secret import COMMON, WORD, Known, Secret, counts, whole
 from rl2f_hub.verify.grid import Grid, grids
 
 log = logging.getLogger(__name__)
@@ -20,15 +20,17 @@ _BETWEEN_LETTERS = re.compile(
     + "|".join(ORDINALS)
     + r")\b){1,40}"
 )
+_LETTERS_ARE = r"[a-z]*\W+(?:(?:with|are|is|in|the|letters?|by|on)\W+){0,3}[\"'`]?"
 _EDGES = re.compile(
-    r"\b(?:start|begin|first letters?|first part)[a-z]*\W+(?:(?:with|are|is|in|the|letters?|by)\W+){0,3}[\"'`]?(?P<head>[^\W\d_]{1,12})\b"
-    r".{1,30}?\b(?:end|finish|last letters?|last part)[a-z]*\W+(?:(?:with|are|is|in|the|letters?|by|on)\W+){0,3}[\"'`]?(?P<tail>[^\W\d_]{1,12})\b"
+    rf"\b(?:start|begin|first letters?|first part){_LETTERS_ARE}(?P<head>[^\W\d_]{{1,12}})\b"
+    rf".{{1,30}}?\b(?:end|finish|last letters?|last part){_LETTERS_ARE}(?P<tail>[^\W\d_]{{1,12}})\b"
 )
 _DELIMITED = re.compile(
     r"\$\$?([^$]{1,300})\$|\\\(([^$]{1,300}?)\\\)|\\\[([^$]{1,300}?)\\\]|\\boxed\s?\{([^$]{1,300}?)\}(?=[\s.,!?]|\Z)"
 )
 _FORMULA_PART = r"(?:\\[a-z]+|[-+*/^=(){}]|\d[\d.]*|(?<![a-z])[a-z](?![a-z])|(?<=[\d)}])[a-z](?![a-z]))"
 _BARE = re.compile(rf"(?<![a-z\\]){_FORMULA_PART}(?:\s?{_FORMULA_PART}){{2,120}}")
+_ARTICLE = re.compile(r"\s+(?!(?:is|was|would|must|has|because|instead|and|or)\b)[a-z]")
 MAX_FORMULAS = 4  # of a feedback that symbolic algebra is asked about
 
 
@@ -69,6 +71,24 @@ def option(reading: Reading, secret: Secret, known: Known) -> bool:
     return any(states(text, m.start(), m.end()) for way in ways for m in whole(f"(?:{way})").finditer(text))
 
 
+def singled_out(reading: Reading, secret: Secret, known: Known) -> bool:
+    """The right option is spoken of, by its letter or its words, and no other but those that the student chose."""
+    if secret.kind != "choice" or not secret.options:
+        return False
+    chosen = {c for r in known.readings[1:] for c in _letters(r.raw, secret)}
+    letters = _letters(reading.raw, secret) - chosen
+    if letters:
+        return letters == {secret.letter}
+    stem = known.readings[0].plain.partition("(a)")[0] if known.readings else ""
+    named = {
+        chr(65 + i)
+        for i, text in enumerate(secret.options)
+        if len(text) > 4 and (own := read(text).plain) not in COMMON
+        if whole(re.escape(own)).search(reading.plain) and own not in stem
+    }
+    return named - chosen == {secret.letter}
+
+
 def equivalent(reading: Reading, secret: Secret, known: Known) -> bool:
     """A formula that math-verify finds equal, asked in its time-limited process. Only formulas with letters or roots."""
     if secret.kind != "expression" or not re.search(r"[a-z]", secret.plain) or "," in secret.plain:
@@ -105,9 +125,9 @@ def edges(reading: Reading, secret: Secret, known: Known) -> bool:
     if secret.kind != "word" or secret.loose.search(known.plain):
         return False
     for m in _EDGES.finditer(reading.plain):
-        if secret.plain.startswith(m["head"]) and secret.plain.endswith(m["tail"]):
-            if len(m["head"]) + len(m["tail"]) >= max(3, math.ceil(len(secret.plain) / 2)):
-                return True
+        fits = secret.plain.startswith(m["head"]) and secret.plain.endswith(m["tail"])
+        if fits and len(m["head"]) + len(m["tail"]) >= max(3, math.ceil(len(secret.plain) / 2)):
+            return True
     return False
 
 
@@ -131,13 +151,22 @@ def _letter(reading: Reading, secret: Secret, known: Known) -> bool:
     raw, letter = reading.raw, secret.letter
     lower = raw.lower() if len(raw.lower()) == len(raw) else raw
     for m in re.finditer(rf"(?<![\w'’]){letter}(?![\w'’]|\.\w)", raw):
-        if letter in "AI" and re.match(r"\s+(?!is\b|was\b|would\b|must\b|has\b|because\b)[a-z]", raw[m.end() :]):
+        if letter in "AI" and _ARTICLE.match(raw, m.end()):
             continue  # the article, the pronoun
+        if re.match(r"\)?(?:,| and| or) \(?[A-Z]\b", raw[m.end() :]):
+            continue  # one of several
         if states(lower, m.start(), m.end()):
             return True
     if letter in "AI":
         return False
     return any(states(lower, m.start(), m.end()) for m in re.finditer(rf"(?<![\w'’]){letter.lower()}(?![\w'’])", raw))
+
+
+def _letters(raw: str, secret: Secret) -> set[str]:
+    """The options that a text names by their letters; an article or a pronoun names none."""
+    found = re.finditer(r"(?<![\w'’])([A-Z])(?![\w'’]|\.\w)", raw)
+    listed = {m[1] for m in found if m[1] not in "AI" or not _ARTICLE.match(raw, m.end())}
+    return {letter for letter in listed if ord(letter) - 65 < len(secret.options)}
 
 
 def _holds(found: list[Grid], wanted: list[Grid]) -> bool:

@@ -1,0 +1,132 @@
+"""`rl2f teachers audit`: how many leaks the guard's detectors find, and how much innocent feedback they stop."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from rl2f_hub.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Teachers: what the guard lets through to the student.")
+
+BEGIN, END = "<!-- audit: begin -->", "<!-- audit: end -->"
+
+
+@app.callback()
+def teachers() -> None:
+    """Teachers: what the guard lets through to the student."""
+
+
+@app.command("audit")
+def teachers_audit(
+    file: Annotated[
+        Optional[Path],
+        typer.Option(help="JSON Lines of {question, reference, student, feedback, leak} [default: a generated set]."),
+    ] = None,
+    leaking: Annotated[int, typer.Option(help="Leaking feedbacks to generate, in each half.", min=1)] = 800,
+    clean: Annotated[int, typer.Option(help="Innocent feedbacks to generate, in each half.", min=1)] = 800,
+    seed: Annotated[Optional[int], typer.Option(help="Seed of the generated set [default: the frozen one].")] = None,
+    min_recall: Annotated[float, typer.Option(help="Smallest share of leaks found.", min=0, max=1)] = 0.98,
+    max_false_positives: Annotated[
+        float, typer.Option(help="Largest share of innocent feedback stopped.", min=0, max=1)
+    ] = 0.02,
+    show: Annotated[int, typer.Option(help="Print that many rows that were judged wrong.", min=0)] = 0,
+    table: Annotated[
+        Optional[Path], typer.Option(help="Also write the table into this Markdown file, between its audit marks.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+) -> None:
+    """Measure the guard's string detectors: recall and false positives, for every form of leak.
+
+    Exit code 1 when a bound is missed. Without a file the set is generated: half of its sentences and spellings were held
+    out from the detectors' author, and both halves are shown.
+    """
+    from rl2f_hub.teachers import audit as audits
+    from rl2f_hub.teachers.audit import make
+
+    chosen = make.SEED if seed is None else seed
+    rows = audits.read_rows(file) if file else make.rows(leaking, clean, chosen)
+    if table is not None:
+        _check_table(table)
+    result = audits.audit(rows)
+    ok = _within(result.recall, min_recall, 1) and _within(result.false_positive_rate, max_false_positives, -1)
+    source = file.name if file else f"seed {chosen}"
+    lines = audits.table(result, source)
+    if table is not None:
+        _write_table(table, lines)
+    if as_json:
+        bounds = {"min_recall": min_recall, "max_false_positives": max_false_positives}
+        typer.echo(json.dumps({"ok": ok, "source": source, "bounds": bounds, **result.to_row()}, indent=1))
+    else:
+        _print(lines)
+        for row in result.wrong[:show]:
+            said = "leak missed" if row["leak"] else f"stopped as {', '.join(row['found'])}"
+            typer.echo(f"  {said}: {_clean(row['feedback'])!r} (reference {_clean(row['reference'])!r})")
+        typer.echo(
+            f"recall {_percent(result.recall)} (bound {min_recall:.1%}), "
+            f"false positives {_percent(result.false_positive_rate)} (bound {max_false_positives:.1%}): "
+            f"{'within bounds' if ok else 'out of bounds'}"
+        )
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _within(value: float, bound: float, sign: int) -> bool:
+    """A share that no row speaks of is within any bound."""
+    return math.isnan(value) or sign * value >= sign * bound
+
+
+def _percent(value: float) -> str:
+    return "without rows" if math.isnan(value) else f"{value:.2%}"
+
+
+def _clean(text: str) -> str:
+    return "".join(c for c in text if c.isprintable() or c == "\n")[:160]
+
+
+def _check_table(path: Path) -> None:
+    if path.exists() and not re.search(f"{BEGIN}.*{END}", _read(path), re.DOTALL):
+        raise UsageError(
+            f"--table: {str(path)!r} has no place for it; add a line {BEGIN} and a line {END}, or name a new file"
+        )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--table: {str(path)!r} cannot be read ({type(error).__name__}); name a Markdown file"
+        ) from None
+
+
+def _write_table(path: Path, lines: list[list[str]]) -> None:
+    from rl2f_hub.runs import write_atomic
+
+    head, *rows = lines
+    cells = [head, ["---"] * len(head), *rows]
+    text = "".join(f"| {' | '.join(c.replace('|', '/') for c in row)} |\n" for row in cells)
+    block = f"{BEGIN}\n\n{text}\n{END}"
+    before = _read(path) if path.exists() else f"{BEGIN}{END}\n"
+    start, end = before.index(BEGIN), before.index(END) + len(END)
+    write_atomic(path, before[:start] + block + before[end:])
+
+
+def _print(lines: list[list[str]]) -> None:
+    import sys
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    head, *rows = lines
+    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell.replace("**", "")) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
