@@ -11,6 +11,7 @@ import json
 import shutil
 from typing import Any
 
+from rl2f_hub.context import Rules
 from rl2f_hub.dialogue import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError
@@ -64,7 +65,8 @@ def _check_reload(run: Run, repo_id: str, revision: str) -> dict[str, Any]:
 
     def answers(where: str, at: str | None) -> list[list[str]]:
         base = load_model(origin, run.recipe.model.quantization, run.recipe.model.dtype)
-        student = as_student(PeftModel.from_pretrained(base, where, revision=at).eval(), tokenizer, "rl2f")
+        peft = PeftModel.from_pretrained(base, where, revision=at).eval()
+        student = as_student(peft, tokenizer, "rl2f", run.recipe.dialogue.thinking)
         rollouts = run_dialogues(
             tasks,
             student,
@@ -73,6 +75,7 @@ def _check_reload(run: Run, repo_id: str, revision: str) -> dict[str, Any]:
             max_turns=run.recipe.dialogue.max_turns,
             sampling=Sampling(temperature=0.0, turn_tokens=run.recipe.dialogue.turn_tokens),
             seed=run.recipe.seed,
+            rules=Rules(run.recipe.dialogue.history, run.recipe.dialogue.on_cut),
         )
         return [[turn.attempt for turn in r.turns] for r in rollouts]
 

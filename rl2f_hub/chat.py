@@ -5,18 +5,41 @@ can be appended without changing what came before. `Ledger` holds the ids of one
 role, so that loss masks come from spans and not from searching for special tokens.
 
 Student spans are the sampled ids, stop token included; everything else is template or teacher. Text from outside
-(task, attempt, feedback) is encoded with special tokens split into plain characters: what looks like a turn marker
-inside a text stays text. Templates that rewrite or drop earlier turns are refused with a `TemplateError`.
+(task, attempt, feedback) is encoded with special tokens, and the thinking marks of a template, split into plain
+characters: what looks like a turn marker inside a text stays text.
+
+Templates differ from a ledger in ways that have a rule each; any other way is refused with a `TemplateError`:
+
+- The end of a turn need not be the eos token (Gemma), nor need the two roles end alike (Mistral).
+- A template that trims texts: task and feedback are trimmed as it would; an attempt stays as it was sampled.
+- White space before an earlier attempt (Mistral) is the student's to sample: every attempt follows the generation
+  prompt as it was sampled after it.
+- Thinking of earlier attempts: a template that drops it (Qwen3) is refused until the user chooses. `keep`: it stays in
+  the context, and one ledger holds the whole dialogue. `strip`: later turns do not see it, so that the context of a
+  turn is not a prefix of the next one's (`retold` forks the ledger); not for training.
+- A date in the system message is always the first of January 2025: the same recipe gives the same ids on any day.
+- Role marks of ordinary characters are refused: a text could open another's turn.
 """
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from rl2f_hub.errors import RL2FError
 
 Role = Literal["template", "prompt", "student", "teacher"]
+Thinking = Literal["keep", "strip"]
+THINKING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+# Stands for the function of that name that templates take today's date from.
+SAME_DAY = (
+    "{% macro strftime_now(form) %}{{ form"
+    + "".join(f".replace('%{c}', '{date(2025, 1, 1).strftime(f'%{c}')}')" for c in "aAbBcdDejFmuwxyY")
+    + " }}{% endmacro %}"
+)
 
 
 class TemplateError(RL2FError):
@@ -46,6 +69,15 @@ class Ledger:
             self.spans.append(Span(role, len(self.ids), len(self.ids) + len(ids), turn))
             self.ids.extend(ids)
 
+    def of(self, role: Role, turn: int) -> list[int]:
+        """The ids of a role in a turn."""
+        return [i for s in self.spans if s.role == role and s.turn == turn for i in self.ids[s.start : s.end]]
+
+    @property
+    def turns(self) -> list[int]:
+        """The turns that an attempt or feedback of is in the ledger, in order."""
+        return sorted({s.turn for s in self.spans if s.role in ("student", "teacher")})
+
     @property
     def prompt_length(self) -> int:
         """Number of ids before the first student token."""
@@ -65,69 +97,143 @@ class ChatFormat:
 
     Args:
         tokenizer: a `transformers` fast tokenizer with a chat template and an end-of-sequence token.
+        thinking: what becomes of the thinking in earlier attempts; to be chosen where the template drops it, else
+            `keep`.
+    Attributes:
+        eos_id: the id that ends a student's turn.
+        stop_ids: the ids that end an attempt when sampled.
+        trims: the template takes white space off both ends of a text.
+        drops_thinking: the template would drop or rewrite the thinking of earlier attempts.
     Raises:
         TemplateError: no template, no stop token, or a template that changes earlier turns when one is added.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, thinking: Thinking | None = None) -> None:
         self.tokenizer = tokenizer
+        self._name = tokenizer.name_or_path
         if not getattr(tokenizer, "chat_template", None):
-            raise TemplateError(
-                f"tokenizer '{tokenizer.name_or_path}': no chat template; choose an instruct model or set one"
-            )
+            raise TemplateError(f"tokenizer '{self._name}': no chat template; choose an instruct model or set one")
         if tokenizer.eos_token_id is None:
-            raise TemplateError(
-                f"tokenizer '{tokenizer.name_or_path}': no eos token; set `eos_token` to the turn's end"
-            )
+            raise TemplateError(f"tokenizer '{self._name}': no eos token; set `eos_token` to the turn's end")
+        source = str(tokenizer.chat_template)
+        self._marks = next((marks for marks in THINKING_MARKS if marks[1] in source), THINKING_MARKS[0])
+        self._backend = _own_copy(tokenizer.backend_tokenizer, source)
+        self._take_apart(thinking)
+        self._check_ids()
+
+    # -- the template --------------------------------------------------------------------------------------------
+
+    def _take_apart(self, thinking: Thinking | None) -> None:
         prompt, attempt, feedback = "Sentinel task one", "Sentinel attempt two", "Sentinel feedback three"
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": attempt}]
-        text = self._render([*turns, {"role": "user", "content": feedback}])
+        text = self._render(prompt, attempt, feedback)
         try:
             before, rest = text.split(prompt)
-            opening, rest = rest.split(attempt)
-            between, after = rest.split(feedback)
+            past, rest = rest.split(attempt)
+            between, opening = rest.split(feedback)
         except ValueError:
             raise self._not_append_only("a turn's text appears changed or more than once") from None
-        if self._render(turns[:1]) != before + prompt + opening:
+        first = self._render(prompt)
+        padded = self._render(f" \n{prompt}\n ")
+        if padded not in (first, before + f" \n{prompt}\n " + opening):
+            raise self._not_append_only("a turn's text appears changed or more than once")
+        self.trims = padded == first
+        added = opening.removeprefix(past).strip() if opening.startswith(past) else None
+        reopens = bool(added and added.startswith(self._marks[0]))
+        if first != before + prompt + opening or not (reopens or past.rstrip() == opening.rstrip()):
             raise self._not_append_only("the prompt is rendered differently once an attempt follows it")
-        second = [*turns, {"role": "user", "content": feedback}, {"role": "assistant", "content": "Four"}]
-        longer = self._render([*second, {"role": "user", "content": "Five"}])
-        if longer != text + "Four" + between + "Five" + after:
+        longer = self._render(prompt, attempt, feedback, "Four", "Five")
+        if longer != before + prompt + past + attempt + between + feedback + past + "Four" + between + "Five" + opening:
             raise self._not_append_only("a third turn changes the second")
-        if after.lstrip() != opening.lstrip() and not after.endswith(opening.strip()):
-            raise self._not_append_only("first and later attempts open differently")
-        self.eos_id: int = tokenizer.eos_token_id
-        self._before, self._opening = self._structure(before), self._structure(opening)
-        self._between, self._after = self._structure(between), self._structure(after)
-        self._closing = self._structure(between.split(tokenizer.eos_token)[0] + tokenizer.eos_token)
-        if self.eos_id not in self._between:
-            raise self._not_append_only(f"the turn's end is not the eos token {tokenizer.eos_token!r}")
+        thought = "\nSentinel thought\n".join(self._marks) + f"\n\n{attempt}"
+        kept = self._render(prompt, thought, feedback) == text.replace(attempt, thought)
+        self.drops_thinking = reopens or not kept
+        if self.drops_thinking and thinking is None:
+            raise TemplateError(
+                f"chat template of '{self._name}' drops the thinking of earlier attempts; set dialogue.thinking to keep "
+                "(it stays in the context) or strip (later turns do not see it; not for training)"
+            )
+        self.thinking: Thinking = thinking or "keep"
+        self._thinks_from_start = reopens and self._marks[1] not in (added or "")
+        self._before, self._opening, self._between = map(self._structure, (before, opening, between))
+        self._past = self._structure(past) if reopens and self.thinking == "strip" else self._opening
+        self._find_marks()
+
+    def _find_marks(self) -> None:
+        """Which ids are structure: what ends a turn, and what a student may not go on after."""
+        added = self.tokenizer.added_tokens_decoder
+        special = {*self.tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+        special |= {i for i in (*self._opening, *self._between) if i in added and added[i].content.strip()}
         # A student that samples any structural token ends its attempt there: it can never open another role's turn.
-        self.stop_ids: frozenset[int] = frozenset(tokenizer.all_special_ids)
+        self.stop_ids: frozenset[int] = frozenset(special - {i for i, t in added.items() if t.content in self._marks})
+        eos = self.tokenizer.eos_token_id
+        marks = [i for i in self._between if i in self.stop_ids]
+        if not marks or marks == [i for i in marks if i != eos][:1]:
+            name = self.tokenizer.eos_token
+            raise self._not_append_only(f"the turn's end is not the eos token {name!r} or another token of its own")
+        if len(marks) < 2 or not self.stop_ids.intersection(self._opening):
+            raise TemplateError(
+                f"chat template of '{self._name}' marks roles with ordinary characters, so that a text could open "
+                "another's turn; use a model whose role marks are special tokens"
+            )
+        self.eos_id = eos if eos in marks else marks[0]
+        # The token that ends the teacher's turn, where nothing stands between it and the words.
+        self._closing = self._opening[:1] if self._opening[0] in self.stop_ids else []
 
-    def _render(self, messages: list[dict[str, str]]) -> str:
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    def _check_ids(self) -> None:
+        """A whole conversation, written piece by piece with this tokenizer, reads as the template would have it."""
+        texts = ["Sentinel one: 1 + 1.", "  two \n\n2", "Three? <think>é\n"]
+        ledger = self.open(texts[0])
+        self.attempt(ledger, [*self.encode(texts[1]), self.eos_id], [], 1)
+        self.feedback(ledger, texts[2], 1)
+        before, opening, between = map(self._read, (self._before, self._opening, self._between))
+        whole = before + texts[0] + opening + texts[1] + between + self.said(texts[2]) + opening
+        if self._read(ledger.ids) != whole or any(self.decode(self.encode(t)) != t for t in texts):
+            raise TemplateError(
+                f"tokenizer '{self._name}': text encoded turn by turn does not decode to itself; use a model whose "
+                "tokenizer keeps every character"
+            )
 
-    def _structure(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def _render(self, *texts: str) -> str:
+        """The conversation of texts, the user's and the student's in turn, up to the next attempt."""
+        messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+        own = self.tokenizer.chat_template
+        dated = SAME_DAY + own if isinstance(own, str) and "strftime_now" in own else None
+        return self.tokenizer.apply_chat_template(
+            messages, chat_template=dated, tokenize=False, add_generation_prompt=True
+        )
 
     def _not_append_only(self, why: str) -> TemplateError:
-        name = self.tokenizer.name_or_path
         return TemplateError(
-            f"chat template of '{name}' is not append-only: {why}; use a template that keeps earlier turns"
+            f"chat template of '{self._name}' is not append-only: {why}; use a template that keeps earlier turns"
         )
+
+    # -- text and ids --------------------------------------------------------------------------------------------
+
+    def _structure(self, text: str) -> list[int]:
+        self._backend.encode_special_tokens = False
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def _read(self, ids: list[int]) -> str:
+        return self._backend.decode(ids, skip_special_tokens=False)
 
     def encode(self, text: str) -> list[int]:
         """Ids of outside text, special tokens taken as characters."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        self._backend.encode_special_tokens = True
+        return self._backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
-        """Text of an attempt: its stop token and any other special token dropped."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        """Text of an attempt: its stop token and any other structural token dropped."""
+        return self._read([i for i in ids if i not in self.stop_ids])
+
+    def said(self, text: str) -> str:
+        """A task's or teacher's text as it stands in a ledger: trimmed where the template trims."""
+        return text.strip() if self.trims else text
+
+    # -- ledgers -------------------------------------------------------------------------------------------------
 
     def open(self, prompt: str) -> Ledger:
         """A new ledger that asks `prompt` and waits for the student."""
-        return self.open_ids(self.encode(prompt))
+        return self.open_ids(self.encode(self.said(prompt)))
 
     def open_ids(self, prompt_ids: list[int]) -> Ledger:
         """`open` for a prompt that is encoded already."""
@@ -147,7 +253,7 @@ class ChatFormat:
 
         The teacher's span holds its words and the token that ends them.
         """
-        self.feedback_ids(ledger, self.encode(text), turn, closing)
+        self.feedback_ids(ledger, self.encode(self.said(text)), turn, closing)
 
     def feedback_ids(self, ledger: Ledger, text_ids: list[int], turn: int, closing: bool = False) -> None:
         """`feedback` for words that are encoded already."""
@@ -157,4 +263,77 @@ class ChatFormat:
         ledger.append("template", between, turn)
         ledger.append("teacher", [*text_ids, *self._closing], turn)
         if not closing:
-            ledger.append("template", self._after[len(self._closing) :], turn + 1)
+            ledger.append("template", self._opening[len(self._closing) :], turn + 1)
+
+    def retold(self, ledger: Ledger, first: int = 1) -> Ledger:
+        """The conversation of a ledger as a new one: the question, then what was said from attempt `first` on.
+
+        With `thinking: strip` the attempts are without their thinking. Ids are taken over, never made again from text.
+        The ledger must end with feedback, with or without the opening of the next attempt.
+        """
+        out = Ledger()
+        out.append("template", self._before, 0)
+        out.append("prompt", ledger.of("prompt", 0), 0)
+        said, closed = 0, 0  # log-probabilities seen so far; how much of an opening the teacher's span holds already
+        for turn in ledger.turns:
+            words = ledger.of("student", turn)
+            scores = ledger.logprobs[said : said + len(words)]
+            said += len(words)
+            if turn < first:
+                continue
+            answer = self._without_thinking(words) if self.thinking == "strip" else words
+            out.append("template", self._past[closed:], turn)
+            self.attempt(out, answer, scores[len(words) - len(answer) :], turn)
+            text = ledger.of("teacher", turn)
+            self.feedback_ids(out, text[: len(text) - len(self._closing)], turn, closing=True)
+            closed = len(self._closing)
+        if ledger.spans[-1].role == "template":
+            out.append("template", self._opening[closed:], ledger.spans[-1].turn)
+        return out
+
+    def _without_thinking(self, ids: list[int]) -> list[int]:
+        """The ids after the last thinking mark and the white space behind it: always a tail of `ids`.
+
+        An attempt that was cut while it thought has no answer: only its stop token is left, if it has one.
+        """
+        opens, closes = self._marks
+        text = self.decode(ids)
+        if closes in text:
+            count = text.count(closes)
+            start = bisect_left(range(len(ids)), count, key=lambda k: self.decode(ids[:k]).count(closes))
+            while start < len(ids) and self.decode(ids[start : start + 1]).isspace():
+                start += 1
+            return ids[start:]
+        if opens in text or (self._thinks_from_start and text):
+            return ids[-1:] if ids[-1] in self.stop_ids else []
+        return ids
+
+
+def _own_copy(backend: Any, template: str) -> Any:
+    """A `tokenizers` backend that adds no space of its own to a piece of text and knows the template's marks as special.
+
+    Some tokenizers put a space before a text, and take one off when they decode: right for a whole text, wrong for
+    the pieces of a conversation.
+    """
+    state = json.loads(backend.to_str())
+    for token in state["added_tokens"]:
+        # Others, such as runs of white space, are how a tokenizer spells ordinary text.
+        token["special"] |= bool(token["content"].strip()) and token["content"] in template
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        state[part] = _spaceless(state[part])
+    state["truncation"] = state["padding"] = None
+    return type(backend).from_str(json.dumps(state))
+
+
+def _spaceless(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    if part.get("type") in ("Prepend", "Strip"):
+        return None
+    for name, value in (("prepend_scheme", "never"), ("add_prefix_space", False)):
+        if name in part:
+            part[name] = value
+    for name in ("normalizers", "pretokenizers", "decoders"):
+        if name in part:
+            part[name] = [p for p in map(_spaceless, part[name]) if p is not None]
+    return part

@@ -1,22 +1,29 @@
 """The didactic loop, batched: attempt, verify, feedback through the guard, next attempt with the whole history.
 
 A dialogue ends at the first correct attempt or at `max_turns`. One bad verdict or one teacher that has nothing to say
-ends its own dialogue with a typed stop reason and is counted; the batch goes on. The loop knows nothing of training:
-`trainer.py` turns rollouts into a loss, `evaluation/` into figures.
+ends its own dialogue with a typed stop reason and is counted; the batch goes on. What happens where a dialogue meets a
+limit of length is said by `Rules` (`context.py`). The loop knows nothing of training: `trainer.py` turns rollouts into
+a loss, `evaluation/` into figures.
+
+An interrupt (Ctrl-C) leaves the loop as any exception does, and the dialogues in flight are not recorded: stages write
+whole shards only and make the lost one again. A caller that wants the unfinished dialogues passes `cancelled`; they end
+with `cancelled`, after the turn that was under way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rl2f_hub.chat import ChatFormat, Ledger
-from rl2f_hub.engines import Engine, Sampling, derive_seed
+from rl2f_hub.context import Context, Rules
+from rl2f_hub.engines import Engine, Sampled, Sampling, derive_seed
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers import Situation, Teacher
 from rl2f_hub.teachers.environment import EnvironmentTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.timings import Timings
 from rl2f_hub.verify import verify_many
 from rl2f_hub.verify.scorers import many_answers
 
@@ -34,13 +41,18 @@ class Student:
 
 @dataclass(slots=True)
 class Rollout:
-    """A dialogue with the ids it was made of."""
+    """A dialogue with the ids it was made of.
+
+    One ledger holds all of it, unless a rule forked it (see `context.py`): then `ledger` is the last attempt's, with
+    what it was made from before it, and `forked` is true.
+    """
 
     task: Task
     seed: int
     ledger: Ledger
     turns: list[Turn] = field(default_factory=list)
     stop_reason: StopReason | None = None
+    forked: bool = False
 
     def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
         assert self.stop_reason is not None
@@ -70,6 +82,9 @@ def run_dialogues(
     seeds: Sequence[int] | None = None,
     wave: int = 256,
     on_wave: Callable[[int], None] | None = None,
+    rules: Rules = Rules(),
+    timings: Timings | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Rollout]:
     """Run one dialogue per task, in order, in waves of at most `wave` dialogues at once.
 
@@ -77,7 +92,11 @@ def run_dialogues(
         seeds: one seed a dialogue; by default derived from `seed` and the task's id, so that a task draws the same
             numbers in any order and any batch.
         on_wave: called with the number of dialogues just finished (progress).
+        rules: what happens in a context that is full, and after an attempt that was cut.
+        timings: where the time and the tokens of these dialogues are added.
+        cancelled: asked before every turn; once it says yes, all dialogues that are not over end with `cancelled`.
     """
+    timings = timings or Timings()
     if seeds is None:
         seeds = [derive_seed(seed, task.task_id) for task in tasks]
     out: list[Rollout] = []
@@ -87,9 +106,9 @@ def run_dialogues(
             for task, s in zip(tasks[start : start + wave], seeds[start : start + wave], strict=True)
         ]
         if getattr(teacher, "resamples", False):
-            _resample_wave(batch, student, max_turns, sampling)
+            _resample_wave(batch, student, max_turns, sampling, rules, timings, cancelled)
         else:
-            _run_wave(batch, student, teacher, guard, max_turns, sampling)
+            _run_wave(batch, student, teacher, guard, max_turns, sampling, rules, timings, cancelled)
         out.extend(batch)
         if on_wave:
             on_wave(len(batch))
@@ -97,29 +116,38 @@ def run_dialogues(
 
 
 def _run_wave(
-    batch: list[Rollout], student: Student, teacher: Teacher, guard: Guard, max_turns: int, sampling: Sampling
+    batch: list[Rollout],
+    student: Student,
+    teacher: Teacher,
+    guard: Guard,
+    max_turns: int,
+    sampling: Sampling,
+    rules: Rules,
+    timings: Timings,
+    cancelled: Callable[[], bool],
 ) -> None:
     chat = student.chat
-    session = student.engine.open([r.seed for r in batch], sampling, chat.stop_ids)
-    fed = [0] * len(batch)  # how many ids of each ledger the engine has seen or sampled
+    context = Context(student.engine, chat, [r.seed for r in batch], sampling, rules)
     active = list(range(len(batch)))
     for turn in range(1, max_turns + 1):
-        for i in [i for i in active if len(batch[i].ledger.ids) + sampling.turn_tokens > student.engine.context_length]:
-            batch[i].stop_reason = StopReason.CONTEXT_FULL
-            active.remove(i)
-        if not active:
+        active = [i for i in active if _goes_on(batch[i], context.before_turn(batch[i].ledger))]
+        if not active or _cancel([batch[i] for i in active], cancelled):
             return
-        sampled = session.generate(active, [batch[i].ledger.ids[fed[i] :] for i in active], turn)
-        for i, attempt in zip(active, sampled, strict=True):
-            chat.attempt(batch[i].ledger, attempt.ids, attempt.logprobs, turn)
-            fed[i] = len(batch[i].ledger.ids)
-        judge([(batch[i], chat.decode(attempt.ids)) for i, attempt in zip(active, sampled, strict=True)])
+        with timings.during("student"):
+            sampled = context.generate(active, [batch[i].ledger for i in active], turn)
+            texts = [chat.decode(attempt.ids) for attempt in sampled]
+        timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
+        with timings.during("verify"):
+            judge([(batch[i], text) for i, text in zip(active, texts, strict=True)])
+        _mark_cut([batch[i] for i in active], sampled, rules)
         solved = [i for i in active if batch[i].stop_reason is StopReason.SOLVED]
         wrong = [i for i in active if batch[i].stop_reason in (None, StopReason.GAME_OVER)]
-        replies = dict(zip(wrong, ask(teacher, guard, [batch[i] for i in wrong]), strict=True))
-        for i, doubt in zip(solved, _doubts(teacher, guard, [batch[i] for i in solved], turn < max_turns), strict=True):
+        with timings.during("teacher"):
+            replies = dict(zip(wrong, ask(teacher, guard, [batch[i] for i in wrong]), strict=True))
+            doubts = _doubts(teacher, guard, [batch[i] for i in solved], turn < max_turns)
+        for i, doubt in zip(solved, doubts, strict=True):
             if doubt is None:
-                _say(student, batch[i].ledger, CLOSING_WORDS, turn, closing=True)
+                _say(batch[i], context, CLOSING_WORDS, turn, closing=True)
             else:
                 batch[i].stop_reason, replies[i] = None, doubt
         active = []
@@ -129,15 +157,53 @@ def _run_wave(
             if reply is None:
                 rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
                 continue
-            heard = _say(student, rollout.ledger, reply.text, turn, closing=last)
+            timings.teacher_tokens += reply.usage.completion_tokens if reply.usage else 0
+            heard = _say(rollout, context, reply.text, turn, closing=last)
             if heard:
-                rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
+                rollout.turns[-1] = replace(rollout.turns[-1], feedback=reply)
             if last:
                 rollout.stop_reason = rollout.stop_reason or StopReason.TURN_LIMIT
             elif heard:
                 active.append(i)
             else:
                 rollout.stop_reason = StopReason.CONTEXT_FULL
+
+
+def _goes_on(rollout: Rollout, ledger: Ledger | None) -> bool:
+    """Whether there is room for another attempt; the rollout takes the ledger that it is made from."""
+    if ledger is None:
+        rollout.stop_reason = StopReason.CONTEXT_FULL
+        return False
+    rollout.forked |= ledger is not rollout.ledger
+    rollout.ledger = ledger
+    return True
+
+
+def _say(rollout: Rollout, context: Context, text: str, turn: int, closing: bool) -> bool:
+    """Append the teacher's words; False, with the ledger as it was, if they do not fit into the context."""
+    ledger = context.say(rollout.ledger, text, turn, closing)
+    if ledger is not None:
+        rollout.forked |= ledger is not rollout.ledger
+        rollout.ledger = ledger
+    return ledger is not None
+
+
+def _cancel(rollouts: list[Rollout], cancelled: Callable[[], bool]) -> bool:
+    """Whether the user stopped the dialogues: then they all end here."""
+    if not cancelled():
+        return False
+    for rollout in rollouts:
+        rollout.stop_reason = StopReason.CANCELLED
+    return True
+
+
+def _mark_cut(rollouts: list[Rollout], sampled: list[Sampled], rules: Rules) -> None:
+    """Say of the attempts just judged which were cut short; by rule, and unless they are right, they are the last."""
+    for rollout, attempt in zip(rollouts, sampled, strict=True):
+        if not attempt.stopped:
+            rollout.turns[-1] = replace(rollout.turns[-1], cut=True)
+            if rules.on_cut == "stop" and rollout.stop_reason is None:
+                rollout.stop_reason = StopReason.TOKEN_LIMIT
 
 
 def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout], going_on: bool) -> list[Feedback | None]:
@@ -154,25 +220,40 @@ class _Contradiction:
         self.name, self.feedback = f"{teacher.name}'s doubts", teacher.contradict
 
 
-def _resample_wave(batch: list[Rollout], student: Student, max_turns: int, sampling: Sampling) -> None:
+def _resample_wave(
+    batch: list[Rollout],
+    student: Student,
+    max_turns: int,
+    sampling: Sampling,
+    rules: Rules,
+    timings: Timings,
+    cancelled: Callable[[], bool],
+) -> None:
     """Every attempt afresh at the bare question: no history, no feedback. The ledger kept is the last attempt's."""
-    active = list(batch)
+    context = Context(student.engine, student.chat, [r.seed for r in batch], sampling, rules)
+    active = list(range(len(batch)))
     for turn in range(1, max_turns + 1):
-        for rollout in active:
-            rollout.ledger = student.chat.open(rollout.task.prompt)
-        session = student.engine.open([r.seed for r in active], sampling, student.chat.stop_ids)
-        sampled = session.generate(list(range(len(active))), [r.ledger.ids for r in active], turn)
-        for rollout, attempt in zip(active, sampled, strict=True):
-            student.chat.attempt(rollout.ledger, attempt.ids, attempt.logprobs, turn)
-        judge([(r, student.chat.decode(a.ids)) for r, a in zip(active, sampled, strict=True)], afresh=True)
-        for rollout in active:
-            if rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
-                rollout.stop_reason = None
-        active = [r for r in active if r.stop_reason is None]
+        if _cancel([batch[i] for i in active], cancelled):
+            return
+        for i in active:
+            batch[i].ledger = student.chat.open(batch[i].task.prompt)
+        active = [i for i in active if _goes_on(batch[i], context.before_turn(batch[i].ledger))]
         if not active:
             return
-    for rollout in active:
-        rollout.stop_reason = StopReason.TURN_LIMIT
+        with timings.during("student"):
+            sampled = context.generate(active, [batch[i].ledger for i in active], turn)
+            texts = [student.chat.decode(attempt.ids) for attempt in sampled]
+        timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
+        rollouts = [batch[i] for i in active]
+        with timings.during("verify"):
+            judge(list(zip(rollouts, texts, strict=True)), afresh=True)
+        for rollout in rollouts:
+            if rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
+                rollout.stop_reason = None
+        _mark_cut(rollouts, sampled, rules)
+        active = [i for i in active if batch[i].stop_reason is None]
+    for i in active:
+        batch[i].stop_reason = StopReason.TURN_LIMIT
 
 
 def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None:
@@ -191,16 +272,6 @@ def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None
             rollout.stop_reason = StopReason.SOLVED
         elif verdict.final:
             rollout.stop_reason = StopReason.GAME_OVER
-
-
-def _say(student: Student, ledger: Ledger, text: str, turn: int, closing: bool) -> bool:
-    """Append the teacher's words; False, with the ledger as it was, if they do not fit into the context."""
-    ids, spans = len(ledger.ids), len(ledger.spans)
-    student.chat.feedback(ledger, text, turn, closing=closing)
-    if len(ledger.ids) <= student.engine.context_length:
-        return True
-    del ledger.ids[ids:], ledger.spans[spans:]
-    return False
 
 
 def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:

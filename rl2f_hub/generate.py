@@ -1,39 +1,47 @@
 """Stage `generate`: the student attempts the training tasks with the teacher, and every dialogue is recorded.
 
 Dialogues are written shard by shard; a shard on disk is whole, and each dialogue's randomness depends on its task
-and sample number alone, so an interrupted stage goes on where it was and ends with the same rows.
+and sample number alone, so an interrupted stage goes on where it was and ends with the same rows. Ctrl-C throws the
+shard in flight away: no dialogue of it is recorded, not even as cancelled. One shard is in memory at a time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.context import Rules
 from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
-from rl2f_hub.progress import bar
+from rl2f_hub.progress import Advance, bar
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.timings import Timings
+
+DID = ("counts", "paid", "prompt_tokens", "completion_tokens", "cost")  # what adds up in a teacher's record
 
 
 def generate(run: Run, student: Student) -> dict[str, Any]:
     """Runs the stage; returns counts: dialogues, solved, turns, stop reasons, what the guard did."""
     recipe = run.recipe
     tasks = run.tasks("train")
-    jobs = [(task, k) for task in tasks for k in range(recipe.generate.samples_per_task)]
+    samples, size = recipe.generate.samples_per_task, recipe.generate.shard
+    total = len(tasks) * samples
     sampling = Sampling(recipe.generate.temperature, recipe.generate.top_p, recipe.dialogue.turn_tokens)
-    shards = [jobs[i : i + recipe.generate.shard] for i in range(0, len(jobs), recipe.generate.shard)]
+    shards = [range(start, min(start + size, total)) for start in range(0, total, size)]
     teacher = build_teacher(recipe.teacher, student, run.dir / "generate")
     done = sum(len(shard) for n, shard in enumerate(shards) if _shard(run, n).is_file())
-    with bar("generate", len(jobs), "dialogues", start=done) as advance:
+    timings = Timings()
+    with bar("generate", total, "dialogues", start=done) as advance:
         for number, shard in enumerate(shards):
             if not _shard(run, number).is_file():
-                _generate_shard(run, number, shard, student, teacher, sampling)
-                advance(len(shard))
+                jobs = [(tasks[i // samples], i % samples) for i in shard]
+                _generate_shard(run, number, jobs, student, teacher, sampling, timings, advance)
     counts: Counter[str] = Counter()
     guard: Counter[str] = Counter()
     spoken: dict[str, Any] = {}
@@ -43,6 +51,7 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
             counts["turns"] += len(row["turns"])
             counts["solved"] += row["solved_at"] > 0
             counts[f"stop_{row['stop_reason']}"] += 1
+            counts["cut_turns"] += sum(bool(t.get("cut")) for t in row["turns"])
             counts["leaked_turns"] += sum(t["leaked"] for t in row["turns"])
             counts["feedback_turns"] += sum(t["feedback"] is not None for t in row["turns"])
             counts["feedback_tokens"] += sum(t["feedback_tokens"] or 0 for t in row["turns"])
@@ -59,16 +68,28 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
 
 def generated_rows(run: Run) -> list[dict[str, Any]]:
     """All dialogue rows of a finished stage, in order."""
-    shards = run.outputs("generate")["shards"]
-    return [row for number in range(shards) for row in read_rows(_shard(run, number))]
+    return list(each_row(run, run.outputs("generate")["shards"]))
+
+
+def each_row(run: Run, shards: int) -> Iterator[dict[str, Any]]:
+    """The dialogue rows of the first `shards` shards, in order, one shard in memory at a time."""
+    for number in range(shards):
+        yield from read_rows(_shard(run, number))
 
 
 def _generate_shard(
-    run: Run, number: int, jobs: list[tuple[Task, int]], student: Student, teacher: Teacher, sampling: Sampling
+    run: Run,
+    number: int,
+    jobs: list[tuple[Task, int]],
+    student: Student,
+    teacher: Teacher,
+    sampling: Sampling,
+    timings: Timings,
+    advance: Advance,
 ) -> None:
     recipe = run.recipe
     before = teacher_record(teacher)
-    guard = Guard(max_retries=recipe.teacher.guard.max_retries)
+    guard = Guard(**recipe.teacher.guard.model_dump())
     rollouts = run_dialogues(
         [task for task, _ in jobs],
         student,
@@ -78,6 +99,9 @@ def _generate_shard(
         sampling=sampling,
         seed=recipe.seed,
         seeds=[derive_seed("generate", recipe.seed, task.task_id, k) for task, k in jobs],
+        on_wave=lambda n: advance(n, note=timings.note()),
+        rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
+        timings=timings,
     )
     rows = []
     for rollout, (task, k) in zip(rollouts, jobs, strict=True):
@@ -93,23 +117,25 @@ def _shard(run: Run, number: int) -> Path:
 
 
 def merged_records(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The records of a teacher over two stretches of work: counts and amounts added, the rest as the later one has it."""
-    return _combined(one, other, +1) if one else other
+    """The records of a teacher over two stretches of work: what it did is added up, the rest is as the later one says."""
+    prompts = {**one.get("prompts", {}), **other.get("prompts", {})}
+    return _combined(one, other, +1) | ({"prompts": prompts} if prompts else {})
 
 
 def _since(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What of a teacher's record was added since `before`: a resumed stage adds up what each of its runs did."""
+    """What a teacher did after `before` was recorded: a resumed stage adds up what each of its runs did."""
     return _combined(before, after, -1)
 
 
 def _combined(one: dict[str, Any], other: dict[str, Any], sign: int) -> dict[str, Any]:
-    out: dict[str, Any] = {**one, **other} if sign > 0 else dict(other)
-    for name, value in out.items():
-        if isinstance(value, dict):
-            out[name] = _combined(one.get(name, {}), other.get(name, {}), sign)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            out[name] = other.get(name, 0) + sign * one.get(name, 0)
-    return out
+    def added(a: Any, b: Any) -> Any:
+        if isinstance(a, dict) or isinstance(b, dict):
+            a, b = a or {}, b or {}
+            return {name: b.get(name, 0) + sign * a.get(name, 0) for name in sorted({*a, *b})}
+        return (b or 0) + sign * (a or 0)
+
+    did = {name: added(one.get(name), other.get(name)) for name in DID if name in other}
+    return {**one, **other, **did}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

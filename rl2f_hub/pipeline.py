@@ -112,6 +112,8 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
         run.save()
         if all(run.done(stage) for stage in stages):
             return
+        if "train" in stages and not run.done("train"):
+            run.recipe.check_trainable()
         quiet_libraries()
         _set_threads(run.recipe)
         namespace = namespace_of(run.recipe)
@@ -150,7 +152,13 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
         origin = origin_of(run.recipe.model, run.outputs("base") or None)
         model = load_model(origin, run.recipe.model.quantization, run.recipe.model.dtype).eval()
         return generate(
-            run, as_student(model, load_tokenizer(origin), f"{origin.location}@{origin.revision or 'main'}")
+            run,
+            as_student(
+                model,
+                load_tokenizer(origin),
+                f"{origin.location}@{origin.revision or 'main'}",
+                run.recipe.dialogue.thinking,
+            ),
         )
     if stage == "publish":
         from rl2f_hub.publish import publish

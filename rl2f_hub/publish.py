@@ -7,6 +7,9 @@ nothing here knows which Hub answers. Needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rl2f_hub.generate import generated_rows
@@ -25,6 +28,7 @@ TURN = {
     "feedback": "string",
     "feedback_kind": "string",
     "leaked": "bool",
+    "cut": "bool",  # the attempt reached the token limit of a turn
     "feedback_prompt_tokens": "int32",  # this and the next two: null where no model was asked
     "feedback_tokens": "int32",
     "feedback_cost": "float64",
@@ -82,6 +86,26 @@ def features(config: str) -> Any:
         return {name: build(kind) for name, kind in node.items()}
 
     return Features(build(COLUMNS[config]))
+
+
+def write_parquet(path: Path, config: str, rows: Iterable[dict[str, Any]], group: int = 2048) -> int:
+    """Write the rows of a config as Parquet, `group` rows in memory at a time; returns how many there were.
+
+    The file is renamed into place when it is whole.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = features(config).arrow_schema
+    part = path.with_name(f".{path.name}.part")
+    count = 0
+    rows = iter(rows)
+    with pq.ParquetWriter(part, schema) as writer:
+        while batch := list(islice(rows, group)):
+            writer.write_table(pa.Table.from_pylist(batch, schema))
+            count += len(batch)
+    part.replace(path)
+    return count
 
 
 def sft_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:

@@ -87,6 +87,7 @@ class ModelSpec(Spec):
 
 class GuardSpec(Spec):
     max_retries: Annotated[int, Field(ge=0)] = 2
+    check_code: bool = False  # also run programs in feedback against the hidden tests, in the sandbox
 
 
 class TeacherSpec(Spec):
@@ -105,7 +106,7 @@ class TeacherSpec(Spec):
     phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
     rate: Share = 1.0  # misleading: the share of replies that mislead
     doubt_rate: Share = 0.0  # any teacher: the share of right answers that are doubted; holding on is rewarded
-    curriculum: CurriculumSpec | None = None  # in training, with kind scripted
+    curriculum: CurriculumSpec | None = None  # in training only
     privilege: PrivilegeName | None = None
     model: TeacherModelSpec | None = None
     endpoint: EndpointSpec | None = None
@@ -130,9 +131,25 @@ class TeacherSpec(Spec):
 
 
 class DialogueSpec(Spec):
+    """What a dialogue is, and what happens at its limits.
+
+    `thinking`: what later turns see of the thinking (`<think>...</think>`) in earlier attempts. `keep` leaves it in the
+    context; `strip` takes it out. Left out, it is `keep` where the student's chat template keeps it too, and a template
+    that drops it is refused until one is chosen. `history`: what happens when the next turn does not fit into the context
+    window. `stop` ends the dialogue with `context_full`; with `drop_oldest` the oldest attempts leave with their feedback,
+    and the question stays. `on_cut`: what happens after a wrong attempt of `turn_tokens` tokens that did not end itself.
+    With `go_on` the teacher answers it; `stop` ends the dialogue with `token_limit`.
+
+    `strip` and `drop_oldest` give every attempt a context of its own. One training row holds a whole dialogue, so RL
+    refuses them; generation and evaluation take them.
+    """
+
     max_turns: Positive = 4
-    turn_tokens: Positive = 64
+    turn_tokens: Positive = 64  # most tokens of one attempt
     discount: Annotated[float, Field(gt=0, le=1)] = 0.7
+    thinking: Literal["keep", "strip"] | None = None
+    history: Literal["stop", "drop_oldest"] = "stop"
+    on_cut: Literal["go_on", "stop"] = "go_on"
 
 
 class GenerateSpec(Spec):
@@ -206,6 +223,19 @@ class Recipe(Spec):
                 f"evaluate.max_turns: {self.evaluate.max_turns} is below dialogue.max_turns {self.dialogue.max_turns}"
             )
         return self
+
+    def check_trainable(self) -> None:
+        """Refuses what generation and evaluation allow and RL does not.
+
+        Raises:
+            UsageError: `thinking: strip` or `history: drop_oldest`.
+        """
+        for key, refused, allowed in (("thinking", "strip", "keep"), ("history", "drop_oldest", "stop")):
+            if getattr(self.dialogue, key) == refused:
+                raise UsageError(
+                    f"dialogue.{key}: {refused} is for generation and evaluation only: attempts are not trained on the "
+                    f"context that they were sampled from; set {allowed}, or leave out the stage train (--only)"
+                )
 
     @property
     def fingerprint(self) -> str:

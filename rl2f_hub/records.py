@@ -23,6 +23,7 @@ class StopReason(enum.StrEnum):
 
     SOLVED = "solved"  # the verifier accepted an attempt
     TURN_LIMIT = "turn_limit"  # the last allowed attempt was wrong
+    TOKEN_LIMIT = "token_limit"  # an attempt was cut at its token limit, and the recipe ends dialogues there
     CONTEXT_FULL = "context_full"  # the next turn would not fit into the student's context window
     VERIFIER_ERROR = "verifier_error"  # the verifier raised: the attempt counts as wrong
     TEACHER_ERROR = "teacher_error"  # the teacher had no feedback to give
@@ -122,11 +123,15 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One attempt, its verdict and, unless it was the last, the feedback that followed."""
+    """One attempt, its verdict and, unless it was the last, the feedback that followed.
+
+    `cut` says that the attempt reached the token limit of a turn before it ended itself.
+    """
 
     attempt: str
     verdict: Verdict
     feedback: Feedback | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,7 @@ class Dialogue:
                 "feedback": turn.feedback.text if turn.feedback else None,
                 "feedback_kind": turn.feedback.kind if turn.feedback else None,
                 "leaked": bool(turn.feedback and turn.feedback.leaked),
+                "cut": turn.cut,
                 **_usage_row(turn.feedback.usage if turn.feedback else None),
             }
             for turn in self.turns
@@ -198,7 +204,8 @@ class Dialogue:
             verdict = Verdict(t["correct"], t["score"], t["answer"], t["reason"])
             leaked = ("recorded",) if t["leaked"] else ()
             feedback = None if t["feedback"] is None else Feedback(t["feedback"], t["feedback_kind"], leaked, _usage(t))
-            turns.append(Turn(t["attempt"], verdict, feedback))
+            cut = bool(t.get("cut"))  # rows of earlier versions do not say
+            turns.append(Turn(t["attempt"], verdict, feedback, cut))
         names = ("dialogue_id", "task_id", "student", "teacher", "privilege")
         return cls(
             prompt=row["messages"][0]["content"],

@@ -28,6 +28,7 @@ from rl2f_hub.warmup import cpu_arguments, save_adapter
 
 def train(run: Run) -> dict[str, Any]:
     """Trains `rl2f` and, if the recipe asks for it, `single_turn_rl`; returns their figures."""
+    run.recipe.check_trainable()
     spec = run.recipe.train
     outputs = {"rl2f": _train_one(run, "rl2f", run.recipe.dialogue.max_turns, spec.prompts_per_step)}
     if spec.single_turn_baseline:
@@ -63,7 +64,7 @@ def _train_one(run: Run, name: str, max_turns: int, prompts_per_step: int) -> di
     model = PeftModel.from_pretrained(base, str(run.path("warmup", "adapter")), is_trainable=True)
     folder = run.path("train", name, "trainer")
     resume = latest_checkpoint(folder)
-    guard = Guard(max_retries=recipe.teacher.guard.max_retries)
+    guard = Guard(**recipe.teacher.guard.model_dump())
     curriculum = _curriculum(run, tasks)
     trainer = RL2FTrainer(
         model,
@@ -139,6 +140,8 @@ def _config(run: Run, folder: Path, max_turns: int, prompts_per_step: int) -> An
         "max_turns": max_turns,
         "turn_tokens": recipe.dialogue.turn_tokens,
         "discount": recipe.dialogue.discount,
+        "thinking": recipe.dialogue.thinking,
+        "on_cut": recipe.dialogue.on_cut,
         "critique_coef": spec.critique_coef if max_turns > 1 else 0.0,
         "first_turn_kl": spec.first_turn_kl if max_turns > 1 else 0.0,
         "max_completion_length": max_turns * (recipe.dialogue.turn_tokens + 64),

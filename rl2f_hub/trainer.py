@@ -21,7 +21,8 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rl2f_hub.chat import ChatFormat
+from rl2f_hub.chat import ChatFormat, Thinking
+from rl2f_hub.context import OnCut, Rules
 from rl2f_hub.credit import dialogue_returns
 from rl2f_hub.critique import critique_loss
 from rl2f_hub.curriculum import Curriculum
@@ -47,6 +48,9 @@ class RL2FConfig(GRPOConfig):
         turn_tokens (`int`, defaults to `256`): most tokens of one attempt.
         discount (`float`, defaults to `0.7`): the return of a dialogue solved at turn t is `discount ** (t - 1)`.
         critique_coef (`float`, defaults to `0.1`): weight of the cross-entropy on the teacher's words.
+        thinking (`str`, *optional*): `keep` for a student whose chat template drops the thinking of earlier attempts: it
+            stays in the context, so that every attempt is trained on what it was sampled from.
+        on_cut (`str`, defaults to `"go_on"`): `stop` ends a dialogue at a wrong attempt that `turn_tokens` cut.
         first_turn_kl (`float`, defaults to `0.0`): weight of the KL to the starting policy on the first attempt only,
             so that later turns may change freely without turn 1 being forgotten. Needs an adapter.
     """
@@ -54,6 +58,8 @@ class RL2FConfig(GRPOConfig):
     max_turns: int = field(default=4, metadata={"help": "Attempts a dialogue may have; 1 is single-turn RL."})
     turn_tokens: int = field(default=256, metadata={"help": "Most tokens of one attempt."})
     discount: float = field(default=0.7, metadata={"help": "Return of a dialogue solved at turn t: discount**(t-1)."})
+    thinking: str | None = field(default=None, metadata={"help": "keep: earlier attempts keep their thinking."})
+    on_cut: str = field(default="go_on", metadata={"help": "After a wrong attempt that was cut: go_on or stop."})
     critique_coef: float = field(default=0.1, metadata={"help": "Weight of the cross-entropy on teacher words."})
     first_turn_kl: float = field(default=0.0, metadata={"help": "Weight of the KL to the start on the first attempt."})
 
@@ -64,6 +70,13 @@ class RL2FConfig(GRPOConfig):
                 raise UsageError(f"{name}: {getattr(self, name)} must be at least 1")
         if not 0 < self.discount <= 1:
             raise UsageError(f"discount: {self.discount} must lie in (0, 1]")
+        if self.thinking not in (None, "keep"):
+            raise UsageError(
+                f"thinking: {self.thinking!r} is refused in training: attempts would not be trained on the context that "
+                "they were sampled from; set 'keep'"
+            )
+        if self.on_cut not in ("go_on", "stop"):
+            raise UsageError(f"on_cut: {self.on_cut!r} is unknown; choose go_on or stop")
         if self.critique_coef > 0 and self.temperature != 1.0:
             raise UsageError(
                 f"temperature: {self.temperature} with critique_coef {self.critique_coef}: the critique term shares the "
@@ -123,7 +136,7 @@ class RL2FTrainer(GRPOTrainer):
             rollout_func=self._rollout,
             **kwargs,
         )
-        self.chat = ChatFormat(self._tokenizer)
+        self.chat = ChatFormat(self._tokenizer, cast(Thinking | None, args.thinking))
         made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
         self.teacher = cast(Teacher, made or ScriptedTeacher())
         if getattr(self.teacher, "resamples", False) and args.max_turns > 1:
@@ -171,6 +184,7 @@ class RL2FTrainer(GRPOTrainer):
             seed=args.seed,
             seeds=seeds,
             wave=len(prompts),
+            rules=Rules(on_cut=cast(OnCut, args.on_cut)),
         )
         self._log_rollouts(rollouts, mode)
         cut = [r.ledger.prompt_length for r in rollouts]

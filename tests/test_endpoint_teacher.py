@@ -92,10 +92,16 @@ class FaultServer:
                         return
                     code, headers, content = answer
                     self.send_response(code)
+                    drip = float(headers.pop("Drip", 0))
                     for name, value in {"Content-Length": str(len(content)), **headers}.items():
                         self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(content)
+                    if drip:
+                        for i in range(len(content)):
+                            self.wfile.write(content[i : i + 1])
+                            time.sleep(drip)
+                    else:
+                        self.wfile.write(content)
                 except OSError:
                     pass  # the client has gone
                 finally:
@@ -259,6 +265,16 @@ def test_a_fault_costs_its_own_dialogue_and_has_a_name(
     lines = [r.getMessage() for r in caplog.records if r.name.startswith("rl2f_hub")]
     assert sum("no feedback" in line for line in lines) == 1
     assert not any("\n" in line or "<html" in line for line in lines)
+
+
+def test_a_server_that_never_stops_sending_is_slow_too(
+    server: FaultServer, make_teacher: Make, situation: Make
+) -> None:
+    """Each byte comes in time, the whole does not."""
+    server.behaviours = [lambda request: (200, {"Drip": "0.1"}, GOOD(request)[2])]  # type: ignore[index]
+    teacher = make_teacher(timeout_s=0.5, max_retries=0)
+    assert teacher.feedback(several(situation, 1)) == [None]
+    assert teacher.counts["timeout"] == 1
 
 
 def test_odd_answers_are_not_completions(server: FaultServer, make_teacher: Make, situation: Make) -> None:

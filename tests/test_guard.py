@@ -1,4 +1,4 @@
-"""The guard: what counts as a leak, what does not, and what happens then."""
+"""The guard: what counts as a leak in plain words, and what happens then. `test_leaks.py` has the forms one by one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.teachers import Reply
-from rl2f_hub.teachers.guard import REDACTED, Guard, find_leaks
+from rl2f_hub.errors import RL2FError
+from rl2f_hub.records import Privilege, Usage, Verdict
+from rl2f_hub.sandbox.jobs import CodeTests
+from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers.controls import LeakedTeacher, ShuffledTeacher
+from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, find_leaks
+from rl2f_hub.teachers.leaks.reading import MAX_CHARS
+from rl2f_hub.teachers.scripted import ScriptedTeacher
 
 Make = Callable[..., Any]
 
@@ -101,7 +107,8 @@ def test_a_leak_is_asked_for_again_and_then_redacted(situation: Make, telling: M
     (feedback,), guard = guarded(teacher, [situation("5", "34")], max_retries=2)
     assert feedback.text == f"The answer is {REDACTED}, not 5."
     assert "literal" in feedback.leaked
-    assert dict(guard.counts) == {"leaked": 3, "retried": 2, "redacted": 1}
+    assert {k: v for k, v in guard.counts.items() if "_" not in k} == {"leaked": 3, "retried": 2, "redacted": 1}
+    assert guard.counts["leaked_literal"] == 3
     assert len(teacher.seen) == 3
 
 
@@ -140,8 +147,8 @@ def test_the_solution_is_guarded_like_the_reference(situation: Make, telling: Ma
     solution = "First 12 * 30 = 360,\nthen 12 * 4 = 48."
     asked = situation("5", "408", solution=solution)
     (feedback,), guard = guarded(telling(f"Look: {solution} Now you."), [asked])
-    assert "360" not in feedback.text
-    assert feedback.leaked
+    assert feedback.text == f"Look: {REDACTED} Now you."
+    assert feedback.leaked == ("solution",)
     assert guard.counts["redacted"] == 1
 
 
@@ -186,3 +193,217 @@ def test_nobody_asked_nobody_called(telling: Make) -> None:
     teacher = telling("x")
     assert guarded(teacher, [])[0] == []
     assert teacher.seen == []
+
+
+# -- asking again, redacting, falling back ------------------------------------------------------------------------------
+
+
+def test_the_teacher_hears_what_was_wrong_with_its_words(situation: Make, telling: Make) -> None:
+    teacher = telling(lambda s: "That is 804 backwards." if not s.objection else "Too low.")
+    (feedback,), guard = guarded(teacher, [situation("5", "408")])
+    assert feedback.text == "Too low."
+    assert [s.objection for s in teacher.seen] == ["", "your feedback gave the answer away (reversed)"]
+    assert guard.counts["leaked_reversed"] == 1
+
+
+def test_what_cannot_be_cut_out_becomes_the_scripted_hint(situation: Make, telling: Make) -> None:
+    asked = situation("512", "408")
+    (feedback,), guard = guarded(telling("Think of four hundred and eight."), [asked])
+    (hint,) = ScriptedTeacher().feedback([asked])
+    assert hint is not None
+    assert feedback.text == hint.text
+    assert feedback.kind == "told"
+    assert feedback.leaked == ("words",)
+    assert guard.counts["fell_back"] == 1
+    assert not guard.counts["redacted"]
+
+
+def test_a_scripted_hint_that_leaks_itself_becomes_a_fixed_sentence(
+    situation: Make, telling: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScriptedTeacher, "feedback", lambda self, s: [Reply("It is 408.", "digits")])
+    (feedback,), guard = guarded(telling("Think of four hundred and eight."), [situation("512", "408")])
+    assert feedback.text == NEUTRAL
+    assert guard.counts["fell_back"] == 1
+
+
+def test_a_scripted_teacher_that_fails_costs_the_hint_alone(
+    situation: Make, telling: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Any, situations: Any) -> Any:
+        raise KeyError("shape")
+
+    monkeypatch.setattr(ScriptedTeacher, "feedback", fails)
+    (feedback,), _ = guarded(telling("Think of four hundred and eight."), [situation("512", "408")])
+    assert feedback.text == NEUTRAL
+
+
+def test_a_teacher_that_falls_silent_when_asked_again_is_redacted(situation: Make, telling: Make) -> None:
+    teacher = telling(lambda s: "It is 408." if not s.objection else None)
+    (feedback,), guard = guarded(teacher, [situation("5", "408")])
+    assert feedback.text == f"It is {REDACTED}."
+    assert guard.counts["redacted"] == 1
+    assert not guard.counts["teacher_error"]
+
+
+def test_every_situation_is_counted_once(situation: Make, telling: Make) -> None:
+    says = {"1": "Too low.", "2": "It is 408.", "3": "mulp, that is 804 backwards", "4": None}
+    teacher = telling(lambda s: says[s.attempts[-1]])
+    out, guard = guarded(teacher, [situation(a, "408") for a in "1234"])
+    assert [f is None for f in out] == [False, False, False, True]
+    outcomes = ("passed", "redacted", "fell_back", "unguarded", "teacher_error")
+    assert [guard.counts[name] for name in outcomes] == [1, 1, 1, 0, 1]
+
+
+def test_everyday_words_are_not_cut_out_of_a_sentence(situation: Make, telling: Make) -> None:
+    (feedback,), guard = guarded(telling("There is no doubt that the answer is no."), [situation("yes", "no")])
+    assert REDACTED not in feedback.text
+    assert guard.counts["fell_back"] == 1
+
+
+def test_nothing_is_passed_on_that_was_not_read(situation: Make, telling: Make) -> None:
+    (feedback,), guard = guarded(telling("Too low. " * MAX_CHARS + "It is 408."), [situation("5", "408")])
+    assert guard.counts["passed"] == 1
+    assert "408" not in feedback.text
+
+
+def test_usage_of_all_replies_is_added_up(situation: Make) -> None:
+    class Paid:
+        name = "paid"
+
+        def feedback(self, situations: Any) -> list[Reply | None]:
+            return [
+                Reply("It is 408." if not s.objection else "Too low.", "told", Usage(10, 5, 0.5)) for s in situations
+            ]
+
+    (feedback,), _ = guarded(Paid(), [situation("5", "408")])
+    assert feedback.usage == Usage(20, 10, 1.0)
+
+
+def test_the_control_that_tells_the_answer_is_recorded_and_passes(situation: Make) -> None:
+    (feedback,), guard = guarded(LeakedTeacher(), [situation("5", "408")])
+    assert "408" in feedback.text
+    assert feedback.leaked
+    assert guard.counts["unguarded"] == guard.counts["leaked"] == 1
+    assert not guard.counts["retried"]
+    assert not guard.counts["redacted"]
+
+
+# -- teachers of ours, the world, judges, code ---------------------------------------------------------------------------
+
+
+def test_the_scripted_teachers_own_words_pass_as_they_are(rng: Any) -> None:
+    """Whatever digits they quote. The dialogues of the quickstart consist of them."""
+    asked = []
+    while len(asked) < 2000:
+        attempts = [str(rng.randint(100, 999)) for _ in range(rng.randint(1, 5))]
+        reference = str(rng.randint(100, 999))
+        if reference not in attempts:
+            numbers = [rng.randint(100, 999) for _ in range(2)]
+            question = f"Find the Least Common Multiple (LCM) of these numbers: {numbers[0]}, {numbers[1]}"
+            verdict = Verdict(False, 0.0, attempts[-1], "another number")
+            privilege = Privilege("answer", reference)
+            asked.append(Situation(question, "arithmetic", tuple(attempts), (), verdict, privilege, len(asked)))
+    raw = ScriptedTeacher().feedback(asked)
+    out, guard = guarded(ScriptedTeacher(), asked)
+    assert [f.text for f in out] == [r.text for r in raw if r]
+    assert not any(f.leaked for f in out)
+    assert dict(guard.counts) == {"passed": 2000, "leaked": 0}
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.sampled_from(["full", "place", "direction"]))
+def test_the_scripted_teacher_never_leaks(situation: Make, given_: int, wanted: int, strength: str) -> None:
+    if given_ != wanted:
+        (feedback,), _ = guarded(ScriptedTeacher(strength), [situation(str(given_), str(wanted))])
+        assert not feedback.leaked
+
+
+def test_the_world_may_show_what_a_teacher_may_not_say(situation: Make) -> None:
+    """A board that shows letters one by one is the game; the secret as a word is not."""
+
+    class World:
+        name = "environment"
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def feedback(self, situations: Any) -> list[Reply | None]:
+            return [Reply(self.text, "environment") for _ in situations]
+
+    (shown,), _ = guarded(World("Board: P L U M"), [situation("[m]", "plum")])
+    assert (shown.text, shown.leaked) == ("Board: P L U M", ())
+    (told,), _ = guarded(World("The word was plum."), [situation("[m]", "plum")])
+    assert told.leaked
+    assert "plum" not in told.text
+
+
+def test_shuffled_words_about_another_answer_are_looked_at_for_this_one(situation: Make) -> None:
+    asked = [situation("500", "408", question="one"), situation("403", "700", question="two")]
+    out, _ = guarded(ShuffledTeacher(), asked)
+    assert all(not find_leaks(f.text, s.privilege.reference, s.attempts) for f, s in zip(out, asked, strict=True))
+
+
+class Says:
+    """A judge with an opinion of its own."""
+
+    def __init__(self, verdict: bool | None) -> None:
+        self.verdict, self.heard = verdict, []  # type: ignore[var-annotated]
+
+    def leaks(self, situation: Any, text: str) -> bool | None:
+        self.heard.append(text)
+        return self.verdict
+
+
+def test_a_judge_may_object_where_nothing_was_found(situation: Make, telling: Make) -> None:
+    judge = Says(True)
+    (feedback,), guard = guarded(
+        telling("The colour of grass."), [situation("red", "green")], judge=judge, max_retries=1
+    )
+    assert feedback.leaked == ("judge",)
+    assert feedback.text != "The colour of grass."
+    assert guard.counts["leaked_judge"] == 2
+    assert guard.counts["fell_back"] == 1
+
+
+@pytest.mark.parametrize("verdict", [False, None])
+def test_a_judge_that_does_not_object_changes_nothing(verdict: bool | None, situation: Make, telling: Make) -> None:
+    judge = Says(verdict)
+    (feedback,), guard = guarded(telling("The colour of grass."), [situation("red", "green")], judge=judge)
+    assert (feedback.text, feedback.leaked) == ("The colour of grass.", ())
+    assert guard.counts["judge_silent"] == (verdict is None)
+    assert judge.heard == ["The colour of grass."]
+
+
+def test_a_judge_is_not_asked_about_what_was_found(situation: Make, telling: Make) -> None:
+    judge = Says(False)
+    guarded(telling("It is 408."), [situation("5", "408")], judge=judge, max_retries=0)
+    assert judge.heard == [f"It is {REDACTED}."]
+
+
+SOLVES = "Try\n```python\ndef twice(x):\n    y = x\n    y += x\n    return y\n```"
+FAILS = "Try\n```python\ndef twice(x):\n    y = x\n    return y\n```"
+
+
+def code_situation() -> Situation:
+    tests = CodeTests("function", tests=("assert twice(4) == 8", "assert twice(-3) == -6"), entry_points=("twice",))
+    privilege = Privilege("tests", "", "def twice(x):\n    return 2 * x\n", tests.to_json())
+    attempt = "def twice(x):\n    return x ** 2\n"
+    verdict = Verdict(False, 0.0, attempt, "test 2 of 2 fails")
+    return Situation("Define `twice`.", "code", (attempt,), (), verdict, privilege, verifier="unit_tests")
+
+
+def test_code_that_passes_the_tests_is_a_leak_when_it_is_run(telling: Make) -> None:
+    from rl2f_hub.sandbox import shared
+
+    try:
+        shared()
+    except RL2FError as error:
+        pytest.skip(str(error))
+    asked = [code_situation()] * 3
+    says = iter([SOLVES, FAILS, "No code here."] * 2)
+    out, guard = guarded(telling(lambda s: next(says)), asked, check_code=True, max_retries=0)
+    assert [f.leaked for f in out] == [("code",), (), ()]
+    assert out[0].text != SOLVES
+    assert guard.counts["leaked_code"] == 1
+    (unchecked,), _ = guarded(telling(SOLVES), asked[:1])
+    assert not unchecked.leaked

@@ -310,6 +310,14 @@ def test_what_the_student_wrote_of_the_solution_may_be_quoted() -> None:
     assert code_leaks(f"```python\n{SOLUTION}```", attempt)
 
 
+def test_a_helper_that_the_student_has_too_is_no_secret() -> None:
+    helper = "def half(x):\n    y = x // 2\n    return y\n"
+    secret = Privilege("tests", "", helper + SOLUTION, TESTS)
+    shown = "```python\n" + helper.replace("y", "z").replace("half", "halve") + "```"
+    assert leaks_in(shown, secret, ("Write f.", "def f(items):\n    return 0\n")) == ("code",)
+    assert leaks_in(shown, secret, ("Write f.", helper + "def f(items):\n    return 0\n")) == ()
+
+
 def test_one_failing_input_may_be_shown_and_nothing_else_of_the_tests() -> None:
     assert code_leaks("It fails for [101, 202].") == ()
     assert "expected" in code_leaks("It fails for [101, 202] and for [7007].")

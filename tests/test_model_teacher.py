@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -359,6 +360,22 @@ def test_usage_is_in_the_rows_and_summed_over_a_dialogue(
     assert all(t["feedback_tokens"] > 0 and t["feedback_prompt_tokens"] > 0 for t in turns)
     assert row["teacher_tokens"] == sum(t["feedback_tokens"] + t["feedback_prompt_tokens"] for t in turns)
     assert Dialogue.from_row(row) == dialogue
+
+
+def test_what_a_teacher_did_adds_up_over_the_shards_of_a_stage(make_student: Make, situation: Make, spec: Make) -> None:
+    from rl2f_hub.generate import _since, merged_records
+
+    teacher = SelfTeacher(spec(), make_student())
+    marks = [teacher_record(teacher)]
+    for start in (0, 2, 5):
+        teacher.feedback(many(situation)[start : start + 2])
+        marks.append({**teacher_record(teacher), "rate": 0.5})
+    parts = [_since(before, after) for before, after in pairwise(marks)]
+    whole: dict[str, Any] = {}
+    for part in parts:
+        whole = merged_records(whole, part)
+    assert whole == marks[-1]
+    assert parts[1]["prompt_tokens"] < whole["prompt_tokens"]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

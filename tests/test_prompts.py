@@ -50,6 +50,15 @@ def test_a_prompt_shows_its_own_privilege_and_no_other(privilege: str, family: s
         assert public in text
 
 
+@pytest.mark.parametrize("name", ["v1", "brief-v1"])
+def test_every_set_of_ours_serves_every_privilege(name: str) -> None:
+    for privilege in PRIVILEGES:
+        prompt = PromptSet(name).render(asked(domain="cities"), privilege, always)
+        assert prompt.template.startswith(f"{name}/")
+        assert prompt.template.endswith(f".{privilege}")
+        assert ("OBSERVED44" in prompt.text) and ("REF42" in prompt.text) == (privilege == "answer")
+
+
 def test_without_a_word_the_task_says_what_is_shown() -> None:
     assert V1.render(asked(), None, always).template == "v1/code.tests"
     weak = asked(privilege=Privilege("answer", "REF42"))
@@ -210,7 +219,7 @@ def test_a_template_cannot_reach_into_python(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"teacher\.prompt: 'v2' is neither a set nor a folder; known: v1"):
+    with pytest.raises(UsageError, match=r"teacher\.prompt: 'v2' is neither a set nor a folder"):
         PromptSet("v2")
     with pytest.raises(UsageError, match="holds no template"):
         PromptSet(str(tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -350,7 +351,8 @@ HONEST = {
         "def f(x, d, s=None):\n  x[0].append(9)\n  x.sort(key=len)\n  d['n'] = 1\n  s and s.discard(1)",
         "inner = [1]\nx, d, s = [inner, []], {}, {1, 2}\nf(x, d, s=s)\nassert x == [[], [1, 9]] and d == {'n': 1} and s == {2}",
         "y = [3, 1]\nassert f([y], {}) is None and y == [3, 1, 9]",
-        "d, s = {'n': 5}, {str(i) for i in range(50)}\nfor _ in s:\n  f([[]], d, s=s)\nassert d == {'n': 1} and len(s) == 50",
+        "d, s, seen = {'n': 5}, {str(i) for i in range(500)}, []\ns -= {str(i) for i in range(450)}\n"
+        "for x in s:\n  f([[]], d, s=s)\n  seen.append(x)\nassert d == {'n': 1} and sorted(seen) == sorted(s)",
     ),
     "functions as arguments": (
         "def f(g, xs): return [g(x) for x in xs] + sorted(xs, key=lambda x: -g(x))",
@@ -491,6 +493,21 @@ def test_a_killed_interpreter_is_replaced(run: Run, sandbox: Sandbox) -> None:
     os.kill(pair.tests._zygote, 9)
     sandbox._idle.put(pair)
     assert run("def f(): return 1", "assert f() == 1").passed
+
+
+@needs_bubblewrap
+def test_a_job_that_was_never_taken_up_is_not_the_next_one() -> None:
+    tests = [CodeTests("function", "", (f"assert f() == {i}",), ("f",)) for i in (1, 2)]
+    with Sandbox(1, Limits(cpu_s=1, test_s=0.5)) as sandbox:
+        assert sandbox.run([CodeJob("def f(): return 1", tests[0])])[0].passed
+        pair = sandbox._idle.get()
+        sandbox._idle.put(pair)
+        for cell in (pair.attempts, pair.tests):
+            ((waiting, _),) = descendants(cell._zygote)
+            os.kill(waiting, signal.SIGSTOP)  # it will be killed with its message still unread
+        assert "time limit" in sandbox.run([CodeJob("def f(): return 1", tests[0])])[0].reason
+        after = sandbox.run([CodeJob("def f(): return 2", tests[1])])[0]
+    assert after.passed, after
 
 
 @needs_bubblewrap

@@ -89,7 +89,7 @@ def players_of(model: Any, tokenizer: Any, is_adapter: bool) -> list[Player]:
     """Base and RL2F from one adapter on its base, or the one student that a full model is."""
     from rl2f_hub.students.load import as_student
 
-    student = as_student(model, tokenizer, "RL2F" if is_adapter else "Student")
+    student = as_student(model, tokenizer, "RL2F" if is_adapter else "Student", thinking="keep")
     if not is_adapter:
         return [Player("Student", "one model, no adapter", student)]
     lock = threading.Lock()
@@ -197,6 +197,7 @@ def mark(episode: Episode, rollout: Rollout, index: int) -> Mark:
 ENDINGS = {
     StopReason.SOLVED: "solved",
     StopReason.TURN_LIMIT: f"stopped after {MAX_TURNS} attempts",
+    StopReason.TOKEN_LIMIT: "stopped: the attempt was cut at its token limit",
     StopReason.CONTEXT_FULL: "stopped: the next attempt would not fit into the model's context",
     StopReason.VERIFIER_ERROR: "stopped: the verifier failed",
     StopReason.TEACHER_ERROR: "stopped: the teacher has nothing to say",

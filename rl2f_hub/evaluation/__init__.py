@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rl2f_hub.context import Rules
 from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import UsageError, did_you_mean
@@ -120,7 +121,7 @@ def _students(run: Run, names: list[str]) -> Any:
         "rl2f": run.path("train", "rl2f", "adapter"),
     }
     if "base" in names:
-        yield "base", as_student(model, tokenizer, "base")
+        yield "base", as_student(model, tokenizer, "base", recipe.dialogue.thinking)
     peft = None
     for name in (n for n in names if n != "base"):
         if peft is None:
@@ -128,7 +129,7 @@ def _students(run: Run, names: list[str]) -> Any:
         else:
             peft.load_adapter(str(folders[name]), adapter_name=name)
         peft.set_adapter(name)
-        yield name, as_student(peft.eval(), tokenizer, name)
+        yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking)
 
 
 def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: str) -> list[dict[str, Any]]:
@@ -140,11 +141,12 @@ def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: st
         tasks,
         student,
         teacher,
-        guard=Guard(max_retries=recipe.teacher.guard.max_retries),
+        guard=Guard(**recipe.teacher.guard.model_dump()),
         max_turns=recipe.evaluate.max_turns,
         sampling=sampling,
         seed=recipe.seed + 1,
         wave=recipe.evaluate.wave,
+        rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
     )
     return [r.dialogue(student.name, teacher.name, sampling).to_row() for r in rollouts]
 

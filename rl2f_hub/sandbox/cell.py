@@ -42,7 +42,7 @@ class Cell:
         self._folder: str | None = None
 
     def fork(self, role: str, fds: Sequence[int]) -> None:
-        """Start a job's process with these files as its own; the caller still has to close its copies.
+        """Give a job to the process that waits for one: these files become its own, the caller closes its copies.
 
         Raises:
             RL2FError: no process can be started.

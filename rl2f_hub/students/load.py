@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.chat import ChatFormat
+from rl2f_hub.chat import ChatFormat, Thinking
 from rl2f_hub.dialogue import Student
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
@@ -116,9 +116,9 @@ def lora_config(spec: LoraSpec) -> Any:
     )
 
 
-def as_student(model: Any, tokenizer: Any, name: str) -> Student:
-    """A loaded model as a student that can be talked to."""
-    return Student(TransformersEngine(model, tokenizer.pad_token_id), ChatFormat(tokenizer), name)
+def as_student(model: Any, tokenizer: Any, name: str, thinking: Thinking | None = None) -> Student:
+    """A loaded model as a student that can be talked to; `thinking` as in `ChatFormat`."""
+    return Student(TransformersEngine(model, tokenizer.pad_token_id), ChatFormat(tokenizer, thinking), name)
 
 
 def open_pair(

@@ -206,12 +206,10 @@ def summary_rows(reports: Sequence[SourceReport]) -> list[list[str]]:
         if r.note:
             rows.append([r.source, "-", "0", "-", "-", "-", "-", r.note])
             continue
-        surprises = ", ".join(
-            f"{p} {r.accepted[p]}/{n}" for p, n in r.tried.items() if r.accepted[p] != n * (p in RIGHT)
-        )
-        more = f"; {r.errors} verifier errors" if r.errors else ""
-        more += f"; {r.unmutated} tasks without a failing mutant" if r.unmutated else ""
-        more += f"; {r.unreferenced} tasks have no known right answer" if r.unreferenced else ""
+        notes = [f"{p} {r.accepted[p]}/{n}" for p, n in r.tried.items() if r.accepted[p] != n * (p in RIGHT)]
+        notes += [f"{r.errors} verifier errors"] if r.errors else []
+        notes += [f"{r.unmutated} tasks without a failing mutant"] if r.unmutated else []
+        notes += [f"{r.unreferenced} of {r.tasks} tasks have no known right answer"] if r.unreferenced else []
         rows.append(
             [
                 r.source,
@@ -221,7 +219,7 @@ def summary_rows(reports: Sequence[SourceReport]) -> list[list[str]]:
                 f"{100 * r.false_rejects:.1f} %",
                 f"{100 * r.false_accepts:.1f} %",
                 f"{1000 * r.seconds_per_verdict:.2f} ms",
-                surprises + more,
+                "; ".join(notes),
             ]
         )
     return rows

@@ -96,7 +96,7 @@ def is_listing(text: str, candidate: re.Pattern[str]) -> bool:
 def without_question(attempt: str, question: str) -> str:
     """The attempt less any copy of the question: quoting the question answers nothing."""
     words = question.split()
-    if len(words) < 4 or len(attempt) > MAX_CHARS:
+    if len(words) < 4 or not len(" ".join(words)) <= len(attempt) <= MAX_CHARS:  # a shorter text holds no copy
         return attempt
     pattern = r"\s+".join(map(re.escape, words))
     return re.sub(pattern, " ", attempt)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from rl2f_hub.records import Privilege, Verdict
 from rl2f_hub.teachers import Situation
+from rl2f_hub.teachers.audit import afterwards
 from rl2f_hub.teachers.audit.items import DOMAINS, Item
 from rl2f_hub.teachers.audit.phrases import CLEAN, CLEAN_KINDS, MENTIONS, STATEMENTS
 from rl2f_hub.teachers.audit.spellings import PHRASES, Spelling
@@ -21,6 +22,7 @@ from rl2f_hub.teachers.scripted import ScriptedTeacher
 
 SEED = 20_251
 HALVES = ("seen", "held_out")
+LATE = "afterwards"
 # Of these, a sentence that only mentions them is no leak: they are short, or stand in the question.
 NEED_STATEMENT = ("digit", "listed word", "listed number", "choice")
 T = TypeVar("T")
@@ -37,7 +39,9 @@ def half_of(things: Sequence[T], group: str, half: str, seed: int = SEED) -> lis
 
 
 def rows(leaking: int = 800, clean: int = 800, seed: int = SEED) -> list[dict[str, Any]]:
-    """At least `leaking` + `clean` rows a half: question, reference, student, feedback, leak, form, domain, half.
+    """`leaking` + `clean` rows a half, and those of `afterwards.py`.
+
+    Fields: question, reference, student, feedback, leak, form, domain, half.
 
     Code rows also have `solution` and `tests`, worked ones `solution`. `form` is the kind of innocent feedback where
     `leak` is false.
@@ -47,7 +51,17 @@ def rows(leaking: int = 800, clean: int = 800, seed: int = SEED) -> list[dict[st
         rng = random.Random(f"{seed}/rows/{half}")
         for made, wanted in ((_leaks(rng, half), leaking), (_clean(rng, half), clean)):
             out += [row | {"half": half} for row, _ in zip(made, range(wanted), strict=False)]
-    return out
+    return out + [row | {"half": LATE} for row in _late(random.Random(f"{seed}/rows/{LATE}"))]
+
+
+def _late(rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Every late sentence in every domain that has a reference to put into it."""
+    for domain, make in DOMAINS.items():
+        for leak, sentences in ((True, afterwards.STATEMENTS), (False, afterwards.CLEAN)):
+            for sentence in sentences if domain != "code" else ():
+                item = make(rng)
+                text = sentence.format(x=item.reference, student=_answer(item))
+                yield _row(item, text, leak, "late: " + domain if leak else "late")
 
 
 def _leaks(rng: random.Random, half: str) -> Iterator[dict[str, Any]]:

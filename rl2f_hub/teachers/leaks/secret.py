@@ -170,7 +170,7 @@ def counts(secret: Secret, known: Known, text: str, start: int, end: int, is_kno
     if secret.short:
         if secret.kind == "number" and (is_label(text, start) or _is_example(text, start, known)):
             return False
-        return states(text, start, end)
+        return states(text, start, end) or (secret.kind == "number" and _ends_a_clause(text, start, end))
     return not (
         secret.kind == "number" and len(secret.digits) < 4 and secret.integer is not None and is_label(text, start)
     )
@@ -180,3 +180,16 @@ def _is_example(text: str, start: int, known: Known) -> bool:
     """Whether the number at `start` is the result of a calculation with numbers of nobody's: `say 2 * 3 = 6`."""
     made = re.search(r"(?:\d+(?:\.\d+)?\s?[-+*/x×]\s?)+\d+(?:\.\d+)?\s?=\s?\Z", text[max(0, start - 40) : start])
     return made is not None and not known.operands.issuperset(map(canonical, re.findall(r"\d+(?:\.\d+)?", made[0])))
+
+
+_LEADS_ON = re.compile(
+    r"\b(?:by|to|into|of|from|with|than|on|in|at|for|and|or|the|not|n't|never|no|used?|have|has|had|add|subtract|carry|"
+    r"multiply|divide|about|after|before|between|over|under|above|below|if|were|wrote|said|why|only|first|last|next|another)\W*\Z"
+)
+
+
+def _ends_a_clause(text: str, start: int, end: int) -> bool:
+    """Whether a clause ends in the number, after a word that does not make it a means or a count: "that makes it 7."."""
+    if not re.match(r"[\"'*`)\]]*(?:[.!;]|,\s|\Z)(?!\d)", text[end : end + 6]) or _LEADS_ON.search(text[:start][-20:]):
+        return False
+    return not re.search(r"\b(?:not|n't|never|neither|nor|cannot|wrong)\b[^.!?;]{0,40}\Z", text[:start][-60:])

@@ -1,0 +1,98 @@
+"""What an attempt is made from when a conversation gets long or thinks aloud: the rules, and a session that forks.
+
+By rule the context of an attempt is everything before it, in one growing ledger. Two rules break with that: `thinking:
+strip` (see `chat.py`) and `history: drop_oldest`. Both retell the conversation in a new ledger, a fork, which the
+engine reads from its start; the ledger that a rollout keeps is the last one. The ids of earlier attempts are then not
+trained on what they were sampled from, so neither rule is for training; generation and evaluation may use both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rl2f_hub.chat import ChatFormat, Ledger
+from rl2f_hub.engines import Engine, Sampled, Sampling, Session
+
+History = Literal["stop", "drop_oldest"]
+OnCut = Literal["go_on", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a dialogue goes on where it meets a limit.
+
+    Attributes:
+        history: what happens when the next turn does not fit into the context window. `stop`: the dialogue ends with
+            `context_full`. `drop_oldest`: the oldest attempts leave with their feedback; the question and the latest
+            attempt with its feedback stay, and the dialogue ends only when these do not fit.
+        on_cut: what happens when an attempt reaches `turn_tokens` without its stop token and is wrong. `go_on`: the
+            teacher answers it as any other. `stop`: the dialogue ends with `token_limit`.
+    """
+
+    history: History = "stop"
+    on_cut: OnCut = "go_on"
+
+
+class Context:
+    """One batch of dialogues before an engine; rows are addressed by their index at opening.
+
+    A row whose ledger is another object than at its last turn has been retold and goes on in a session of its own, so
+    that the other rows go on undisturbed.
+    """
+
+    def __init__(self, engine: Engine, chat: ChatFormat, seeds: list[int], sampling: Sampling, rules: Rules) -> None:
+        self.engine, self.chat, self.seeds, self.sampling, self.rules = engine, chat, seeds, sampling, rules
+        self._homes: dict[int, Session] = {}
+        self._ledgers: dict[int, Ledger] = {}
+        self._fed: dict[int, int] = {}  # how many ids of its ledger the engine has seen or sampled, by row
+
+    def before_turn(self, ledger: Ledger) -> Ledger | None:
+        """The ledger that the next attempt is to be made from: the same one, or a fork; None where none has room."""
+        return self._fitted(ledger, self.engine.context_length - self.sampling.turn_tokens)
+
+    def say(self, ledger: Ledger, text: str, turn: int, closing: bool) -> Ledger | None:
+        """The ledger with the teacher's words at its end: the same one, or a fork; None where the words do not fit.
+
+        In that case the ledger is as it was.
+        """
+        ids, spans = len(ledger.ids), len(ledger.spans)
+        self.chat.feedback(ledger, text, turn, closing=closing)
+        out = ledger
+        if self.chat.thinking == "strip" and not closing and (bare := self.chat.retold(ledger)).ids != ledger.ids:
+            out = bare
+        fitted = self._fitted(out, self.engine.context_length)
+        if fitted is None:
+            del ledger.ids[ids:], ledger.spans[spans:]
+        return fitted
+
+    def generate(self, rows: list[int], ledgers: Sequence[Ledger], turn: int) -> list[Sampled]:
+        """Sample one attempt for each row, from its ledger, and append it there."""
+        fresh = [r for r, ledger in zip(rows, ledgers, strict=True) if self._ledgers.get(r) is not ledger]
+        if fresh:
+            session = self.engine.open(self.seeds, self.sampling, self.chat.stop_ids)
+            self._homes |= dict.fromkeys(fresh, session)
+            self._fed |= dict.fromkeys(fresh, 0)
+        self._ledgers = dict(zip(rows, ledgers, strict=True))
+        self._homes = {r: self._homes[r] for r in rows}  # sessions that nobody is in any more are let go
+        out: dict[int, Sampled] = {}
+        for session in {id(s): s for s in self._homes.values()}.values():
+            inside = [r for r in rows if self._homes[r] is session]
+            sampled = session.generate(inside, [self._ledgers[r].ids[self._fed[r] :] for r in inside], turn)
+            for row, attempt in zip(inside, sampled, strict=True):
+                self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)
+                self._fed[row] = len(self._ledgers[row].ids)
+                out[row] = attempt
+        return [out[r] for r in rows]
+
+    def _fitted(self, ledger: Ledger, room: int) -> Ledger | None:
+        """The ledger if it has at most `room` ids, else what `rules.history` makes of it."""
+        if len(ledger.ids) <= room:
+            return ledger
+        if self.rules.history == "drop_oldest":
+            for first in ledger.turns[1:]:
+                shorter = self.chat.retold(ledger, first)
+                if len(shorter.ids) <= room:
+                    return shorter
+        return None
