@@ -6,7 +6,8 @@ role, so that loss masks come from spans and not from searching for special toke
 
 Student spans are the sampled ids, stop token included; everything else is template or teacher. Text from outside
 (task, attempt, feedback) is encoded with special tokens, and the thinking marks of a template, split into plain
-characters: what looks like a turn marker inside a text stays text.
+characters: what looks like a turn marker inside a text stays text. A character that a tokenizer has no token for is lost (SmolLM2
+has none for most control characters).
 
 Templates differ from a ledger in ways that have a rule each; any other way is refused with a `TemplateError`:
 
@@ -269,7 +270,8 @@ class ChatFormat:
         """The conversation of a ledger as a new one: the question, then what was said from attempt `first` on.
 
         With `thinking: strip` the attempts are without their thinking. Ids are taken over, never made again from text.
-        The ledger must end with feedback, with or without the opening of the next attempt.
+        The ledger must hold attempt `first`, if it holds any, and end with feedback, with or without the opening of the
+        next attempt.
         """
         out = Ledger()
         out.append("template", self._before, 0)
@@ -281,7 +283,7 @@ class ChatFormat:
             said += len(words)
             if turn < first:
                 continue
-            answer = self._without_thinking(words) if self.thinking == "strip" else words
+            answer = self._without_thinking(words, self._opens_with_thought(ledger, turn))
             out.append("template", self._past[closed:], turn)
             self.attempt(out, answer, scores[len(words) - len(answer) :], turn)
             text = ledger.of("teacher", turn)
@@ -291,11 +293,19 @@ class ChatFormat:
             out.append("template", self._opening[closed:], ledger.spans[-1].turn)
         return out
 
-    def _without_thinking(self, ids: list[int]) -> list[int]:
-        """The ids after the last thinking mark and the white space behind it: always a tail of `ids`.
+    def _opens_with_thought(self, ledger: Ledger, turn: int) -> bool:
+        """Whether the template opened the thinking of an attempt; it has not where the attempt was stripped before."""
+        start = next((s.start for s in ledger.spans if s.role == "student" and s.turn == turn), 0)
+        opening = self._opening[len(self._closing) :]
+        return self._thinks_from_start and ledger.ids[start - len(opening) : start] == opening
+
+    def _without_thinking(self, ids: list[int], opened: bool) -> list[int]:
+        """With `strip`, the ids after the last thinking mark and the white space behind it: always a tail of `ids`.
 
         An attempt that was cut while it thought has no answer: only its stop token is left, if it has one.
         """
+        if self.thinking == "keep" or not ids:
+            return ids
         opens, closes = self._marks
         text = self.decode(ids)
         if closes in text:
@@ -304,7 +314,7 @@ class ChatFormat:
             while start < len(ids) and self.decode(ids[start : start + 1]).isspace():
                 start += 1
             return ids[start:]
-        if opens in text or (self._thinks_from_start and text):
+        if opens in text or opened:
             return ids[-1:] if ids[-1] in self.stop_ids else []
         return ids
 
@@ -318,7 +328,8 @@ def _own_copy(backend: Any, template: str) -> Any:
     state = json.loads(backend.to_str())
     for token in state["added_tokens"]:
         # Others, such as runs of white space, are how a tokenizer spells ordinary text.
-        token["special"] |= bool(token["content"].strip()) and token["content"] in template
+        text = token["content"]
+        token["special"] |= any(text in marks for marks in THINKING_MARKS) or (bool(text.strip()) and text in template)
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         state[part] = _spaceless(state[part])
     state["truncation"] = state["padding"] = None

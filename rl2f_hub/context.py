@@ -35,6 +35,9 @@ class Rules:
     on_cut: OnCut = "go_on"
 
 
+RULES = Rules()
+
+
 class Context:
     """One batch of dialogues before an engine; rows are addressed by their index at opening.
 

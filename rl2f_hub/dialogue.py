@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rl2f_hub.chat import ChatFormat, Ledger
-from rl2f_hub.context import Context, Rules
+from rl2f_hub.context import RULES, Context, Rules
 from rl2f_hub.engines import Engine, Sampled, Sampling, derive_seed
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers import Situation, Teacher
@@ -82,7 +82,7 @@ def run_dialogues(
     seeds: Sequence[int] | None = None,
     wave: int = 256,
     on_wave: Callable[[int], None] | None = None,
-    rules: Rules = Rules(),
+    rules: Rules = RULES,
     timings: Timings | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Rollout]:

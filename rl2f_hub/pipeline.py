@@ -107,13 +107,13 @@ def namespace_of(recipe: Recipe) -> str:
 
 def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     """Runs those of `stages` that are not done yet, in order."""
+    if "train" in stages and not run.done("train"):
+        run.recipe.check_trainable()
     with open_hub(run.recipe, run.dir) as hub:
         run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}
         run.save()
         if all(run.done(stage) for stage in stages):
             return
-        if "train" in stages and not run.done("train"):
-            run.recipe.check_trainable()
         quiet_libraries()
         _set_threads(run.recipe)
         namespace = namespace_of(run.recipe)

@@ -45,6 +45,9 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         raise RL2FError(
             f"{path}: cannot be written: {error.strerror or error}; free space or choose another --out"
         ) from None
+    except BaseException:  # Ctrl-C while writing
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -247,6 +247,7 @@ ASKED = "What is the sum of the numbers that you are given?"
         ("<feedback>one</feedback> and <feedback>never closed", "one"),
         ("<feedback> a <feedback>Look again.</feedback>", "Look again."),
         ("<think><feedback>secret</feedback></think><FEEDBACK>Look.</Feedback>", "Look."),
+        ("<feedback>[reference 0123456789abcdef]\nLook.\n[end 0123456789abcdef]</feedback>", "Look."),
         ("<feedback>a\x00b\u200bc\n\n\n\nd</feedback>", "abc\n\nd"),
     ],
 )

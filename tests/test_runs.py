@@ -108,3 +108,17 @@ def test_a_finished_checkpoint_is_loaded_and_not_trained_on(tmp_path, tokenizer,
     assert again.state.global_step == 4
     for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_an_interrupt_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "rows.jsonl"
+    write_atomic(file, "old")
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(file, "new")
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]

@@ -140,7 +140,9 @@ def stripping(request: pytest.FixtureRequest) -> ChatFormat:
 
 
 MARKS = [*CHATML_MARKS, *LLAMA_MARKS, *GEMMA_MARKS, *MISTRAL_MARKS, *THINK, "<|user|>"]
-TEXTS = st.lists(st.text("ab 4.\n", max_size=8) | st.text(max_size=5) | st.sampled_from(MARKS), max_size=5).map("".join)
+# SmolLM2 has no tokens for most control characters, nor for the bytes that the highest planes begin with.
+ANY = st.text(st.characters(max_codepoint=0x3FFFF, exclude_categories=["Cs", "Cc"]), max_size=5)
+TEXTS = st.lists(st.text("ab 4.\n", max_size=8) | ANY | st.sampled_from(MARKS), max_size=5).map("".join)
 # What the student samples: its words, and whether it ends its turn itself.
 TURNS = st.lists(st.tuples(TEXTS, st.booleans(), TEXTS.filter(lambda text: bool(text.strip()))), max_size=4)
 
@@ -239,7 +241,7 @@ def test_a_date_in_a_template_is_the_same_on_any_day() -> None:
 
 @pytest.mark.parametrize("name", THINKERS)
 def test_a_template_that_drops_thinking_asks_for_a_choice(name: str) -> None:
-    with pytest.raises(TemplateError, match="drops the thinking.*dialogue.thinking to keep .* or strip") as caught:
+    with pytest.raises(TemplateError, match=r"drops the thinking.*dialogue\.thinking to keep .* or strip") as caught:
         ChatFormat(FAMILIES[name]())
     assert "\n" not in str(caught.value)
 
@@ -301,10 +303,10 @@ def test_marks_that_are_no_tokens_are_stripped_too() -> None:
 def test_a_retold_conversation_is_the_one_of_its_later_turns(
     family: ChatFormat, prompt: str, turns: list[tuple[str, bool, str]], first: int, closing: bool
 ) -> None:
+    first = min(first, max(len(turns), 1))
     ledger = written(family, prompt, turns, closing)
     retold = family.retold(ledger, first)
-    if turns[first - 1 :] or not closing:
-        assert retold.ids == written(family, prompt, turns[first - 1 :], closing).ids
+    assert retold.ids == written(family, prompt, turns[first - 1 :], closing).ids
     for turn in range(first, len(turns) + 1):
         assert retold.of("student", turn) == ledger.of("student", turn)
     assert retold.logprobs == ledger.logprobs[len(ledger.logprobs) - len(retold.logprobs) :]

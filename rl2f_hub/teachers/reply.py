@@ -80,7 +80,8 @@ def _bare(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without control and invisible characters, tags of ours and blank lines at the ends."""
+    """Without control and invisible characters, repeated marks of the prompt's blocks and blank lines at the ends."""
+    text = re.sub(r"\[[^\[\]\n]{1,20} [0-9a-f]{16}\]\n?", "", text)
     text = "".join(c for c in text if c == "\n" or c.isprintable() or c.isspace())
     return re.sub(r"\n{3,}", "\n\n", text.replace("\r", "")).strip()
 

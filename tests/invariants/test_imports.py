@@ -62,6 +62,7 @@ ORDER = [
     {"tasks.presets"},
     {"tasks.hub"},
     {"tasks", "teachers"},
+    {"teachers.marks"},
     {"teachers.scripted", "teachers.environment", "teachers.leaks.numerals"},
     {"teachers.leaks.reading"},
     {"teachers.leaks.secret"},
