@@ -18,7 +18,7 @@ from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import fingerprint
 from rl2f_hub.spec import Positive, Rate, Share, Spec
 from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
-from rl2f_hub.teachers.spec import CurriculumSpec, EndpointSpec, PrivilegeName, TeacherModelSpec
+from rl2f_hub.teachers.spec import TeacherSpec
 
 
 class HubSpec(Spec):
@@ -82,51 +82,6 @@ class ModelSpec(Spec):
     def _one_origin(self) -> ModelSpec:
         if sum(x is not None for x in (self.id, self.wheel, self.scratch)) != 1:
             raise ValueError("give exactly one of `id`, `wheel` and `scratch`")
-        return self
-
-
-class GuardSpec(Spec):
-    max_retries: Annotated[int, Field(ge=0)] = 2
-    check_code: bool = False  # also run programs in feedback against the hidden tests, in the sandbox
-
-
-class TeacherSpec(Spec):
-    """Who answers wrong attempts.
-
-    `self` is the student's own base weights, `model` another model, `endpoint` a server; what stands from `privilege`
-    to `max_feedback_chars` is theirs alone. `privilege` is what such a teacher is shown beside the verdict; left out,
-    it is what each task names as its own (the strongest thing that its source has: `tests`, else `solution`, else
-    `answer`). `prompt` names a set of templates under `teachers/prompts/`, or a folder with a set of one's own.
-    """
-
-    kind: Literal["scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"] = (
-        "scripted"
-    )
-    strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
-    phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
-    rate: Share = 1.0  # misleading: the share of replies that mislead
-    doubt_rate: Share = 0.0  # any teacher: the share of right answers that are doubted; holding on is rewarded
-    curriculum: CurriculumSpec | None = None  # in training only
-    privilege: PrivilegeName | None = None
-    model: TeacherModelSpec | None = None
-    endpoint: EndpointSpec | None = None
-    max_tokens: Positive = 256  # of one reply, private reasoning included
-    temperature: Annotated[float, Field(ge=0)] = 0.7
-    prompt: str = "v1"
-    batch: Positive = 16  # replies that a local model writes at once
-    max_feedback_chars: Positive = 800  # longer feedback ends at the last sentence within it
-    guard: GuardSpec = GuardSpec()
-
-    @model_validator(mode="after")
-    def _parts(self) -> TeacherSpec:
-        if self.curriculum is not None and self.curriculum.hints:
-            if self.kind not in ("scripted", "self", "model", "endpoint"):
-                raise ValueError(f"curriculum.hints: {self.kind} has no weaker hints; set it to false")
-            if self.privilege is not None:
-                raise ValueError("privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false")
-        if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
-            example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
-            raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")
         return self
 
 

@@ -23,11 +23,11 @@ import pytest
 from rl2f_hub.dialogue import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.recipe import EndpointSpec, TeacherSpec
 from rl2f_hub.records import StopReason
 from rl2f_hub.teachers import build_teacher, teacher_record
 from rl2f_hub.teachers.endpoint import EndpointTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 Make = Callable[..., Any]
 Behaviour = Callable[[dict[str, Any]], "tuple[int, dict[str, str], bytes] | None"]  # None: hang up

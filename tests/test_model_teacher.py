@@ -15,12 +15,12 @@ from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampled, Sampling
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import UsageError
-from rl2f_hub.recipe import TeacherSpec
 from rl2f_hub.records import Dialogue, StopReason
 from rl2f_hub.students.load import Origin, load_model
 from rl2f_hub.teachers import build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.model import ModelTeacher, PromptFormat, SelfTeacher, base_alone
+from rl2f_hub.teachers.spec import TeacherSpec
 
 Make = Callable[..., Any]
 TEMPLATE = "{{ question }}{{ turns[-1].attempt }}{{ verdict }}{{ reference }}<feedback></feedback>{{ again }}"

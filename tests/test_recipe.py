@@ -86,7 +86,7 @@ def test_an_unknown_key_is_refused_with_its_neighbour(load: Any, key: str, near:
 
 def test_an_unknown_key_without_a_neighbour_gets_the_list(load: Any) -> None:
     message = refusal(load, changed("dialogue.zzz", 1))
-    assert "unknown key 'dialogue.zzz'; known: discount, max_turns, turn_tokens" in message
+    assert "unknown key 'dialogue.zzz'; known: discount, history, max_turns, on_cut, thinking, turn_tokens" in message
 
 
 def test_free_settings_take_any_key(load: Any) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rl2f_hub.dialogue import Student
-    from rl2f_hub.recipe import TeacherSpec
+    from rl2f_hub.teachers.spec import TeacherSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import json
 from typing import Any
 from urllib.parse import urlparse
 
-from rl2f_hub.recipe import EndpointSpec
+from rl2f_hub.teachers.spec import EndpointSpec
 
 
 class Failure(Exception):

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.recipe import EndpointSpec, TeacherSpec
 from rl2f_hub.records import Usage
 from rl2f_hub.runs import write_atomic
 from rl2f_hub.teachers.completion import Failure, checked, failure_of, key_name, reduced
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
+from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0

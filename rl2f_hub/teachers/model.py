@@ -24,10 +24,10 @@ from typing import Any
 from rl2f_hub.dialogue import Student
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import UsageError
-from rl2f_hub.recipe import TeacherModelSpec, TeacherSpec
 from rl2f_hub.records import Usage
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
 from rl2f_hub.teachers.reply import CLOSE, OPEN
+from rl2f_hub.teachers.spec import TeacherModelSpec, TeacherSpec
 
 TOP_P = 0.95  # cuts the tail in which small models lose the thread; greedy replies do not know it
 

@@ -1,4 +1,4 @@
-"""What a recipe may say about a teacher that is a model: which one, where, and at what price. Plain settings, no loading."""
+"""The `teacher` section of a recipe: which one, and for a model where it is and at what price. Plain settings, no loading."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rl2f_hub.spec import Positive, Spec
+from rl2f_hub.spec import Positive, Share, Spec
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PrivilegeName = Literal["answer", "solution", "tests", "verdict"]
@@ -67,4 +67,49 @@ class CurriculumSpec(Spec):
     def _band(self) -> CurriculumSpec:
         if self.lower_at >= self.raise_at:
             raise ValueError(f"lower_at: {self.lower_at} must be below raise_at {self.raise_at}")
+        return self
+
+
+class GuardSpec(Spec):
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    check_code: bool = False  # also run programs in feedback against the hidden tests, in the sandbox
+
+
+class TeacherSpec(Spec):
+    """Who answers wrong attempts.
+
+    `self` is the student's own base weights, `model` another model, `endpoint` a server; what stands from `privilege`
+    to `max_feedback_chars` is theirs alone. `privilege` is what such a teacher is shown beside the verdict; left out,
+    it is what each task names as its own (the strongest thing that its source has: `tests`, else `solution`, else
+    `answer`). `prompt` names a set of templates under `teachers/prompts/`, or a folder with a set of one's own.
+    """
+
+    kind: Literal["scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"] = (
+        "scripted"
+    )
+    strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
+    phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
+    rate: Share = 1.0  # misleading: the share of replies that mislead
+    doubt_rate: Share = 0.0  # any teacher: the share of right answers that are doubted; holding on is rewarded
+    curriculum: CurriculumSpec | None = None  # in training only
+    privilege: PrivilegeName | None = None
+    model: TeacherModelSpec | None = None
+    endpoint: EndpointSpec | None = None
+    max_tokens: Positive = 256  # of one reply, private reasoning included
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    prompt: str = "v1"
+    batch: Positive = 16  # replies that a local model writes at once
+    max_feedback_chars: Positive = 800  # longer feedback ends at the last sentence within it
+    guard: GuardSpec = GuardSpec()
+
+    @model_validator(mode="after")
+    def _parts(self) -> TeacherSpec:
+        if self.curriculum is not None and self.curriculum.hints:
+            if self.kind not in ("scripted", "self", "model", "endpoint"):
+                raise ValueError(f"curriculum.hints: {self.kind} has no weaker hints; set it to false")
+            if self.privilege is not None:
+                raise ValueError("privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false")
+        if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
+            example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
+            raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")
         return self
