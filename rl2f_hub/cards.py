@@ -12,8 +12,7 @@ from typing import Any
 
 from rl2f_hub.evaluation.metrics import solved_by_turn
 from rl2f_hub.runs import Run
-
-TASK_LICENSES = {"reasoning_gym": "Apache-2.0 (reasoning-gym, generated)", "jsonl": "the file's own"}
+from rl2f_hub.tasks.catalogue import licence_of
 
 
 def templates() -> Path:
@@ -60,7 +59,7 @@ def dataset_card(run: Run, repo_id: str, configs: dict[str, dict[str, list[Any]]
         rows={f"{name}/{split}": len(rows) for name, splits in configs.items() for split, rows in splits.items()},
         columns={name: list(splits[next(iter(splits))][0]) for name, splits in configs.items() if splits},
         sources=sources,
-        licenses=sorted({TASK_LICENSES[s.partition(":")[0]] for s in sources}),
+        licenses=sorted({licence_of(s) for s in sources}),
         accuracy=[
             float(x) for x in solved_by_turn([d["solved_at"] for d in dialogues], recipe.dialogue.max_turns).mean(0)
         ],

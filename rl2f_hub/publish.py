@@ -100,11 +100,14 @@ def write_parquet(path: Path, config: str, rows: Iterable[dict[str, Any]], group
     part = path.with_name(f".{path.name}.part")
     count = 0
     rows = iter(rows)
-    with pq.ParquetWriter(part, schema) as writer:
-        while batch := list(islice(rows, group)):
-            writer.write_table(pa.Table.from_pylist(batch, schema))
-            count += len(batch)
-    part.replace(path)
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            while batch := list(islice(rows, group)):
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                count += len(batch)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return count
 
 

@@ -142,7 +142,9 @@ def test_without_a_fork_one_session_reads_everything_once(make_task: Make, speak
     assert student.engine.sessions == 1
 
 
-def test_a_real_student_forks_as_it_would_have_begun(products: list[Task], make_model: Make, make_student: Make) -> None:
+def test_a_real_student_forks_as_it_would_have_begun(
+    products: list[Task], make_model: Make, make_student: Make
+) -> None:
     rollouts = play(products, make_student(make_model(context=120)), max_turns=8, rules=DROP)
     assert any(r.forked for r in rollouts)
     assert {r.stop_reason for r in rollouts} <= {StopReason.TURN_LIMIT, StopReason.SOLVED}
@@ -197,7 +199,9 @@ def test_a_cut_attempt_is_marked_and_by_rule_the_last(make_task: Make, speaking:
         assert not any(t.cut for t in Dialogue.from_row(row).turns), "rows of earlier versions are read too"
 
 
-def test_a_real_student_is_cut_where_it_does_not_stop(products: list[Task], make_student: Make, chat: ChatFormat) -> None:
+def test_a_real_student_is_cut_where_it_does_not_stop(
+    products: list[Task], make_student: Make, chat: ChatFormat
+) -> None:
     rollouts = play(products, make_student(), max_turns=2)
     cuts = [t.cut for r in rollouts for t in r.turns]
     assert 0 < sum(cuts) < len(cuts)
@@ -278,7 +282,10 @@ def test_an_interrupt_leaves_whole_shards_and_the_rest_is_made_the_same(tmp_path
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(program(whole, 0.0), check=True, timeout=120)
-    assert [len(f.read_text().splitlines()) for f in shards(whole)] == [5, 5, 5, 5, 4]
+    rows = [[json.loads(line) for line in f.read_text().splitlines()] for f in shards(whole)]
+    assert [len(shard) for shard in rows] == [5, 5, 5, 5, 4]
+    asked = [(row["dialogue_id"], row["task_id"]) for shard in rows for row in shard]
+    assert asked == [(f"product-{n}/{k}", f"product-{n}") for n in range(30, 42) for k in (0, 1)]
     process = subprocess.Popen(program(broken, 0.2), stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((broken / "generate").glob("dialogues-*.jsonl")):
         time.sleep(0.02)

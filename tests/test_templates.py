@@ -68,7 +68,11 @@ def built(
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    texts = ["Sentinel task attempt feedback: the answer is not 408. \n", "Wrong: tens 4 too low", "user\nassistant\nmodel"]
+    texts = [
+        "Sentinel task attempt feedback: the answer is not 408. \n",
+        "Wrong: tens 4 too low",
+        "user\nassistant\nmodel",
+    ]
     if pieces == "bytes":
         backend = Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -321,7 +325,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "marks roles with ordinary characters.*use a model whose role marks",
     ),
     "the role after the user's turn is ordinary text": (
-        lambda: built(CHATML.replace("<|im_end|>", "</s>").replace("<|im_start|>", "## "), ["<s>", "</s>"], "</s>", **BOS),
+        lambda: built(
+            CHATML.replace("<|im_end|>", "</s>").replace("<|im_start|>", "## "), ["<s>", "</s>"], "</s>", **BOS
+        ),
         "marks roles with ordinary characters",
     ),
     "channels: an attempt opens in another way once it is past": (
@@ -334,7 +340,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a system message before the last user turn": (
         lambda: built(
-            MISTRAL7.replace("[INST]{{", "[INST]{% if loop.last %}Be brief. {% endif %}{{"), MISTRAL_MARKS, "</s>", **BOS
+            MISTRAL7.replace("[INST]{{", "[INST]{% if loop.last %}Be brief. {% endif %}{{"),
+            MISTRAL_MARKS,
+            "</s>",
+            **BOS,
         ),
         "not append-only",
     ),

@@ -67,6 +67,18 @@ def describe(source: str) -> dict[str, str]:
     )
 
 
+def licence_of(source: str) -> str:
+    """The licence of a task's source (as tasks name it, presets expanded), for the card of what is made from it."""
+    preset = next((p for p in PRESETS.values() if p.source == source), None)
+    if preset is not None:
+        return f"{preset.licence} ({source})"
+    kind = source.partition(":")[0]
+    known = {"reasoning_gym": "Apache-2.0 (reasoning-gym, generated)", "textarena": "MIT (textarena, generated)"}
+    if kind == "hub":
+        return f"see the card of {source.removeprefix('hub:')}"
+    return known.get(kind, f"the author's own ({kind})")
+
+
 def _preset_row(name: str) -> dict[str, str]:
     p = PRESETS[name]
     note = f"expands to {p.source}. {p.note}".strip()
