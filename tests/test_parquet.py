@@ -40,6 +40,6 @@ def test_no_rows_are_a_file_with_the_same_types(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_written_leaves_no_file_of_that_name(tmp_path: Path) -> None:
     bad = rows(2)
     bad[1]["solved_at"] = "never"
-    with pytest.raises(Exception, match="never|int"):
+    with pytest.raises(Exception, match=r"never|int"):
         write_parquet(tmp_path / "d.parquet", "dialogues", bad, group=1)
     assert list(tmp_path.iterdir()) == []

@@ -108,7 +108,9 @@ class TeacherSpec(Spec):
             if self.kind not in ("scripted", "self", "model", "endpoint"):
                 raise ValueError(f"curriculum.hints: {self.kind} has no weaker hints; set it to false")
             if self.privilege is not None:
-                raise ValueError("privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false")
+                raise ValueError(
+                    "privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false"
+                )
         if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
             example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
             raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")
