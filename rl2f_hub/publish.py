@@ -147,13 +147,15 @@ def critique_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_configs(tasks: dict[str, list[Task]], dialogues: list[dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
-    """Rows of every config and split."""
-    return {
+    """Rows of every config and split that has any: `datasets` cannot load an empty one (`critiques` without feedback)."""
+    every = {
         "dialogues": {"train": dialogues},
-        "tasks": {split: [t.to_row() for t in rows] for split, rows in tasks.items() if rows},
+        "tasks": {split: [t.to_row() for t in rows] for split, rows in tasks.items()},
         "sft": {"train": [row for d in dialogues for row in sft_rows(d)]},
         "critiques": {"train": [row for d in dialogues for row in critique_rows(d)]},
     }
+    kept = {name: {split: rows for split, rows in splits.items() if rows} for name, splits in every.items()}
+    return {name: splits for name, splits in kept.items() if splits}
 
 
 def dataset_fingerprint(configs: dict[str, dict[str, list[Any]]]) -> str:

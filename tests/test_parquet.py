@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from rl2f_hub.publish import features, write_parquet
+from rl2f_hub.publish import build_configs, features, write_parquet
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Turn, Verdict
 
 
@@ -43,3 +43,10 @@ def test_a_row_that_cannot_be_written_leaves_no_file_of_that_name(tmp_path: Path
     with pytest.raises(Exception, match=r"never|int"):
         write_parquet(tmp_path / "d.parquet", "dialogues", bad, group=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_without_rows_is_left_out_since_it_could_not_be_loaded() -> None:
+    turn = {"attempt": "5", "correct": False, "feedback": None, "feedback_kind": None}
+    row = {"dialogue_id": "d", "messages": [{"role": "user", "content": "Q"}], "turns": [turn], "solved_at": 0}
+    configs = build_configs({"train": [], "eval": []}, [row])
+    assert set(configs) == {"dialogues", "sft"}
