@@ -65,6 +65,7 @@ def dataset_card(run: Run, repo_id: str, configs: dict[str, dict[str, list[Any]]
         ],
         counts=outputs["counts"],
         guard=outputs["guard"],
+        privileges=sorted({row["privilege"] for rows in configs.get("tasks", {}).values() for row in rows}),
         example=_example(dialogues),
         student=recipe.model.id or (recipe.hub.base if recipe.model.scratch else recipe.model.wheel),
         versions=run.manifest["versions"],
