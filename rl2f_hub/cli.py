@@ -43,6 +43,12 @@ BadRowOpt = Annotated[
 ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
 
 
+ModelArg = Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")]
+RevisionOpt = Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")]
+HubRootOpt = Annotated[Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")]
+TasksFromOpt = Annotated[Optional[str], typer.Option("--recipe", help="Take tasks from this recipe's held-out split.")]
+
+
 def _open(recipe: str, overrides: list[str] | None, out: Path | None, **how: bool) -> Any:
     from rl2f_hub.recipe import load_recipe
     from rl2f_hub.runs import Run
@@ -140,6 +146,7 @@ def evaluate(
     ] = None,
     student: Annotated[Optional[list[str]], typer.Option(help="With --suite: this student [default: rl2f].")] = None,
     overrides: SetOpt = None,
+    on_bad_row: BadRowOpt = None,
     local_code: LocalOpt = False,
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
@@ -151,7 +158,7 @@ def evaluate(
     from rl2f_hub.pipeline import run_controls, run_stages
 
     permits.allow(local_code=local_code, unsafe_code=unsafe)
-    opened = _open(recipe, overrides, out, resume=True)
+    opened = _open(recipe, _with_bad_rows(overrides, on_bad_row), out, resume=True)
     if not suite:
         if force:
             opened.forget_from("evaluate")
@@ -172,14 +179,15 @@ def evaluate(
 
 @app.command()
 def chat(
-    model: Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")],
-    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")] = None,
-    root: Annotated[
-        Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")
-    ] = None,
-    recipe: Annotated[Optional[str], typer.Option(help="Take tasks from this recipe's held-out split.")] = None,
+    model: ModelArg,
+    revision: RevisionOpt = None,
+    root: HubRootOpt = None,
+    recipe: TasksFromOpt = None,
+    local_code: LocalOpt = False,
+    unsafe: UnsafeOpt = False,
 ) -> None:
     """Talk to a model in the terminal: pose a task, correct it in words, see base and adapter react."""
+    permits.allow(local_code=local_code, unsafe_code=unsafe)
     with _hub_of(root):
         from rl2f_hub.pipeline import quiet_libraries
         from rl2f_hub.terminal import chat as talk
@@ -190,18 +198,19 @@ def chat(
 
 @app.command()
 def demo(
-    model: Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")],
-    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")] = None,
-    root: Annotated[
-        Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")
-    ] = None,
-    recipe: Annotated[Optional[str], typer.Option(help="Take tasks from this recipe's held-out split.")] = None,
+    model: ModelArg,
+    revision: RevisionOpt = None,
+    root: HubRootOpt = None,
+    recipe: TasksFromOpt = None,
+    local_code: LocalOpt = False,
+    unsafe: UnsafeOpt = False,
     port: Annotated[
         Optional[int], typer.Option(help="Port of the page [default: the first free one from 7860].")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open the Gradio page: pose a task, give feedback, see the next attempt of base and RL2F side by side."""
+    permits.allow(local_code=local_code, unsafe_code=unsafe)
     with _hub_of(root):
         from rl2f_hub.demo import serve_demo
         from rl2f_hub.pipeline import quiet_libraries

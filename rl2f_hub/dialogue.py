@@ -126,20 +126,13 @@ def _run_wave(
     timings: Timings,
     cancelled: Callable[[], bool],
 ) -> None:
-    chat = student.chat
-    context = Context(student.engine, chat, [r.seed for r in batch], sampling, rules)
+    context = Context(student.engine, student.chat, [r.seed for r in batch], sampling, rules)
     active = list(range(len(batch)))
     for turn in range(1, max_turns + 1):
         active = [i for i in active if _goes_on(batch[i], context.before_turn(batch[i].ledger))]
         if not active or _cancel([batch[i] for i in active], cancelled):
             return
-        with timings.during("student"):
-            sampled = context.generate(active, [batch[i].ledger for i in active], turn)
-            texts = [chat.decode(attempt.ids) for attempt in sampled]
-        timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
-        with timings.during("verify"):
-            judge([(batch[i], text) for i, text in zip(active, texts, strict=True)])
-        _mark_cut([batch[i] for i in active], sampled, rules)
+        _attempt(batch, active, context, turn, timings)
         solved = [i for i in active if batch[i].stop_reason is StopReason.SOLVED]
         wrong = [i for i in active if batch[i].stop_reason in (None, StopReason.GAME_OVER)]
         with timings.during("teacher"):
@@ -197,6 +190,23 @@ def _cancel(rollouts: list[Rollout], cancelled: Callable[[], bool]) -> bool:
     return True
 
 
+def _attempt(
+    batch: list[Rollout], active: list[int], context: Context, turn: int, timings: Timings, afresh: bool = False
+) -> None:
+    """Let the dialogues `active` of a batch make their next attempt, judge it and say which were cut short."""
+    rollouts = [batch[i] for i in active]
+    with timings.during("student"):
+        sampled = context.generate(active, [r.ledger for r in rollouts], turn)
+        texts = [context.chat.decode(attempt.ids) for attempt in sampled]
+    timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
+    with timings.during("verify"):
+        judge(list(zip(rollouts, texts, strict=True)), afresh=afresh)
+    for rollout in rollouts:
+        if afresh and rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
+            rollout.stop_reason = None
+    _mark_cut(rollouts, sampled, context.rules)
+
+
 def _mark_cut(rollouts: list[Rollout], sampled: list[Sampled], rules: Rules) -> None:
     """Say of the attempts just judged which were cut short; by rule, and unless they are right, they are the last."""
     for rollout, attempt in zip(rollouts, sampled, strict=True):
@@ -240,17 +250,7 @@ def _resample_wave(
         active = [i for i in active if _goes_on(batch[i], context.before_turn(batch[i].ledger))]
         if not active:
             return
-        with timings.during("student"):
-            sampled = context.generate(active, [batch[i].ledger for i in active], turn)
-            texts = [student.chat.decode(attempt.ids) for attempt in sampled]
-        timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
-        rollouts = [batch[i] for i in active]
-        with timings.during("verify"):
-            judge(list(zip(rollouts, texts, strict=True)), afresh=True)
-        for rollout in rollouts:
-            if rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
-                rollout.stop_reason = None
-        _mark_cut(rollouts, sampled, rules)
+        _attempt(batch, active, context, turn, timings, afresh=True)
         active = [i for i in active if batch[i].stop_reason is None]
     for i in active:
         batch[i].stop_reason = StopReason.TURN_LIMIT

@@ -379,4 +379,7 @@ HOSTILE += [
 def test_no_text_holds_the_guard_up(reference: str) -> None:
     """Texts that make careless patterns take minutes."""
     for piece in HOSTILE:
-        leaks_in(piece * (50_000 // len(piece)), Privilege("answer", reference, SOLUTION, TESTS), (LARGEST, "34"))
+        found = leaks_in(
+            piece * (50_000 // len(piece)), Privilege("answer", reference, SOLUTION, TESTS), (LARGEST, "34")
+        )
+        assert set(found) <= set(FORMS), piece

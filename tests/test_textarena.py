@@ -267,7 +267,9 @@ def test_long_hostile_text_is_read_in_linear_time(text: str) -> None:
     """With a pattern that backtracks, these would take minutes: the suite's own time limit is the judge."""
     for name in FAMILIES:
         (task,) = draw(name)
-        replay(task, [text])
+        verdict = replay(task, [text])
+        assert not verdict.correct
+        assert not verdict.final, "an unreadable move costs a turn and ends no game"
 
 
 # Bad moves

@@ -143,11 +143,11 @@ def tasks_validate(
 
 def _specs(source: str, count: int | None, on_bad_row: str | None) -> list[Any]:
     """The sources behind the argument, each with the number of tasks to probe."""
+    from rl2f_hub.recipe import load_recipe, recipe_files
     from rl2f_hub.tasks.spec import SourceSpec
 
-    if Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file():
-        from rl2f_hub.recipe import load_recipe
-
+    shipped = {file.parent.name for file in recipe_files()}
+    if Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file() or source in shipped:
         tasks = load_recipe(source).tasks
         found = {
             s.model_copy(update={"count": 1}).model_dump_json(): s for s in (*tasks.train, *tasks.eval, *tasks.ood)

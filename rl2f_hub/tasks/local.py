@@ -7,7 +7,7 @@ row has them. `verifier` may also be a column.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def tasks(request: Request) -> Iterator[Task]:
     if spec.reference is None and spec.tests is None:
         mapping["reference"] = "reference"
     request.spec = spec.model_copy(update=mapping)
-    rows = _json_lines(file) if lines else _parquet(file, request)
+    rows = _json_file(file) if lines else _parquet(file, request)
     unit = "line" if lines else "row"
     yield from rows_to_tasks(rows, request, unit=unit, prefix=file.stem, convert=_own_verifier)
 
@@ -44,16 +44,21 @@ def _own_verifier(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "_verifier": row["verifier"]} if "verifier" in row else row
 
 
-def _json_lines(file: Path) -> Iterator[tuple[int, Any]]:
+def json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of every line that is not blank; in place of a value the error that reading it gave."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                yield number, error
+            except RecursionError:
+                yield number, ValueError("nested too deeply")
+
+
+def _json_file(file: Path) -> Iterator[tuple[int, Any]]:
     with file.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except ValueError as error:
-                    yield number, error
-                except RecursionError:
-                    yield number, ValueError("nested too deeply")
+        yield from json_lines(lines)
 
 
 def _parquet(file: Path, request: Request) -> Iterator[tuple[int, Any]]:

@@ -131,7 +131,7 @@ PRESETS: dict[str, Preset] = {
         licence="CC-BY-4.0",
         privilege="tests",
         fields={**CODE, "subset": "full", "solution": "_solution"},
-        note="The first test is part of the question. Schema as on the card: task_id, text, code, test_list, "
+        note="The first test is part of the question. Schema written from memory of the card: task_id, text, code, test_list, "
         "test_setup_code, challenge_test_list.",
         convert=code_converters.mbpp,
     ),
@@ -143,7 +143,7 @@ PRESETS: dict[str, Preset] = {
         licence="CC-BY-4.0",
         privilege="tests",
         fields={**CODE, "subset": "sanitized", "solution": "_solution"},
-        note="Schema as on the card: source_file, task_id, prompt, code, test_imports, test_list.",
+        note="Schema written from memory of the card: source_file, task_id, prompt, code, test_imports, test_list.",
         convert=code_converters.mbpp,
     ),
     "openai_humaneval": Preset(
@@ -162,7 +162,7 @@ PRESETS: dict[str, Preset] = {
             "id": "task_id",
             "verifier": "unit_tests",
         },
-        note="Schema as on the card: task_id, prompt, canonical_solution, test, entry_point.",
+        note="Schema written from memory of the card: task_id, prompt, canonical_solution, test, entry_point.",
         convert=converters.human_eval,
     ),
     "human_eval": Preset(
@@ -274,7 +274,8 @@ PRESETS: dict[str, Preset] = {
             "id": "id",
             "verifier": "choice",
         },
-        note="Schema as on the card: id, question, choices (text, label), answerKey (a letter or a number from 1).",
+        note="Schema written from memory of the card: id, question, choices (text, label), answerKey (a letter or a number "
+        "from 1).",
     ),
     "mmlu": Preset(
         source="hub:cais/mmlu",
@@ -291,7 +292,7 @@ PRESETS: dict[str, Preset] = {
             "reference": "answer",
             "verifier": "choice",
         },
-        note="Schema as on the card: question, subject, choices, answer (0 to 3).",
+        note="Schema written from memory of the card: question, subject, choices, answer (0 to 3).",
     ),
 }
 
