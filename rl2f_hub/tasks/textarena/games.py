@@ -51,7 +51,7 @@ def _frozen_lake(size: int, num_holes: int, randomize_start_goal: bool) -> Any:
 def _kuhn_poker(max_rounds: int) -> Any:
     from textarena.envs.KuhnPoker.env import KuhnPokerEnv
 
-    class KuhnPoker(KuhnPokerEnv):  # type: ignore[misc]
+    class KuhnPoker(KuhnPokerEnv):
         """textarena's Kuhn poker with the stakes that its rules announce: there, a bet and a call cost nothing."""
 
         def step(self, action: str) -> tuple[bool, dict[str, Any]]:

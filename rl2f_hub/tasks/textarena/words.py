@@ -128,7 +128,7 @@ def _wordle() -> Any:
     with no_downloads():
         from textarena.envs.Wordle.env import WordleEnv
 
-    class OfflineWordle(WordleEnv):  # type: ignore[misc]
+    class OfflineWordle(WordleEnv):
         """textarena's Wordle on the word lists of this module."""
 
         def __init__(self, word_length: int = 5, num_guesses: int = 6, hardcore: bool = False) -> None:
@@ -152,7 +152,7 @@ def _hangman() -> Any:
     with no_downloads():
         from textarena.envs.Hangman.env import HangmanEnv
 
-    class OfflineHangman(HangmanEnv):  # type: ignore[misc]
+    class OfflineHangman(HangmanEnv):
         """textarena's Hangman on the word lists of this module."""
 
         def __init__(self, hardcore: bool = False) -> None:
