@@ -1,23 +1,39 @@
-"""The transformers engine: any causal model of the library, on any device, with its key-value cache kept over turns.
+"""The transformers engine: causal attention models of the library, on any device, their key-value cache kept over turns.
 
-Only new tokens are ever prefilled. Rows of unequal length share one cache through holes: a row that waits feeds
-padding that its attention mask hides, and position ids count real tokens only, so the numbers are those of a fresh
-forward pass over the row alone. Finished dialogues leave the batch at the next turn.
+Only new ids are ever fed. Every dialogue has a slot of the cache to itself (`slots.py`), so dialogues of unequal
+length share a batch without padding between turns; position ids count real ids only, and the numbers are those of a
+fresh forward pass over the dialogue alone. Within a turn, dialogues that have stopped leave the batch; between turns,
+finished ones give their place to others. Equal prompts are fed once, unequal ones in batches of like lengths.
+
+The cache never holds more than `cache_tokens` positions. Dialogues that do not fit at once take turns, and what had
+to be dropped is fed again: slower, with the same text.
 
 A token is drawn by inverting the cumulative distribution at a uniform number that depends on the dialogue's seed,
-turn and position: the text of a dialogue does not depend on its batch mates.
+turn and position: the text of a dialogue does not depend on its batch mates, as far as rounding allows (matrix
+products of another size may round differently in the last bit, which can decide a near tie).
 
-Left out: paged memory, continuous batching and tensor parallelism; other engines have those.
+Left out: linear attention, paged memory, tensor parallelism and compiled graphs; other engines have those.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from rl2f_hub.engines import Sampled, Sampling, uniforms
+from rl2f_hub.engines.draw import draw
+from rl2f_hub.engines.memory import cache_budget
+from rl2f_hub.engines.slots import SlotCache
+from rl2f_hub.errors import RL2FError, UsageError
+
+PREFILL_TOKENS = 8192  # most ids, padding included, of one forward pass over prompts: bounds its activations
+PADDING = 1 / 4  # most of a pass over prompts that may be padding, once it has more than
+SMALL_PASS = 512  # ids: a pass is not worth splitting below this, it costs its overhead anyway
+SHRINK = 1 / 8  # the share of a batch that has to have stopped before the batch is made smaller
 
 
 class TransformersEngine:
@@ -25,122 +41,265 @@ class TransformersEngine:
 
     Args:
         model: the model; its train/eval mode is restored after each call.
-        pad_id: any valid id; it fills holes and is never attended to.
+        pad_id: any valid id; it fills rows up and is never attended to.
+        cache_tokens: most positions the cache of a session may have; by default half of the memory that is free now.
+    Raises:
+        RL2FError: a model whose layers or attention implementation the engine does not know.
+        UsageError: `cache_tokens` too small for a single attempt.
     """
 
-    def __init__(self, model: Any, pad_id: int) -> None:
+    def __init__(self, model: Any, pad_id: int, cache_tokens: int | None = None) -> None:
         self.model = model
         self.pad_id = pad_id
         config = model.config.get_text_config()
-        self.context_length: int = int(getattr(config, "max_position_embeddings", 1 << 20))
+        self.layers: int = config.num_hidden_layers
+        self.windows = _windows(config)
+        self.additive = _attention(config) == "eager"  # eager attention adds its mask, the fused one takes booleans
+        self.device: torch.device = next(model.parameters()).device
+        self.cache_tokens = cache_budget(config, model.dtype, self.device) if cache_tokens is None else cache_tokens
+        if self.cache_tokens < 2:
+            raise UsageError(f"cache_tokens: {self.cache_tokens} holds no dialogue; set it to the longest one or more")
+        longest = int(getattr(config, "max_position_embeddings", 1 << 20))
+        self.context_length: int = min(longest, self.cache_tokens - 1)
 
     def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> TransformersSession:
         return TransformersSession(self, seeds, sampling, stop_ids)
 
+    def masks(self, positions: torch.Tensor, reach: int) -> Any:
+        """What ids at `positions` (B, W) attend to among the first `reach` entries: (B, 1, W, reach), for each kind."""
+        key = torch.arange(reach, device=self.device)
+        query = positions.clamp(min=0)[:, None, :, None]
+        out = {}
+        for kind, window in self.windows.items():
+            seen = key <= query
+            if window is not None:
+                seen &= key > query - window
+            if self.additive:
+                dtype = self.model.dtype
+                zero, hidden = torch.zeros((), dtype=dtype), torch.full((), torch.finfo(dtype).min, dtype=dtype)
+                seen = torch.where(seen, zero.to(self.device), hidden.to(self.device))
+            out[kind] = seen
+        return out if len(out) > 1 else next(iter(out.values()))
+
 
 class TransformersSession:
-    """One batch of dialogues on one growing cache."""
+    """A set of dialogues; those whose turn it is share one batch."""
 
     def __init__(
         self, engine: TransformersEngine, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]
     ) -> None:
         self.engine, self.seeds, self.sampling = engine, seeds, sampling
-        self.device = next(engine.model.parameters()).device
-        self.stop = torch.tensor(sorted(stop_ids), device=self.device)
-        self.rows: list[int] | None = None  # rows in the cache, in cache order
-        self.cache: Any = None
-        self.mask = torch.zeros(0, 0, dtype=torch.long, device=self.device)  # (B, cache length), 1 = real token
-        self.unfed: dict[int, int] = {}  # the last sampled id of a row is not in the cache yet
+        self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=engine.device)
+        self.cache = SlotCache(engine.layers, engine.device)
+        self.slots: list[int] = []  # the row that each slot holds
+        self.history: dict[int, list[int]] = {}  # all ids of an open row, fed or sampled
+        self.held: dict[int, int] = {}  # how many of them the cache holds
+        self.closed: set[int] = set()
 
     @torch.no_grad()
-    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
+    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int]) -> list[Sampled]:
+        """See `engines.Session`."""
         model = self.engine.model
         was_training = model.training
         model.eval()
         if was_training:
             _keep_trainable(model)
         try:
-            return self._generate(rows, new_ids, turn)
+            return self._generate(rows, new_ids, [turn] * len(rows) if isinstance(turn, int) else list(turn))
         finally:
             model.train(was_training)
 
-    def _generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
-        self._select(rows)
-        chunks = [([self.unfed.pop(r)] if r in self.unfed else []) + ids for r, ids in zip(rows, new_ids, strict=True)]
-        width = max(len(c) for c in chunks)
-        ids = torch.tensor([[self.engine.pad_id] * (width - len(c)) + c for c in chunks], device=self.device)
-        real = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in chunks], device=self.device)
-        logits = self._forward(ids, real)
-        limit = self.sampling.turn_tokens
-        noise = torch.from_numpy(uniforms([self.seeds[r] for r in rows], turn, limit)).to(self.device)
-        alive = torch.ones(len(rows), dtype=torch.bool, device=self.device)
-        tokens, logps, lived = [], [], []
-        for position in range(limit):
-            token, logp = self._draw(logits, noise[:, position])
-            tokens.append(token)
-            logps.append(logp)
-            lived.append(alive)
-            alive = alive & ~torch.isin(token, self.stop)
-            if position + 1 == limit or not bool(alive.any()):
+    def _generate(self, rows: list[int], new_ids: list[list[int]], turns: list[int]) -> list[Sampled]:
+        for row in set(self.history) - set(rows):
+            self.closed.add(row)
+            del self.history[row]
+        for row, new in zip(rows, new_ids, strict=True):
+            if row in self.closed:
+                raise ValueError(f"row {row} was left out of an earlier call and is closed")
+            self.history.setdefault(row, []).extend(new)
+        noise = {r: uniforms([self.seeds[r]], t, self.sampling.turn_tokens)[0] for r, t in zip(rows, turns, strict=True)}
+        done: dict[int, Sampled] = {}
+        waves = self._waves(rows)
+        for wave in waves:
+            self._arrange(wave, exact=len(waves) > 1)
+            done.update(self._decode(self._prefill(), noise))
+        return [done[row] for row in rows]
+
+    def _waves(self, rows: list[int]) -> list[list[int]]:
+        """The rows in as few parts as the cache's budget allows; those that are in the cache already come first."""
+        room = self.sampling.turn_tokens + 1
+        lengths = {row: len(self.history[row]) + room for row in rows}
+        budget = self.engine.cache_tokens
+        if len(rows) * max(lengths.values()) <= budget:
+            return [rows]
+        waves: list[list[int]] = []
+        longest = 0
+        for row in sorted(rows, key=lambda r: (r not in self.held, lengths[r])):
+            if lengths[row] > budget:
+                raise RL2FError(f"cache_tokens: {budget} is less than a dialogue of {lengths[row]} ids; raise it")
+            longest = max(longest, lengths[row]) if waves else 0
+            if not waves or (len(waves[-1]) + 1) * longest > budget:
+                waves.append([])
+                longest = lengths[row]
+            waves[-1].append(row)
+        return waves
+
+    def _arrange(self, rows: list[int], exact: bool) -> None:
+        """Put `rows`, and nothing else, into the first slots: those already there keep their entries."""
+        wanted = set(rows)
+        length = max(len(self.history[row]) for row in rows) + self.sampling.turn_tokens
+        for row in [row for row in self.held if row not in wanted]:
+            del self.held[row]
+        if not self.held:
+            self.slots = []
+        stay = [slot for slot, row in enumerate(self.slots) if row in self.held]
+        count = len(stay)
+        holes = sorted(set(range(count)) - set(stay))
+        movers = [slot for slot in stay if slot >= count]
+        reach = max(self.held.values(), default=0)
+        self.cache.copy(movers, holes, reach)
+        for source, target in zip(movers, holes, strict=True):
+            self.slots[target] = self.slots[source]
+        del self.slots[count:]
+        self.slots += [row for row in rows if row not in self.held]
+        budget = self.engine.cache_tokens
+        if max(len(rows), self.cache.rows) * max(length + 1, self.cache.entries) > budget:
+            # What was reserved for more dialogues or for longer ones goes; the rest is fed again.
+            self.cache.release()
+            self.held.clear()
+        if not exact and length >= self.cache.entries:  # grow in steps, not at every turn
+            length = max(length, min(length * 3 // 2, self.engine.context_length, budget // len(rows) - 1))
+        self.cache.reserve(len(rows), length)
+
+    def _prefill(self) -> torch.Tensor:
+        """Feed every slot what the cache does not hold yet; returns the float32 logits (B, V) after it."""
+        chunks = [self.history[row][self.held.get(row, 0) :] for row in self.slots]
+        if not all(chunks):
+            raise ValueError("a row was given nothing to answer to")
+        first: dict[tuple[int, ...], int] = {}
+        twins: dict[int, list[int]] = {}
+        for slot, (row, chunk) in enumerate(zip(self.slots, chunks, strict=True)):
+            if row not in self.held:
+                leader = first.setdefault(tuple(chunk), slot)
+                if leader != slot:
+                    twins.setdefault(leader, []).append(slot)
+        copies = {slot for group in twins.values() for slot in group}
+        logits: torch.Tensor | None = None
+        for slots in _alike([s for s in range(len(chunks)) if s not in copies], [len(c) for c in chunks]):
+            width = max(len(chunks[s]) for s in slots)
+            ids, places = [], []
+            for s in slots:
+                start, padding = self.held.get(self.slots[s], 0), width - len(chunks[s])
+                ids.append([self.engine.pad_id] * padding + chunks[s])
+                places.append([-1] * padding + list(range(start, start + len(chunks[s]))))
+            part = self._forward(slots, torch.tensor(ids), torch.tensor(places), max(p[-1] for p in places) + 1)
+            if logits is None:
+                logits = part.new_empty(len(chunks), part.shape[1])
+            logits[slots] = part
+        assert logits is not None
+        for leader, group in twins.items():
+            self.cache.copy([leader] * len(group), group, len(chunks[leader]))
+            logits[group] = logits[leader].clone()
+        for row in self.slots:
+            self.held[row] = len(self.history[row])
+        return logits
+
+    def _decode(self, logits: torch.Tensor, noise: dict[int, np.ndarray]) -> dict[int, Sampled]:
+        """Sample an attempt for every slot from the `logits` after its history."""
+        limit, device = self.sampling.turn_tokens, self.engine.device
+        ids: dict[int, list[int]] = {row: [] for row in self.slots}
+        logps: dict[int, list[float]] = {row: [] for row in self.slots}
+        stopped = dict.fromkeys(self.slots, False)
+        batch = len(self.slots)
+        uniform = torch.from_numpy(np.stack([noise[row] for row in self.slots])).to(device)
+        at = torch.tensor([self.held[row] for row in self.slots], device=device)
+        for step in range(limit):
+            token, logp = draw(logits, uniform[:batch, step], self.sampling)
+            ends = torch.isin(token, self.stops).tolist() if len(self.stops) else [False] * batch
+            drawn = zip(self.slots, token.tolist(), logp.tolist(), ends, strict=False)  # slots behind have stopped
+            for row, t, p, end in drawn:
+                if not stopped[row]:
+                    ids[row].append(t)
+                    logps[row].append(p)
+                    stopped[row] = end
+            going = [slot for slot in range(batch) if not stopped[self.slots[slot]]]
+            if step + 1 == limit or not going:
                 break
-            logits = self._forward(token[:, None], alive[:, None].long())
-        lengths = torch.stack(lived).sum(0).tolist()
-        table, scores = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
-        stopped = (~alive).tolist()
-        out = []
-        for b, row in enumerate(rows):
-            n = lengths[b]
-            self.unfed[row] = table[b][n - 1]
-            out.append(Sampled(table[b][:n], scores[b][:n], stopped[b]))
-        return out
+            if batch - len(going) >= max(1, SHRINK * batch):
+                token, uniform, at = self._gather_in_front(going, batch, token, uniform, at)
+                batch = len(going)
+            reach = max(self.held[row] + len(ids[row]) for row in self.slots[:batch])
+            logits = self._forward(list(range(batch)), token[:, None], at[:batch, None] + step, reach)
+        for row in self.slots:
+            # The last sampled id has not been fed. A row that waited went on feeding beyond its end: not counted.
+            self.held[row] += len(ids[row]) - 1
+            self.history[row] += ids[row]
+        return {row: Sampled(ids[row], logps[row], stopped[row]) for row in self.slots}
 
-    def _select(self, rows: list[int]) -> None:
-        """Keep only `rows` in the cache."""
-        if self.rows is None:
-            from transformers import DynamicCache
+    def _gather_in_front(self, going: list[int], batch: int, *tables: torch.Tensor) -> list[torch.Tensor]:
+        """Swap the slots that go on with those in front of them that have stopped; tables (batch, ...) follow."""
+        count = len(going)
+        behind = [slot for slot in going if slot >= count]
+        front = sorted(set(range(count)) - set(going))
+        order = list(range(batch))
+        for a, b in zip(front, behind, strict=True):
+            order[a], order[b] = b, a
+            self.slots[a], self.slots[b] = self.slots[b], self.slots[a]
+        self.cache.copy([*behind, *front], [*front, *behind], self.cache.reach)
+        return [table[order[:count]] for table in tables]
 
-            self.cache = DynamicCache(config=self.engine.model.config)
-            self.mask = torch.zeros(len(rows), 0, dtype=torch.long, device=self.device)
-        elif rows != self.rows:
-            where = {row: i for i, row in enumerate(self.rows)}
-            index = torch.tensor([where[r] for r in rows], device=self.device)
-            self.cache.batch_select_indices(index)
-            self.mask = self.mask[index]
-        self.rows = list(rows)
-
-    def _forward(self, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Feed (B, W) ids of which `real` marks the true ones; returns float32 logits (B, V) of the last position."""
-        before = self.mask.sum(1, keepdim=True)
-        self.mask = torch.cat([self.mask, real], dim=1)
-        positions = (before + real.cumsum(1) - 1).clamp(min=0)
-        output = self.engine.model(
+    def _forward(self, slots: list[int], ids: torch.Tensor, positions: torch.Tensor, reach: int) -> torch.Tensor:
+        """Feed `slots` with `ids` at `positions`, (B, W) each, -1 for padding in front; float32 logits (B, V) at the end."""
+        engine = self.engine
+        ids, positions = ids.to(engine.device), positions.to(engine.device)
+        self.cache.aim(slots, positions, reach)
+        output = engine.model(
             input_ids=ids,
-            attention_mask=self.mask,
-            position_ids=positions,
+            attention_mask=engine.masks(positions, reach),
+            position_ids=positions.clamp(min=0),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
         )
         return output.logits[:, -1].float()
 
-    def _draw(self, logits: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Next ids (B,) and their log-probabilities (B,) under the distribution they are drawn from."""
-        temperature, top_p = self.sampling.temperature, self.sampling.top_p
-        if temperature == 0:
-            logp = logits.log_softmax(-1)
-            token = logits.argmax(-1)
-            return token, logp.gather(1, token[:, None])[:, 0]
-        logp = (logits / temperature).log_softmax(-1)
-        cumulative = logp.double().exp().cumsum(-1)
-        if top_p < 1:
-            order = logp.sort(-1, descending=True)
-            sorted_probs = order.values.double().exp()
-            drop = sorted_probs.cumsum(-1) - sorted_probs >= top_p
-            probs = logp.double().exp().scatter(1, order.indices, sorted_probs.masked_fill(drop, 0.0))
-            cumulative = probs.cumsum(-1)
-        target = noise[:, None] * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-        return token, logp.gather(1, token[:, None])[:, 0]
+
+def _alike(slots: list[int], lengths: list[int]) -> list[list[int]]:
+    """`slots` in batches of like `lengths`, in an order that a batch of all keeps: the cache then needs no picking."""
+    if len(slots) * max(lengths[s] for s in slots) <= SMALL_PASS:
+        return [slots]
+    batches: list[list[int]] = []
+    real = 0
+    for slot in sorted(slots, key=lambda s: lengths[s]):
+        padded = (len(batches[-1]) + 1) * lengths[slot] if batches else 0
+        wasteful = padded > SMALL_PASS and padded - real - lengths[slot] > PADDING * padded
+        if not batches or padded > PREFILL_TOKENS or wasteful:
+            batches.append([])
+            real = 0
+        batches[-1].append(slot)
+        real += lengths[slot]
+    return [sorted(batch) for batch in batches]
+
+
+def _windows(config: Any) -> dict[str, int | None]:
+    """The kinds of attention layers of a model and how far each looks back; None: to the start."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+    for kind in kinds:
+        if kind not in ("full_attention", "sliding_attention"):
+            raise RL2FError(
+                f"model type {config.model_type!r}: a layer of type {kind!r} keeps no keys and values; take another model"
+            )
+    return {kind: window if kind == "sliding_attention" else None for kind in dict.fromkeys(kinds)}
+
+
+def _attention(config: Any) -> str:
+    name = getattr(config, "_attn_implementation", None) or "eager"
+    if name not in ("sdpa", "eager"):
+        raise RL2FError(
+            f"attn_implementation: {name!r} takes no mask of a dialogue's own; load the model with 'sdpa' or 'eager'"
+        )
+    return name
 
 
 def _keep_trainable(model: Any) -> None:
