@@ -7,12 +7,13 @@ ends its own dialogue with a typed stop reason and is counted; the batch goes on
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rl2f_hub.chat import ChatFormat, Ledger
-from rl2f_hub.engines import Engine, Sampling, derive_seed
+from rl2f_hub.engines import Engine, Sampling, Session, derive_seed
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers import Situation, Teacher
 from rl2f_hub.teachers.environment import EnvironmentTeacher
@@ -20,6 +21,7 @@ from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.verify import verify_many
 from rl2f_hub.verify.scorers import many_answers
 
+REPLY_TOKENS = 64  # a teacher's reply with its template, where only a guess is needed
 CLOSING_WORDS = "Correct."  # the teacher's last words on a solved dialogue: a target for the critique term only
 
 
@@ -71,7 +73,10 @@ def run_dialogues(
     wave: int = 256,
     on_wave: Callable[[int], None] | None = None,
 ) -> list[Rollout]:
-    """Run one dialogue per task, in order, in waves of at most `wave` dialogues at once.
+    """Run one dialogue per task, at most `wave` at once; the rollouts come in the order of the tasks.
+
+    A dialogue that ends gives its place to the next one. Where the engine's cache would not hold `wave` dialogues of
+    the length to be expected, fewer run at once.
 
     Args:
         seeds: one seed a dialogue; by default derived from `seed` and the task's id, so that a task draws the same
@@ -80,69 +85,108 @@ def run_dialogues(
     """
     if seeds is None:
         seeds = [derive_seed(seed, task.task_id) for task in tasks]
-    out: list[Rollout] = []
-    for start in range(0, len(tasks), wave):
-        batch = [
-            Rollout(task, s, student.chat.open(task.prompt))
-            for task, s in zip(tasks[start : start + wave], seeds[start : start + wave], strict=True)
-        ]
-        if getattr(teacher, "resamples", False):
+    rollouts = [Rollout(task, s, student.chat.open(task.prompt)) for task, s in zip(tasks, seeds, strict=True)]
+    if not rollouts:
+        return []
+    wave = _fitting(rollouts, student.engine, max_turns, sampling, wave)
+    if getattr(teacher, "resamples", False):
+        for start in range(0, len(rollouts), wave):
+            batch = rollouts[start : start + wave]
             _resample_wave(batch, student, max_turns, sampling)
-        else:
-            _run_wave(batch, student, teacher, guard, max_turns, sampling)
-        out.extend(batch)
-        if on_wave:
-            on_wave(len(batch))
-    return out
+            if on_wave:
+                on_wave(len(batch))
+    else:
+        _run(rollouts, student, teacher, guard, max_turns, sampling, wave, on_wave)
+    return rollouts
 
 
-def _run_wave(
-    batch: list[Rollout], student: Student, teacher: Teacher, guard: Guard, max_turns: int, sampling: Sampling
+def _fitting(rollouts: list[Rollout], engine: Engine, max_turns: int, sampling: Sampling, wave: int) -> int:
+    """How many dialogues to run at once. A guess: the engine keeps to its budget if dialogues grow longer."""
+    prompt = max(len(r.ledger.ids) for r in rollouts)
+    longest = min(engine.context_length, prompt + max_turns * sampling.turn_tokens + (max_turns - 1) * REPLY_TOKENS)
+    return max(1, min(wave, engine.cache_tokens // (longest + 1)))
+
+
+def _run(
+    rollouts: list[Rollout],
+    student: Student,
+    teacher: Teacher,
+    guard: Guard,
+    max_turns: int,
+    sampling: Sampling,
+    wave: int,
+    on_wave: Callable[[int], None] | None,
 ) -> None:
+    session = student.engine.open([r.seed for r in rollouts], sampling, student.chat.stop_ids)
+    fed = [0] * len(rollouts)  # how many ids of each ledger the engine has seen or sampled
+    waiting = deque(range(len(rollouts)))
+    active: list[int] = []
+    while active or waiting:
+        while waiting and len(active) < wave:
+            active.append(waiting.popleft())
+        running = [
+            i for i in active if len(rollouts[i].ledger.ids) + sampling.turn_tokens <= student.engine.context_length
+        ]
+        for i in set(active) - set(running):
+            rollouts[i].stop_reason = StopReason.CONTEXT_FULL
+        going_on = _turn(rollouts, running, fed, session, student, teacher, guard, max_turns) if running else []
+        if on_wave and len(going_on) < len(active):
+            on_wave(len(active) - len(going_on))
+        active = going_on
+
+
+def _turn(
+    rollouts: list[Rollout],
+    active: list[int],
+    fed: list[int],
+    session: Session,
+    student: Student,
+    teacher: Teacher,
+    guard: Guard,
+    max_turns: int,
+) -> list[int]:
+    """One attempt of each of `active` (indices into `rollouts`) and what is said to it; returns those that go on."""
     chat = student.chat
-    session = student.engine.open([r.seed for r in batch], sampling, chat.stop_ids)
-    fed = [0] * len(batch)  # how many ids of each ledger the engine has seen or sampled
-    active = list(range(len(batch)))
-    for turn in range(1, max_turns + 1):
-        for i in [i for i in active if len(batch[i].ledger.ids) + sampling.turn_tokens > student.engine.context_length]:
-            batch[i].stop_reason = StopReason.CONTEXT_FULL
-            active.remove(i)
-        if not active:
-            return
-        sampled = session.generate(active, [batch[i].ledger.ids[fed[i] :] for i in active], turn)
-        for i, attempt in zip(active, sampled, strict=True):
-            chat.attempt(batch[i].ledger, attempt.ids, attempt.logprobs, turn)
-            fed[i] = len(batch[i].ledger.ids)
-        judge([(batch[i], chat.decode(attempt.ids)) for i, attempt in zip(active, sampled, strict=True)])
-        solved = [i for i in active if batch[i].stop_reason is StopReason.SOLVED]
-        wrong = [i for i in active if batch[i].stop_reason in (None, StopReason.GAME_OVER)]
-        replies = dict(zip(wrong, ask(teacher, guard, [batch[i] for i in wrong]), strict=True))
-        for i, doubt in zip(solved, _doubts(teacher, guard, [batch[i] for i in solved], turn < max_turns), strict=True):
-            if doubt is None:
-                _say(student, batch[i].ledger, CLOSING_WORDS, turn, closing=True)
-            else:
-                batch[i].stop_reason, replies[i] = None, doubt
-        active = []
-        for i in sorted(replies):
-            rollout, reply = batch[i], replies[i]
-            last = turn == max_turns or rollout.stop_reason is StopReason.GAME_OVER
-            if reply is None:
-                rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
-                continue
-            heard = _say(student, rollout.ledger, reply.text, turn, closing=last)
-            if heard:
-                rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
-            if last:
-                rollout.stop_reason = rollout.stop_reason or StopReason.TURN_LIMIT
-            elif heard:
-                active.append(i)
-            else:
-                rollout.stop_reason = StopReason.CONTEXT_FULL
+    turns = {i: len(rollouts[i].turns) + 1 for i in active}
+    new_ids = [rollouts[i].ledger.ids[fed[i] :] for i in active]
+    sampled = session.generate(active, new_ids, [turns[i] for i in active])
+    for i, attempt in zip(active, sampled, strict=True):
+        chat.attempt(rollouts[i].ledger, attempt.ids, attempt.logprobs, turns[i])
+        fed[i] = len(rollouts[i].ledger.ids)
+    judge([(rollouts[i], chat.decode(attempt.ids)) for i, attempt in zip(active, sampled, strict=True)])
+    solved = [i for i in active if rollouts[i].stop_reason is StopReason.SOLVED]
+    wrong = [i for i in active if rollouts[i].stop_reason in (None, StopReason.GAME_OVER)]
+    replies = dict(zip(wrong, ask(teacher, guard, [rollouts[i] for i in wrong]), strict=True))
+    early = [i for i in solved if turns[i] < max_turns]
+    doubts = dict(zip(early, _doubts(teacher, guard, [rollouts[i] for i in early]), strict=True))
+    for i in solved:
+        doubt = doubts.get(i)
+        if doubt is None:
+            _say(student, rollouts[i].ledger, CLOSING_WORDS, turns[i], closing=True)
+        else:
+            rollouts[i].stop_reason, replies[i] = None, doubt
+    going_on = []
+    for i in sorted(replies):
+        rollout, reply = rollouts[i], replies[i]
+        last = turns[i] == max_turns or rollout.stop_reason is StopReason.GAME_OVER
+        if reply is None:
+            rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
+            continue
+        heard = _say(student, rollout.ledger, reply.text, turns[i], closing=last)
+        if heard:
+            rollout.turns[-1] = Turn(rollout.turns[-1].attempt, rollout.turns[-1].verdict, reply)
+        if last:
+            rollout.stop_reason = rollout.stop_reason or StopReason.TURN_LIMIT
+        elif heard:
+            going_on.append(i)
+        else:
+            rollout.stop_reason = StopReason.CONTEXT_FULL
+    return going_on
 
 
-def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout], going_on: bool) -> list[Feedback | None]:
+def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
     """What a misleading teacher says against right attempts; None where an attempt stands, as with any other teacher."""
-    if not going_on or not hasattr(teacher, "contradict"):
+    if not rollouts or not hasattr(teacher, "contradict"):
         return [None] * len(rollouts)
     return guard.pass_on(_Contradiction(teacher), [_situation(r) for r in rollouts])
 

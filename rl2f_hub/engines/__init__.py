@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,17 +28,28 @@ class Sampled:
 
 
 class Session(Protocol):
-    """A batch of dialogues; rows are addressed by their index at opening."""
+    """Dialogues that share a cache; rows are addressed by their index at opening."""
 
-    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
-        """Feed each row its new ids, then sample one attempt for it. Rows left out once are closed for good."""
+    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int]) -> list[Sampled]:
+        """Feed each row its new ids, then sample one attempt for it.
+
+        Rows may join at any call; a row that is left out after it has joined is closed for good.
+
+        Args:
+            turn: the number of the attempt, for all rows or one for each.
+        """
         ...
 
 
 class Engine(Protocol):
-    """Opens sessions. `context_length` is the largest number of ids that a dialogue may reach."""
+    """Opens sessions.
+
+    `context_length` is the largest number of ids that a dialogue may reach, `cache_tokens` the largest number of
+    positions that the cache of a session may have: what does not fit is fed again at every turn.
+    """
 
     context_length: int
+    cache_tokens: int
 
     def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Session: ...
 

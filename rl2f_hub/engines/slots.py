@@ -98,8 +98,10 @@ class SlotCache(Cache):
         for layer in self._filled():  # layer by layer: at no time are there two whole caches
             for name in ("keys", "values"):
                 old = getattr(layer, name)
-                new = old.new_zeros(self.rows, old.shape[1], self.entries, old.shape[3])
+                new = old.new_empty(self.rows, old.shape[1], self.entries, old.shape[3])
                 new[: old.shape[0], :, : old.shape[2] - 1] = old[:, :, :-1]
+                new[: old.shape[0], :, old.shape[2] - 1 :] = 0
+                new[old.shape[0] :] = 0
                 setattr(layer, name, new)
                 del old
 

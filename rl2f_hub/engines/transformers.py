@@ -117,7 +117,9 @@ class TransformersSession:
             if row in self.closed:
                 raise ValueError(f"row {row} was left out of an earlier call and is closed")
             self.history.setdefault(row, []).extend(new)
-        noise = {r: uniforms([self.seeds[r]], t, self.sampling.turn_tokens)[0] for r, t in zip(rows, turns, strict=True)}
+        noise = {
+            r: uniforms([self.seeds[r]], t, self.sampling.turn_tokens)[0] for r, t in zip(rows, turns, strict=True)
+        }
         done: dict[int, Sampled] = {}
         waves = self._waves(rows)
         for wave in waves:
@@ -168,7 +170,7 @@ class TransformersSession:
             self.cache.release()
             self.held.clear()
         if not exact and length >= self.cache.entries:  # grow in steps, not at every turn
-            length = max(length, min(length * 3 // 2, self.engine.context_length, budget // len(rows) - 1))
+            length = max(length, min(length * 2, self.engine.context_length, budget // len(rows) - 1))
         self.cache.reserve(len(rows), length)
 
     def _prefill(self) -> torch.Tensor:
@@ -225,10 +227,11 @@ class TransformersSession:
             going = [slot for slot in range(batch) if not stopped[self.slots[slot]]]
             if step + 1 == limit or not going:
                 break
+            reach = max(self.held[row] + len(ids[row]) for row in self.slots)
             if batch - len(going) >= max(1, SHRINK * batch):
-                token, uniform, at = self._gather_in_front(going, batch, token, uniform, at)
+                token, uniform, at = self._gather_in_front(going, batch, reach, token, uniform, at)
                 batch = len(going)
-            reach = max(self.held[row] + len(ids[row]) for row in self.slots[:batch])
+                reach = max(self.held[row] + len(ids[row]) for row in self.slots[:batch])
             logits = self._forward(list(range(batch)), token[:, None], at[:batch, None] + step, reach)
         for row in self.slots:
             # The last sampled id has not been fed. A row that waited went on feeding beyond its end: not counted.
@@ -236,8 +239,11 @@ class TransformersSession:
             self.history[row] += ids[row]
         return {row: Sampled(ids[row], logps[row], stopped[row]) for row in self.slots}
 
-    def _gather_in_front(self, going: list[int], batch: int, *tables: torch.Tensor) -> list[torch.Tensor]:
-        """Swap the slots that go on with those in front of them that have stopped; tables (batch, ...) follow."""
+    def _gather_in_front(self, going: list[int], batch: int, reach: int, *tables: torch.Tensor) -> list[torch.Tensor]:
+        """Swap the slots that go on with those in front of them that have stopped; tables (batch, ...) follow.
+
+        `reach` covers the ids of every slot that is moved.
+        """
         count = len(going)
         behind = [slot for slot in going if slot >= count]
         front = sorted(set(range(count)) - set(going))
@@ -245,7 +251,7 @@ class TransformersSession:
         for a, b in zip(front, behind, strict=True):
             order[a], order[b] = b, a
             self.slots[a], self.slots[b] = self.slots[b], self.slots[a]
-        self.cache.copy([*behind, *front], [*front, *behind], self.cache.reach)
+        self.cache.copy([*behind, *front], [*front, *behind], reach)
         return [table[order[:count]] for table in tables]
 
     def _forward(self, slots: list[int], ids: torch.Tensor, positions: torch.Tensor, reach: int) -> torch.Tensor:

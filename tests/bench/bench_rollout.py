@@ -317,7 +317,9 @@ def measure(bench: Bench, load: Workload, names: Sequence[str], rounds: int) -> 
             "cpu_seconds": round(median(run["cpu"] for run in runs[name]), 3),
             "dialogues_per_s": round(load.dialogues / seconds, 2),
             "tokens_per_s": round(expected / seconds, 1),
-            "peak_mib": max((run["peak_mib"] or 0) for run in runs[name]) if runs[name][0]["peak_mib"] is not None else None,
+            "peak_mib": max((run["peak_mib"] or 0) for run in runs[name])
+            if runs[name][0]["peak_mib"] is not None
+            else None,
             "ours_is_faster_by": {
                 clock: round(median(r[clock] / o[clock] for r, o in zip(runs[name], runs["ours"], strict=True)), 2)
                 for clock in ("seconds", "cpu")
