@@ -178,9 +178,9 @@ def fed_ids(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     shapes: list[tuple[int, int]] = []
     forward = TransformersSession._forward
 
-    def counting(self: Any, slots: list[int], ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def counting(self: Any, slots: Any, ids: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
         shapes.append(tuple(ids.shape))
-        return forward(self, slots, ids, *rest)
+        return forward(self, slots, ids, *rest, **more)
 
     monkeypatch.setattr(TransformersSession, "_forward", counting)
     return shapes

@@ -9,6 +9,7 @@ import torch
 
 from rl2f_hub.engines import Sampling
 
+BELOW_ONE = 1 - 2.0**-52  # times any end, in double precision, stays below that end: the id found has p > 0
 BLOCK = 256  # a large vocabulary is searched in two steps: which block, then where in it
 
 
@@ -39,23 +40,18 @@ def _nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
 
 def _invert(probs: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """The first id (B,) at which the running sum of `probs` (B, V) exceeds `noise` times the whole sum."""
+    share = (noise * BELOW_ONE)[:, None]
     if probs.shape[1] < 4 * BLOCK:
-        return _first_above(probs.double().cumsum(-1), noise)[0]
+        cumulative = probs.double().cumsum(-1)
+        return torch.searchsorted(cumulative, share * cumulative[:, -1:], right=True)[:, 0]
     if probs.shape[1] % BLOCK:
         probs = torch.nn.functional.pad(probs, (0, BLOCK - probs.shape[1] % BLOCK))
     blocks = probs.view(len(probs), -1, BLOCK)
-    block, into = _first_above(blocks.sum(-1, dtype=torch.float64).cumsum(-1), noise)
-    rows = torch.arange(len(probs), device=probs.device)
-    inner, _ = _first_above(blocks[rows, block].double().cumsum(-1), into)
-    return block * BLOCK + inner
-
-
-def _first_above(cumulative: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where `cumulative` (B, N) first exceeds `share` of its end, and which share of that step lies below the point."""
-    end = cumulative[:, -1]
-    # Strictly below the end, whatever rounding does: the place found then has a probability above 0.
-    target = torch.minimum(share * end, torch.nextafter(end, torch.zeros_like(end)))[:, None]
-    place = torch.searchsorted(cumulative, target, right=True)
-    top = cumulative.gather(1, place)
-    low = cumulative.gather(1, (place - 1).clamp(min=0)).masked_fill(place == 0, 0.0)
-    return place[:, 0], ((target - low) / (top - low))[:, 0]
+    steps = blocks.sum(-1, dtype=torch.float64)
+    ends = steps.cumsum(-1)
+    target = share * ends[:, -1:]
+    block = torch.searchsorted(ends, target, right=True)
+    size = steps.gather(1, block)
+    share = ((target - ends.gather(1, block) + size) / size).clamp(0, BELOW_ONE)
+    inner = blocks[torch.arange(len(probs), device=probs.device), block[:, 0]].double().cumsum(-1)
+    return block[:, 0] * BLOCK + torch.searchsorted(inner, share * inner[:, -1:], right=True)[:, 0]

@@ -64,8 +64,8 @@ class SlotCache(Cache):
     """
 
     def __init__(self, layers: int, device: torch.device) -> None:
-        super().__init__(layers=[])
-        self.layers = [SlotLayer(self) for _ in range(layers)]
+        self.stores = [SlotLayer(self) for _ in range(layers)]
+        super().__init__(layers=[*self.stores])
         self.device = device
         self.rows = self.entries = 0
         self.batch = self.reach = 0
@@ -80,6 +80,13 @@ class SlotCache(Cache):
         self._slots = torch.arange(len(slots), device=self.device) if self.picked is None else self.picked
         self._positions = positions.where(positions >= 0, self.entries - 1)
         self._places = {}
+
+    def step(self, reach: int) -> None:
+        """As the last pass, one position further on: `aim` without its price."""
+        self.reach = reach
+        self._positions = self._positions + 1
+        for places in self._places.values():
+            places += 1
 
     def places_for(self, heads: int) -> torch.Tensor:
         """Flat indices (B * W * heads) of the entries that the pass writes, the same for all layers of so many heads."""
@@ -108,7 +115,7 @@ class SlotCache(Cache):
     def release(self) -> None:
         """Free the memory; every slot is empty again."""
         self.rows = self.entries = 0
-        for layer in self.layers:
+        for layer in self.stores:
             layer.keys = layer.values = None
             layer.is_initialized = False
 
@@ -120,5 +127,5 @@ class SlotCache(Cache):
                 layer.keys[b, :, :length] = layer.keys[a, :, :length]  # the right side is a copy already
                 layer.values[b, :, :length] = layer.values[a, :, :length]
 
-    def _filled(self) -> list[Any]:
-        return [layer for layer in self.layers if layer.is_initialized]
+    def _filled(self) -> list[Any]:  # SlotLayers; that their tensors are there is not in the type
+        return [layer for layer in self.stores if layer.is_initialized]

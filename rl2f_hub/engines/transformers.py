@@ -17,6 +17,7 @@ Left out: linear attention, paged memory, tensor parallelism and compiled graphs
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -55,6 +56,9 @@ class TransformersEngine:
         self.layers: int = config.num_hidden_layers
         self.windows = _windows(config)
         self.additive = _attention(config) == "eager"  # eager attention adds its mask, the fused one takes booleans
+        # The library is renaming the argument; both names work for a while, the old one with a warning at every call.
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.cache_name = "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
         self.device: torch.device = next(model.parameters()).device
         self.cache_tokens = cache_budget(config, model.dtype, self.device) if cache_tokens is None else cache_tokens
         if self.cache_tokens < 2:
@@ -208,64 +212,83 @@ class TransformersSession:
 
     def _decode(self, logits: torch.Tensor, noise: dict[int, np.ndarray]) -> dict[int, Sampled]:
         """Sample an attempt for every slot from the `logits` after its history."""
-        limit, device = self.sampling.turn_tokens, self.engine.device
-        ids: dict[int, list[int]] = {row: [] for row in self.slots}
-        logps: dict[int, list[float]] = {row: [] for row in self.slots}
-        stopped = dict.fromkeys(self.slots, False)
-        batch = len(self.slots)
+        limit, device, held = self.sampling.turn_tokens, self.engine.device, self.held
+        length = dict.fromkeys(self.slots, limit)  # of each row's attempt
+        ended: set[int] = set()  # the rows that stopped themselves
+        drawn: list[tuple[list[int], list[torch.Tensor], list[torch.Tensor]]] = []  # rows, ids, log-probabilities
         uniform = torch.from_numpy(np.stack([noise[row] for row in self.slots])).to(device)
-        at = torch.tensor([self.held[row] for row in self.slots], device=device)
+        at = torch.tensor([[held[row]] for row in self.slots], device=device)
+        batch, moved = len(self.slots), True
         for step in range(limit):
-            token, logp = draw(logits, uniform[:batch, step], self.sampling)
-            ends = torch.isin(token, self.stops).tolist() if len(self.stops) else [False] * batch
-            drawn = zip(self.slots, token.tolist(), logp.tolist(), ends, strict=False)  # slots behind have stopped
-            for row, t, p, end in drawn:
-                if not stopped[row]:
-                    ids[row].append(t)
-                    logps[row].append(p)
-                    stopped[row] = end
-            going = [slot for slot in range(batch) if not stopped[self.slots[slot]]]
+            token, logp = draw(logits, uniform[:, step], self.sampling)
+            if moved:
+                drawn.append((self.slots[:batch], [], []))
+            drawn[-1][1].append(token)
+            drawn[-1][2].append(logp)
+            ends = torch.isin(token, self.stops).tolist() if len(self.stops) else ()
+            for row in {row for row, end in zip(self.slots, ends, strict=False) if end} - ended:
+                ended.add(row)
+                length[row] = step + 1
+            going = batch - sum(row in ended for row in self.slots[:batch])
             if step + 1 == limit or not going:
                 break
-            reach = max(self.held[row] + len(ids[row]) for row in self.slots)
-            if batch - len(going) >= max(1, SHRINK * batch):
-                token, uniform, at = self._gather_in_front(going, batch, reach, token, uniform, at)
-                batch = len(going)
-                reach = max(self.held[row] + len(ids[row]) for row in self.slots[:batch])
-            logits = self._forward(list(range(batch)), token[:, None], at[:batch, None] + step, reach)
-        for row in self.slots:
-            # The last sampled id has not been fed. A row that waited went on feeding beyond its end: not counted.
-            self.held[row] += len(ids[row]) - 1
-            self.history[row] += ids[row]
-        return {row: Sampled(ids[row], logps[row], stopped[row]) for row in self.slots}
+            moved = batch - going >= max(1, SHRINK * batch)
+            if moved:
+                keep = self._gather_in_front(batch, ended, max(held.values()) + step + 1)
+                token, uniform, at, batch = token[keep], uniform[keep], at[keep], going
+                reach = max(held[row] for row in self.slots[:batch])
+            elif step == 0:
+                reach = max(held.values())
+            logits = self._forward(batch, token[:, None], at + step, reach + step + 1, again=step > 0 and not moved)
+        ids: dict[int, list[int]] = {row: [] for row in self.slots}
+        logps: dict[int, list[float]] = {row: [] for row in self.slots}
+        for rows, tokens, scores in drawn:
+            for row, a, b in zip(rows, torch.stack(tokens, 1).tolist(), torch.stack(scores, 1).tolist(), strict=True):
+                ids[row] += a
+                logps[row] += b
+        out = {}
+        for row, n in length.items():
+            # A row that waited for others went on beyond its end: nothing of that counts. Its last id is not fed yet.
+            out[row] = Sampled(ids[row][:n], logps[row][:n], row in ended)
+            self.history[row] += out[row].ids
+            held[row] += n - 1
+        return out
 
-    def _gather_in_front(self, going: list[int], batch: int, reach: int, *tables: torch.Tensor) -> list[torch.Tensor]:
-        """Swap the slots that go on with those in front of them that have stopped; tables (batch, ...) follow.
+    def _gather_in_front(self, batch: int, ended: set[int], reach: int) -> list[int]:
+        """Swap slots so that rows that go on lie in front of those that `ended`; returns where each of them was.
 
-        `reach` covers the ids of every slot that is moved.
+        `reach` covers the entries of every slot that is moved.
         """
-        count = len(going)
-        behind = [slot for slot in going if slot >= count]
-        front = sorted(set(range(count)) - set(going))
+        going = [slot for slot in range(batch) if self.slots[slot] not in ended]
+        behind = [slot for slot in going if slot >= len(going)]
+        front = sorted(set(range(len(going))) - set(going))
         order = list(range(batch))
         for a, b in zip(front, behind, strict=True):
             order[a], order[b] = b, a
             self.slots[a], self.slots[b] = self.slots[b], self.slots[a]
         self.cache.copy([*behind, *front], [*front, *behind], reach)
-        return [table[order[:count]] for table in tables]
+        return order[: len(going)]
 
-    def _forward(self, slots: list[int], ids: torch.Tensor, positions: torch.Tensor, reach: int) -> torch.Tensor:
-        """Feed `slots` with `ids` at `positions`, (B, W) each, -1 for padding in front; float32 logits (B, V) at the end."""
+    def _forward(
+        self, slots: int | list[int], ids: torch.Tensor, positions: torch.Tensor, reach: int, again: bool = False
+    ) -> torch.Tensor:
+        """Feed `slots` (or so many from the first) with `ids` at `positions`, (B, W) each, -1 for padding in front.
+
+        With `again` the same slots as in the last pass, one position further on. Returns float32 logits (B, V) at the end.
+        """
         engine = self.engine
         ids, positions = ids.to(engine.device), positions.to(engine.device)
-        self.cache.aim(slots, positions, reach)
+        if again:
+            self.cache.step(reach)
+        else:
+            self.cache.aim(list(range(slots)) if isinstance(slots, int) else slots, positions, reach)
         output = engine.model(
             input_ids=ids,
             attention_mask=engine.masks(positions, reach),
-            position_ids=positions.clamp(min=0),
-            past_key_values=self.cache,
+            position_ids=positions.clamp(min=0) if ids.shape[1] > 1 else positions,
             use_cache=True,
             logits_to_keep=1,
+            **{engine.cache_name: self.cache},
         )
         return output.logits[:, -1].float()
 
