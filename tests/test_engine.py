@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rl2f_hub.engines.transformers as engine_module
-from rl2f_hub.engines import Sampled, Sampling, derive_seed, uniforms
+from rl2f_hub.engines import Sampled, Sampling, batches, derive_seed, uniforms
 from rl2f_hub.engines.draw import draw
 from rl2f_hub.engines.slots import SlotCache
 from rl2f_hub.engines.transformers import TransformersEngine, TransformersSession
@@ -161,15 +161,17 @@ def test_a_batch_of_one_says_what_a_batch_of_64_says(tiny_model: Any, sampling: 
 
 
 @BOTH
-@pytest.mark.parametrize("setting", ["SHRINK", "PADDING", "PREFILL_TOKENS"])
+@pytest.mark.parametrize("setting", ["SHRINK", "PADDING", "PREFILL_TOKENS", "SHARED"])
 def test_how_the_batch_is_cut_changes_no_text(
     tiny_model: Any, sampling: Sampling, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped rows leave at once or never; prompts are fed each length apart, or a few at a time."""
     usual = crowd(tiny_model, EVERYONE, sampling)
-    monkeypatch.setattr(engine_module, "SMALL_PASS", 1)
-    for value in {"SHRINK": [1e-9, 2.0], "PADDING": [0.0, 1.0], "PREFILL_TOKENS": [1, 64]}[setting]:
-        monkeypatch.setattr(engine_module, setting, value)
+    monkeypatch.setattr(batches, "SMALL_PASS", 1)
+    for value in {"SHRINK": [1e-9, 2.0], "PADDING": [0.0, 1.0], "PREFILL_TOKENS": [1, 64], "SHARED": [1, 10**9]}[
+        setting
+    ]:
+        monkeypatch.setattr(engine_module if hasattr(engine_module, setting) else batches, setting, value)
         assert crowd(tiny_model, EVERYONE, sampling) == usual
 
 
@@ -204,6 +206,27 @@ def test_equal_prompts_are_fed_once_and_say_what_they_say_alone(
         for a, b in zip(together, apart, strict=True):
             assert a.ids == b.ids
             np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+
+
+def test_a_common_opening_is_fed_once_also_for_rows_that_join_later(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling, opening = Sampling(1.0, 1.0, 3), list(range(10, 60))
+    prompts = [opening + [100 + row] * (1 + row) for row in range(5)] + [opening]
+    alone = []
+    for row, prompt in enumerate(prompts):
+        session = TransformersEngine(tiny_model, PAD).open([row], sampling, frozenset())
+        alone.append(session.generate([0], [prompt], 1)[0])
+    shapes = fed_ids(monkeypatch)
+    session = TransformersEngine(tiny_model, PAD).open(list(range(6)), sampling, frozenset())
+    together = session.generate([0, 1, 2, 3], prompts[:4], 1)
+    assert shapes == [(1, 49), (4, 5), (4, 1), (4, 1)]
+    del shapes[:]
+    together += session.generate([1, 4, 5], [[], *prompts[4:]], [2, 1, 1])[1:]
+    assert max(width for _, width in shapes) == 6, "of the opening only its last id, where it is a whole prompt"
+    for a, b in zip(together, alone, strict=True):
+        assert a.ids == b.ids
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
 
 
 def test_stopped_rows_are_fed_no_longer_than_needed(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 Only new ids are ever fed. Every dialogue has a slot of the cache to itself (`slots.py`), so dialogues of unequal
 length share a batch without padding between turns; position ids count real ids only, and the numbers are those of a
 fresh forward pass over the dialogue alone. Within a turn, dialogues that have stopped leave the batch; between turns,
-finished ones give their place to others. Equal prompts are fed once, unequal ones in batches of like lengths.
+finished ones give their place to others. Equal prompts are fed once, so is what unequal ones have in common in front,
+and the rest goes in batches of like lengths.
 
 The cache never holds more than `cache_tokens` positions. Dialogues that do not fit at once take turns, and what had
 to be dropped is fed again: slower, with the same text.
@@ -18,7 +19,6 @@ Left out: linear attention, paged memory, tensor parallelism and compiled graphs
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +26,14 @@ import numpy as np
 import torch
 
 from rl2f_hub.engines import Sampled, Sampling, uniforms
+from rl2f_hub.engines.batches import alike, common_start
 from rl2f_hub.engines.draw import draw
+from rl2f_hub.engines.kinds import attention_of, keep_trainable, windows_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.engines.slots import SlotCache
 from rl2f_hub.errors import RL2FError, UsageError
 
-PREFILL_TOKENS = 8192  # most ids, padding included, of one forward pass over prompts: bounds its activations
-PADDING = 1 / 4  # most of a pass over prompts that may be padding, once it has more than
-SMALL_PASS = 512  # ids: a pass is not worth splitting below this, it costs its overhead anyway
+SHARED = 128  # ids that a common opening has to save to be worth a pass of its own
 SHRINK = 1 / 8  # the share of a batch that has to have stopped before the batch is made smaller
 
 
@@ -54,8 +54,8 @@ class TransformersEngine:
         self.pad_id = pad_id
         config = model.config.get_text_config()
         self.layers: int = config.num_hidden_layers
-        self.windows = _windows(config)
-        self.additive = _attention(config) == "eager"  # eager attention adds its mask, the fused one takes booleans
+        self.windows = windows_of(config)
+        self.additive = attention_of(config) == "eager"  # eager attention adds its mask, the fused one takes booleans
         # The library is renaming the argument; both names work for a while, the old one with a warning at every call.
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.cache_name = "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
@@ -107,7 +107,7 @@ class TransformersSession:
         was_training = model.training
         model.eval()
         if was_training:
-            _keep_trainable(model)
+            keep_trainable(model)
         try:
             return self._generate(rows, new_ids, [turn] * len(rows) if isinstance(turn, int) else list(turn))
         finally:
@@ -179,36 +179,63 @@ class TransformersSession:
 
     def _prefill(self) -> torch.Tensor:
         """Feed every slot what the cache does not hold yet; returns the float32 logits (B, V) after it."""
+        first: dict[tuple[int, ...], int] = {}
+        twins: dict[int, list[int]] = {}  # slots that need no pass of their own, by the slot that is fed for them
+        for slot, row in enumerate(self.slots):
+            if row not in self.held:
+                leader = first.setdefault(tuple(self.history[row]), slot)
+                if leader != slot:
+                    twins.setdefault(leader, []).append(slot)
+        self._share_prefix([*first.values()])
+        copies = {slot for group in twins.values() for slot in group}
         chunks = [self.history[row][self.held.get(row, 0) :] for row in self.slots]
         if not all(chunks):
             raise ValueError("a row was given nothing to answer to")
-        first: dict[tuple[int, ...], int] = {}
-        twins: dict[int, list[int]] = {}
-        for slot, (row, chunk) in enumerate(zip(self.slots, chunks, strict=True)):
-            if row not in self.held:
-                leader = first.setdefault(tuple(chunk), slot)
-                if leader != slot:
-                    twins.setdefault(leader, []).append(slot)
-        copies = {slot for group in twins.values() for slot in group}
         logits: torch.Tensor | None = None
-        for slots in _alike([s for s in range(len(chunks)) if s not in copies], [len(c) for c in chunks]):
-            width = max(len(chunks[s]) for s in slots)
-            ids, places = [], []
-            for s in slots:
-                start, padding = self.held.get(self.slots[s], 0), width - len(chunks[s])
-                ids.append([self.engine.pad_id] * padding + chunks[s])
-                places.append([-1] * padding + list(range(start, start + len(chunks[s]))))
-            part = self._forward(slots, torch.tensor(ids), torch.tensor(places), max(p[-1] for p in places) + 1)
+        for slots in alike([s for s in range(len(chunks)) if s not in copies], [len(c) for c in chunks]):
+            part = self._feed(slots, [chunks[s] for s in slots])
             if logits is None:
                 logits = part.new_empty(len(chunks), part.shape[1])
             logits[slots] = part
         assert logits is not None
         for leader, group in twins.items():
-            self.cache.copy([leader] * len(group), group, len(chunks[leader]))
+            self.cache.copy([leader] * len(group), group, len(self.history[self.slots[leader]]))
             logits[group] = logits[leader].clone()
         for row in self.slots:
             self.held[row] = len(self.history[row])
         return logits
+
+    def _share_prefix(self, fresh: list[int]) -> None:
+        """Feed what all `fresh` slots begin with once: chat templates and task texts have long common openings.
+
+        A dialogue that is in the cache already may have fed it.
+        """
+        if not fresh:
+            return
+        source = next((slot for slot, row in enumerate(self.slots) if row in self.held), None)
+        opening = common_start([self.history[self.slots[slot]] for slot in fresh])[:-1]  # one id is left to answer to
+        if source is not None:
+            row = self.slots[source]
+            opening = common_start([opening, self.history[row][: self.held[row]]])
+        elif (len(fresh) - 1) * len(opening) < SHARED:
+            return
+        else:
+            source = fresh[0]
+            self._feed([source], [opening])
+        if opening:
+            others = [slot for slot in fresh if slot != source]
+            self.cache.copy([source] * len(others), others, len(opening))
+            self.held |= {self.slots[slot]: len(opening) for slot in fresh}
+
+    def _feed(self, slots: list[int], chunks: list[list[int]]) -> torch.Tensor:
+        """Feed each slot its chunk after what it holds; returns the float32 logits (B, V) after it."""
+        width = max(map(len, chunks))
+        ids, places = [], []
+        for slot, chunk in zip(slots, chunks, strict=True):
+            start, padding = self.held.get(self.slots[slot], 0), width - len(chunk)
+            ids.append([self.engine.pad_id] * padding + chunk)
+            places.append([-1] * padding + list(range(start, start + len(chunk))))
+        return self._forward(slots, torch.tensor(ids), torch.tensor(places), max(p[-1] for p in places) + 1)
 
     def _decode(self, logits: torch.Tensor, noise: dict[int, np.ndarray]) -> dict[int, Sampled]:
         """Sample an attempt for every slot from the `logits` after its history."""
@@ -291,54 +318,3 @@ class TransformersSession:
             **{engine.cache_name: self.cache},
         )
         return output.logits[:, -1].float()
-
-
-def _alike(slots: list[int], lengths: list[int]) -> list[list[int]]:
-    """`slots` in batches of like `lengths`, in an order that a batch of all keeps: the cache then needs no picking."""
-    if len(slots) * max(lengths[s] for s in slots) <= SMALL_PASS:
-        return [slots]
-    batches: list[list[int]] = []
-    real = 0
-    for slot in sorted(slots, key=lambda s: lengths[s]):
-        padded = (len(batches[-1]) + 1) * lengths[slot] if batches else 0
-        wasteful = padded > SMALL_PASS and padded - real - lengths[slot] > PADDING * padded
-        if not batches or padded > PREFILL_TOKENS or wasteful:
-            batches.append([])
-            real = 0
-        batches[-1].append(slot)
-        real += lengths[slot]
-    return [sorted(batch) for batch in batches]
-
-
-def _windows(config: Any) -> dict[str, int | None]:
-    """The kinds of attention layers of a model and how far each looks back; None: to the start."""
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
-    for kind in kinds:
-        if kind not in ("full_attention", "sliding_attention"):
-            raise RL2FError(
-                f"model type {config.model_type!r}: a layer of type {kind!r} keeps no keys and values; take another model"
-            )
-    return {kind: window if kind == "sliding_attention" else None for kind in dict.fromkeys(kinds)}
-
-
-def _attention(config: Any) -> str:
-    name = getattr(config, "_attn_implementation", None) or "eager"
-    if name not in ("sdpa", "eager"):
-        raise RL2FError(
-            f"attn_implementation: {name!r} takes no mask of a dialogue's own; load the model with 'sdpa' or 'eager'"
-        )
-    return name
-
-
-def _keep_trainable(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights while a training run generates.
-
-    On CPUs with AVX512-BF16 a `Linear4bit` in eval mode repacks its weights for inference, for good; the packed product
-    has no gradient, so a later backward pass would silently lose what flows through it. The flag changes nothing else.
-    """
-    bitsandbytes = sys.modules.get("bitsandbytes")
-    if bitsandbytes is not None:
-        for module in model.modules():
-            if isinstance(module, bitsandbytes.nn.Linear4bit):
-                module.train()
