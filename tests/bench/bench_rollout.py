@@ -369,13 +369,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under 50 s on two cores, smaller workloads")
     parser.add_argument("--models", default="quickstart,smollm2")
-    parser.add_argument("--contestants", default=",".join(CONTESTANTS))
+    parser.add_argument(
+        "--contestants", help="all by default; with --quick all but `continuous`, whose start-up is long"
+    )
     parser.add_argument("--workloads", help="only these, by name")
     parser.add_argument("--rounds", type=int, help="3 by default, 2 with --quick")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
+    chosen = options.contestants or ",".join(c for c in CONTESTANTS if not (options.quick and c == "continuous"))
+    names = chosen.split(",")
+    if "ours" not in names:
+        parser.error("--contestants: 'ours' must be among them; the ratios are against it")
     rounds = options.rounds or (2 if options.quick else 3)
     result: dict[str, Any] = {
         "threads": torch.get_num_threads(),
@@ -391,7 +397,6 @@ def main() -> None:
         loads = [load for load in plan(model, options.quick) if only is None or load.name in only]
         with tempfile.TemporaryDirectory() as folder:
             bench = with_trainer(opened(model, max(load.dialogues for load in loads)), folder)
-            names = options.contestants.split(",")
             for name in names:  # first calls pay for imports and lazy set-up
                 with contextlib.suppress(Exception):  # reported when it is measured
                     timed(bench, name, Workload("warm", 2, 2, 2))
