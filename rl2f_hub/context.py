@@ -1,4 +1,4 @@
-"""What an attempt is made from when a conversation gets long or thinks aloud: the rules, and a session that forks.
+"""What an attempt is made from when a conversation gets long or thinks aloud: the rules, and dialogues that fork.
 
 By rule the context of an attempt is everything before it, in one growing ledger. Two rules break with that: `thinking:
 strip` (see `chat.py`) and `history: drop_oldest`. Both retell the conversation in a new ledger, a fork, which the
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rl2f_hub.chat import ChatFormat, Ledger
-from rl2f_hub.engines import Engine, Sampled, Sampling, Session
+from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
 
 History = Literal["stop", "drop_oldest"]
 OnCut = Literal["go_on", "stop"]
@@ -39,15 +39,26 @@ RULES = Rules()
 
 
 class Context:
-    """One batch of dialogues before an engine; rows are addressed by their index at opening.
+    """Dialogues before an engine; rows are addressed by their index at opening and may join at any turn.
 
-    A row whose ledger is another object than at its last turn has been retold and goes on in a session of its own, so
-    that the other rows go on undisturbed.
+    A row whose ledger is another object than at its last turn has been retold: the engine reads it from its start,
+    and the other rows go on undisturbed.
+
+    Args:
+        share: the share of the engine's cache that these dialogues may take.
     """
 
-    def __init__(self, engine: Engine, chat: ChatFormat, seeds: list[int], sampling: Sampling, rules: Rules) -> None:
-        self.engine, self.chat, self.seeds, self.sampling, self.rules = engine, chat, seeds, sampling, rules
-        self._homes: dict[int, Session] = {}
+    def __init__(
+        self,
+        engine: Engine,
+        chat: ChatFormat,
+        seeds: list[int],
+        sampling: Sampling,
+        rules: Rules,
+        share: float = 1.0,
+    ) -> None:
+        self.engine, self.chat, self.sampling, self.rules = engine, chat, sampling, rules
+        self._session = engine.open(seeds, sampling, chat.stop_ids, share)
         self._ledgers: dict[int, Ledger] = {}
         self._fed: dict[int, int] = {}  # how many ids of its ledger the engine has seen or sampled, by row
 
@@ -70,24 +81,26 @@ class Context:
             del ledger.ids[ids:], ledger.spans[spans:]
         return fitted
 
-    def generate(self, rows: list[int], ledgers: Sequence[Ledger], turn: int) -> list[Sampled]:
-        """Sample one attempt for each row, from its ledger, and append it there."""
-        fresh = [r for r, ledger in zip(rows, ledgers, strict=True) if self._ledgers.get(r) is not ledger]
-        if fresh:
-            session = self.engine.open(self.seeds, self.sampling, self.chat.stop_ids)
-            self._homes |= dict.fromkeys(fresh, session)
-            self._fed |= dict.fromkeys(fresh, 0)
+    def generate(
+        self, rows: list[int], ledgers: Sequence[Ledger], turns: Sequence[int], on_token: OnToken | None = None
+    ) -> list[Sampled]:
+        """Sample attempt number `turns` for each row, from its ledger, and append it there.
+
+        A row that is left out after it has joined has ended. See `engines.Session` for `on_token`.
+        """
+        for row, ledger in zip(rows, ledgers, strict=True):
+            known = self._ledgers.get(row)
+            if known is not ledger:
+                self._fed[row] = 0
+                if known is not None:
+                    self._session.restart(row)
         self._ledgers = dict(zip(rows, ledgers, strict=True))
-        self._homes = {r: self._homes[r] for r in rows}  # sessions that nobody is in any more are let go
-        out: dict[int, Sampled] = {}
-        for session in {id(s): s for s in self._homes.values()}.values():
-            inside = [r for r in rows if self._homes[r] is session]
-            sampled = session.generate(inside, [self._ledgers[r].ids[self._fed[r] :] for r in inside], turn)
-            for row, attempt in zip(inside, sampled, strict=True):
-                self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)
-                self._fed[row] = len(self._ledgers[row].ids)
-                out[row] = attempt
-        return [out[r] for r in rows]
+        new_ids = [self._ledgers[row].ids[self._fed[row] :] for row in rows]
+        sampled = self._session.generate(rows, new_ids, turns, on_token)
+        for row, attempt, turn in zip(rows, sampled, turns, strict=True):
+            self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)
+            self._fed[row] = len(self._ledgers[row].ids)
+        return sampled
 
     def _fitted(self, ledger: Ledger, room: int) -> Ledger | None:
         """The ledger if it has at most `room` ids, else what `rules.history` makes of it."""

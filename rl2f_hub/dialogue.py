@@ -1,9 +1,12 @@
 """The didactic loop, batched: attempt, verify, feedback through the guard, next attempt with the whole history.
 
-A dialogue ends at the first correct attempt or at `max_turns`. One bad verdict or one teacher that has nothing to say
-ends its own dialogue with a typed stop reason and is counted; the batch goes on. What happens where a dialogue meets a
-limit of length is said by `Rules` (`context.py`). The loop knows nothing of training: `trainer.py` turns rollouts into
-a loss, `evaluation/` into figures.
+A dialogue ends at the first correct attempt or at `max_turns`, and gives its place to the next one. One bad verdict or
+one teacher that has nothing to say ends its own dialogue with a typed stop reason and is counted; the batch goes on.
+What happens where a dialogue meets a limit of length is said by `Rules` (`context.py`). The loop knows nothing of
+training: `trainer.py` turns rollouts into a loss, `evaluation/` into figures.
+
+Where verdicts or teachers are waited for, the dialogues play in two crews: while one generates, the other is judged
+and answered in a thread. No text depends on it.
 
 An interrupt (Ctrl-C) leaves the loop as any exception does, and the dialogues in flight are not recorded: stages write
 whole shards only and make the lost one again. A caller that wants the unfinished dialogues passes `cancelled`; they end
@@ -12,21 +15,24 @@ with `cancelled`, after the turn that was under way.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 from rl2f_hub.chat import ChatFormat, Ledger
 from rl2f_hub.context import RULES, Context, Rules
-from rl2f_hub.engines import Engine, Sampled, Sampling, derive_seed
-from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
-from rl2f_hub.teachers import Situation, Teacher
-from rl2f_hub.teachers.environment import EnvironmentTeacher
+from rl2f_hub.engines import Engine, Interrupted, OnToken, Sampling, derive_seed
+from rl2f_hub.records import Feedback, StopReason, Task
+from rl2f_hub.rollouts import Rollout, ask, judge, react
+from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.timings import Timings
-from rl2f_hub.verify import verify_many
-from rl2f_hub.verify.scorers import many_answers
 
+__all__ = ["CLOSING_WORDS", "Rollout", "Student", "ask", "judge", "run_dialogues"]
+
+REPLY_TOKENS = 64  # a teacher's reply with its template, where only a guess is needed
 CLOSING_WORDS = "Correct."  # the teacher's last words on a solved dialogue: a target for the critique term only
 
 
@@ -37,37 +43,6 @@ class Student:
     engine: Engine
     chat: ChatFormat
     name: str
-
-
-@dataclass(slots=True)
-class Rollout:
-    """A dialogue with the ids it was made of.
-
-    One ledger holds all of it, unless a rule forked it (see `context.py`): then `ledger` is the last attempt's, with
-    what it was made from before it, and `forked` is true.
-    """
-
-    task: Task
-    seed: int
-    ledger: Ledger
-    turns: list[Turn] = field(default_factory=list)
-    stop_reason: StopReason | None = None
-    forked: bool = False
-
-    def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
-        assert self.stop_reason is not None
-        settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "turn_tokens": sampling.turn_tokens}
-        return Dialogue(
-            dialogue_id=f"{self.task.task_id}#{self.seed:016x}",
-            task_id=self.task.task_id,
-            prompt=self.task.prompt,
-            turns=tuple(self.turns),
-            stop_reason=self.stop_reason,
-            student=student,
-            teacher="environment" if self.task.verifier == "environment" else teacher,
-            privilege=self.task.privilege.kind,
-            sampling=settings,
-        )
 
 
 def run_dialogues(
@@ -85,8 +60,12 @@ def run_dialogues(
     rules: Rules = RULES,
     timings: Timings | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    on_token: OnToken | None = None,
+    overlap: bool | None = None,
 ) -> list[Rollout]:
-    """Run one dialogue per task, in order, in waves of at most `wave` dialogues at once.
+    """Run one dialogue per task, at most `wave` at once; the rollouts come in the order of the tasks.
+
+    Where the engine's cache would not hold `wave` dialogues of the length to be expected, fewer run at once.
 
     Args:
         seeds: one seed a dialogue; by default derived from `seed` and the task's id, so that a task draws the same
@@ -95,208 +74,167 @@ def run_dialogues(
         rules: what happens in a context that is full, and after an attempt that was cut.
         timings: where the time and the tokens of these dialogues are added.
         cancelled: asked before every turn; once it says yes, all dialogues that are not over end with `cancelled`.
+        on_token: called with (index of the dialogue, id) as the student draws it. When it raises `Interrupted`, the
+            attempts under way are dropped and all dialogues that are not over end with `cancelled`.
+        overlap: generate for one half of the dialogues while the other half is judged and answered; by default where
+            that is waited for (`waits`).
     """
-    timings = timings or Timings()
     if seeds is None:
         seeds = [derive_seed(seed, task.task_id) for task in tasks]
-    out: list[Rollout] = []
-    for start in range(0, len(tasks), wave):
-        batch = [
-            Rollout(task, s, student.chat.open(task.prompt))
-            for task, s in zip(tasks[start : start + wave], seeds[start : start + wave], strict=True)
-        ]
-        if getattr(teacher, "resamples", False):
-            _resample_wave(batch, student, max_turns, sampling, rules, timings, cancelled)
-        else:
-            _run_wave(batch, student, teacher, guard, max_turns, sampling, rules, timings, cancelled)
-        out.extend(batch)
-        if on_wave:
-            on_wave(len(batch))
-    return out
+    rollouts = [Rollout(task, s, student.chat.open(task.prompt)) for task, s in zip(tasks, seeds, strict=True)]
+    if not rollouts:
+        return []
+    wave = _fitting(rollouts, student.engine, max_turns, sampling, wave)
+    if overlap is None:
+        overlap = waits(teacher, tasks)
+    crews = 2 if overlap and min(wave, len(rollouts)) > 1 and _holds_two(student.engine) else 1
+    play = _Play(rollouts, student, teacher, guard, max_turns, rules, timings or Timings(), on_token)
+    play.run([play.crew(sampling, wave, n, crews) for n in range(crews)], on_wave, cancelled)
+    return rollouts
 
 
-def _run_wave(
-    batch: list[Rollout],
-    student: Student,
-    teacher: Teacher,
-    guard: Guard,
-    max_turns: int,
-    sampling: Sampling,
-    rules: Rules,
-    timings: Timings,
-    cancelled: Callable[[], bool],
-) -> None:
-    context = Context(student.engine, student.chat, [r.seed for r in batch], sampling, rules)
-    active = list(range(len(batch)))
-    for turn in range(1, max_turns + 1):
-        active = [i for i in active if _goes_on(batch[i], context.before_turn(batch[i].ledger))]
-        if not active or _cancel([batch[i] for i in active], cancelled):
-            return
-        _attempt(batch, active, context, turn, timings)
-        solved = [i for i in active if batch[i].stop_reason is StopReason.SOLVED]
-        wrong = [i for i in active if batch[i].stop_reason in (None, StopReason.GAME_OVER)]
-        with timings.during("teacher"):
-            replies = dict(zip(wrong, ask(teacher, guard, [batch[i] for i in wrong]), strict=True))
-            doubts = _doubts(teacher, guard, [batch[i] for i in solved], turn < max_turns)
-        for i, doubt in zip(solved, doubts, strict=True):
-            if doubt is None:
-                _say(batch[i], context, CLOSING_WORDS, turn, closing=True)
-            else:
-                batch[i].stop_reason, replies[i] = None, doubt
-        active = []
-        for i in sorted(replies):
-            rollout, reply = batch[i], replies[i]
-            last = turn == max_turns or rollout.stop_reason is StopReason.GAME_OVER
-            if reply is None:
-                rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
-                continue
-            timings.teacher_tokens += reply.usage.completion_tokens if reply.usage else 0
-            heard = _say(rollout, context, reply.text, turn, closing=last)
-            if heard:
-                rollout.turns[-1] = replace(rollout.turns[-1], feedback=reply)
-            if last:
-                rollout.stop_reason = rollout.stop_reason or StopReason.TURN_LIMIT
-            elif heard:
-                active.append(i)
-            else:
+def waits(teacher: Teacher, tasks: Sequence[Task]) -> bool:
+    """Whether verdicts or feedback come from other processes or machines, so that time spent on them is idle here."""
+    return getattr(teacher, "remote", False) or any(task.verifier == "unit_tests" for task in tasks)
+
+
+def _fitting(rollouts: list[Rollout], engine: Engine, max_turns: int, sampling: Sampling, wave: int) -> int:
+    """How many dialogues to run at once. A guess: the engine keeps to its budget if dialogues grow longer."""
+    prompt = max(len(r.ledger.ids) for r in rollouts)
+    longest = min(engine.context_length, prompt + max_turns * sampling.turn_tokens + (max_turns - 1) * REPLY_TOKENS)
+    return max(1, min(wave, engine.cache_tokens // (longest + 1)))
+
+
+def _holds_two(engine: Engine) -> bool:
+    return engine.cache_tokens >= 2 * (engine.context_length + 1)
+
+
+@dataclass(slots=True)
+class _Crew:
+    """Dialogues, by index, that make their attempts together; `said` waits for what their last ones earned."""
+
+    context: Context
+    size: int
+    active: list[int] = field(default_factory=list)
+    said: Callable[[], list[Feedback | None]] | None = None
+
+
+@dataclass(slots=True)
+class _Play:
+    """What all dialogues of one call have in common."""
+
+    rollouts: list[Rollout]
+    student: Student
+    teacher: Teacher
+    guard: Guard
+    max_turns: int
+    rules: Rules
+    timings: Timings
+    on_token: OnToken | None
+
+    def crew(self, sampling: Sampling, wave: int, number: int, count: int) -> _Crew:
+        """Crew `number` of `count`, which have a share of the places and of the engine's cache each."""
+        seeds = [r.seed for r in self.rollouts]
+        context = Context(self.student.engine, self.student.chat, seeds, sampling, self.rules, 1 / count)
+        return _Crew(context, wave // count + (number < wave % count))
+
+    def run(self, crews: list[_Crew], on_wave: Callable[[int], None] | None, cancelled: Callable[[], bool]) -> None:
+        """Play every dialogue to its end. An exception loses all that are under way."""
+        waiting = deque(range(len(self.rollouts)))
+        over = 0
+        pool = ThreadPoolExecutor(1) if len(crews) > 1 else None
+        try:
+            while waiting or any(crew.active for crew in crews):
+                for crew in crews:
+                    self._settle(crew)
+                    if not (waiting or crew.active):
+                        continue
+                    if cancelled() or not self._turn(crew, waiting, pool):
+                        cancelled = _always
+                        self._cancel([*crew.active, *waiting])
+                        crew.active, crew.said = [], None
+                        waiting.clear()
+                now = len(self.rollouts) - len(waiting) - sum(len(crew.active) for crew in crews)
+                if on_wave and now > over:
+                    on_wave(now - over)
+                over = now
+        finally:
+            if pool is not None:  # what is asked of others at this moment is left to end by itself
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _turn(self, crew: _Crew, waiting: deque[int], pool: ThreadPoolExecutor | None) -> bool:
+        """Fill the crew up and let it make its attempts; False when the one who reads along stopped it."""
+        while waiting and len(crew.active) < crew.size:
+            crew.active.append(waiting.popleft())
+        afresh = getattr(self.teacher, "resamples", False)
+        for i in list(crew.active):
+            rollout = self.rollouts[i]
+            if afresh and rollout.turns:
+                rollout.ledger = self.student.chat.open(rollout.task.prompt)
+            if not self._goes_on(rollout, crew.context.before_turn(rollout.ledger)):
                 rollout.stop_reason = StopReason.CONTEXT_FULL
+                crew.active.remove(i)
+        if not crew.active:
+            return True
+        rollouts = [self.rollouts[i] for i in crew.active]
+        turns = [len(r.turns) + 1 for r in rollouts]
+        with self.timings.during("student"):
+            try:
+                sampled = crew.context.generate(crew.active, [r.ledger for r in rollouts], turns, self.on_token)
+            except Interrupted:
+                return False
+            texts = [self.student.chat.decode(attempt.ids) for attempt in sampled]
+        self.timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
+        attempts, cut = list(zip(rollouts, texts, strict=True)), [not attempt.stopped for attempt in sampled]
+        work = partial(react, attempts, cut, self.teacher, self.guard, self.rules, self.max_turns, self.timings)
+        crew.said = pool.submit(work).result if pool else work
+        return True
 
+    def _settle(self, crew: _Crew) -> None:
+        """Tell the crew's dialogues what their last attempts earned; those that are over leave it."""
+        if crew.said is None:
+            return
+        replies, crew.said = crew.said(), None
+        crew.active = [i for i, reply in zip(crew.active, replies, strict=True) if self._hears(i, reply, crew.context)]
 
-def _goes_on(rollout: Rollout, ledger: Ledger | None) -> bool:
-    """Whether there is room for another attempt; the rollout takes the ledger that it is made from."""
-    if ledger is None:
-        rollout.stop_reason = StopReason.CONTEXT_FULL
-        return False
-    rollout.forked |= ledger is not rollout.ledger
-    rollout.ledger = ledger
-    return True
+    def _hears(self, index: int, reply: Feedback | None, context: Context) -> bool:
+        """Whether a dialogue goes on after the words, if any, that its last attempt earned."""
+        rollout = self.rollouts[index]
+        turn = len(rollout.turns)
+        last = turn == self.max_turns or rollout.stop_reason is StopReason.GAME_OVER
+        if getattr(self.teacher, "resamples", False):
+            rollout.stop_reason = rollout.stop_reason or (StopReason.TURN_LIMIT if last else None)
+            return rollout.stop_reason is None
+        if reply is None:
+            if rollout.stop_reason is StopReason.SOLVED:
+                self._goes_on(rollout, context.say(rollout.ledger, CLOSING_WORDS, turn, closing=True))
+            rollout.stop_reason = rollout.stop_reason or StopReason.TEACHER_ERROR
+            return False
+        if rollout.stop_reason is StopReason.SOLVED:  # the teacher doubts it
+            rollout.stop_reason = None
+        self.timings.teacher_tokens += reply.usage.completion_tokens if reply.usage else 0
+        heard = self._goes_on(rollout, context.say(rollout.ledger, reply.text, turn, closing=last))
+        if heard:
+            rollout.turns[-1] = replace(rollout.turns[-1], feedback=reply)
+        if last:
+            rollout.stop_reason = rollout.stop_reason or StopReason.TURN_LIMIT
+        elif not heard:
+            rollout.stop_reason = StopReason.CONTEXT_FULL
+        return rollout.stop_reason is None
 
-
-def _say(rollout: Rollout, context: Context, text: str, turn: int, closing: bool) -> bool:
-    """Append the teacher's words; False, with the ledger as it was, if they do not fit into the context."""
-    ledger = context.say(rollout.ledger, text, turn, closing)
-    if ledger is not None:
+    @staticmethod
+    def _goes_on(rollout: Rollout, ledger: Ledger | None) -> bool:
+        """Give the rollout the ledger that it goes on in; False, with the one it has, where there is no room."""
+        if ledger is None:
+            return False
         rollout.forked |= ledger is not rollout.ledger
         rollout.ledger = ledger
-    return ledger is not None
+        return True
+
+    def _cancel(self, indices: list[int]) -> None:
+        for i in indices:
+            self.rollouts[i].stop_reason = StopReason.CANCELLED
 
 
-def _cancel(rollouts: list[Rollout], cancelled: Callable[[], bool]) -> bool:
-    """Whether the user stopped the dialogues: then they all end here."""
-    if not cancelled():
-        return False
-    for rollout in rollouts:
-        rollout.stop_reason = StopReason.CANCELLED
+def _always() -> bool:
     return True
-
-
-def _attempt(
-    batch: list[Rollout], active: list[int], context: Context, turn: int, timings: Timings, afresh: bool = False
-) -> None:
-    """Let the dialogues `active` of a batch make their next attempt, judge it and say which were cut short."""
-    rollouts = [batch[i] for i in active]
-    with timings.during("student"):
-        sampled = context.generate(active, [r.ledger for r in rollouts], turn)
-        texts = [context.chat.decode(attempt.ids) for attempt in sampled]
-    timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
-    with timings.during("verify"):
-        judge(list(zip(rollouts, texts, strict=True)), afresh=afresh)
-    for rollout in rollouts:
-        if afresh and rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
-            rollout.stop_reason = None
-    _mark_cut(rollouts, sampled, context.rules)
-
-
-def _mark_cut(rollouts: list[Rollout], sampled: list[Sampled], rules: Rules) -> None:
-    """Say of the attempts just judged which were cut short; by rule, and unless they are right, they are the last."""
-    for rollout, attempt in zip(rollouts, sampled, strict=True):
-        if not attempt.stopped:
-            rollout.turns[-1] = replace(rollout.turns[-1], cut=True)
-            if rules.on_cut == "stop" and rollout.stop_reason is None:
-                rollout.stop_reason = StopReason.TOKEN_LIMIT
-
-
-def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout], going_on: bool) -> list[Feedback | None]:
-    """What a misleading teacher says against right attempts; None where an attempt stands, as with any other teacher."""
-    if not going_on or not hasattr(teacher, "contradict"):
-        return [None] * len(rollouts)
-    return guard.pass_on(_Contradiction(teacher), [_situation(r) for r in rollouts])
-
-
-class _Contradiction:
-    """A teacher's `contradict` as the `feedback` that the guard asks for."""
-
-    def __init__(self, teacher: Any) -> None:
-        self.name, self.feedback = f"{teacher.name}'s doubts", teacher.contradict
-
-
-def _resample_wave(
-    batch: list[Rollout],
-    student: Student,
-    max_turns: int,
-    sampling: Sampling,
-    rules: Rules,
-    timings: Timings,
-    cancelled: Callable[[], bool],
-) -> None:
-    """Every attempt afresh at the bare question: no history, no feedback. The ledger kept is the last attempt's."""
-    context = Context(student.engine, student.chat, [r.seed for r in batch], sampling, rules)
-    active = list(range(len(batch)))
-    for turn in range(1, max_turns + 1):
-        if _cancel([batch[i] for i in active], cancelled):
-            return
-        for i in active:
-            batch[i].ledger = student.chat.open(batch[i].task.prompt)
-        active = [i for i in active if _goes_on(batch[i], context.before_turn(batch[i].ledger))]
-        if not active:
-            return
-        _attempt(batch, active, context, turn, timings, afresh=True)
-        active = [i for i in active if batch[i].stop_reason is None]
-    for i in active:
-        batch[i].stop_reason = StopReason.TURN_LIMIT
-
-
-def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None:
-    """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last.
-
-    With `afresh` each attempt is judged as a first one: a game starts again.
-    """
-    verdicts = verify_many([(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts])
-    for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
-        if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch
-            reason = f"verifier failed: {type(verdict).__name__}: {verdict}"
-            verdict = Verdict(False, 0.0, None, reason)
-            rollout.stop_reason = StopReason.VERIFIER_ERROR
-        rollout.turns.append(Turn(text, verdict))
-        if verdict.correct:
-            rollout.stop_reason = StopReason.SOLVED
-        elif verdict.final:
-            rollout.stop_reason = StopReason.GAME_OVER
-
-
-def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
-    """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give.
-
-    Tasks that are an environment answer for themselves, whoever the teacher of the others is.
-    """
-    out: list[Feedback | None] = [None] * len(rollouts)
-    for speaker, own in ((teacher, False), (EnvironmentTeacher(), True)):
-        places = [i for i, r in enumerate(rollouts) if (r.task.verifier == "environment") is own]
-        for i, feedback in zip(places, guard.pass_on(speaker, [_situation(rollouts[i]) for i in places]), strict=True):
-            out[i] = feedback
-    return out
-
-
-def _situation(r: Rollout) -> Situation:
-    return Situation(
-        question=r.task.prompt,
-        domain=r.task.domain,
-        attempts=tuple(t.attempt for t in r.turns),
-        feedbacks=tuple(t.feedback.text for t in r.turns if t.feedback),
-        verdict=r.turns[-1].verdict,
-        privilege=r.task.privilege,
-        seed=r.seed,
-        verifier=r.task.verifier,
-        one_answer=not many_answers(r.task),
-        source=r.task.source,
-    )

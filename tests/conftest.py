@@ -125,19 +125,28 @@ class _Saying:
 
     def __init__(self, chat: Any, say: Callable[[int, int], str], context_length: int) -> None:
         self.chat, self.say, self.context_length = chat, say, context_length
+        self.cache_tokens = 1 << 30
         self.fed: dict[int, list[int]] = {}
 
-    def open(self, seeds: list[int], sampling: Any, stop_ids: frozenset[int]) -> _Saying:
+    def open(self, seeds: list[int], sampling: Any, stop_ids: frozenset[int], share: float = 1.0) -> _Saying:
         self.base = max(self.fed, default=-1) + 1
         return self
 
-    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Any]:
+    def restart(self, row: int) -> None:
+        """It keeps what a row was fed before."""
+
+    def generate(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], on_token: Any = None
+    ) -> list[Any]:
         from rl2f_hub.engines import Sampled
 
         out = []
-        for row, new in zip(rows, new_ids, strict=True):
+        turns = [turn] * len(rows) if isinstance(turn, int) else turn
+        for row, new, number in zip(rows, new_ids, turns, strict=True):
             self.fed.setdefault(self.base + row, []).extend(new)
-            ids = [*self.chat.encode(self.say(self.base + row, turn)), self.chat.eos_id]
+            ids = [*self.chat.encode(self.say(self.base + row, number)), self.chat.eos_id]
+            for token in ids if on_token else ():
+                on_token(row, token)
             out.append(Sampled(ids, [-1.0] * len(ids), True))
         return out
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rl2f_hub.dialogue import CLOSING_WORDS, Rollout, run_dialogues
-from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.engines import Interrupted, Sampling, derive_seed
 from rl2f_hub.records import StopReason, Task
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.controls import MisleadingTeacher
@@ -85,7 +85,63 @@ def test_dialogues_come_back_in_the_order_of_the_tasks(make_task: Make, saying: 
     rollouts = play(tasks, saying(lambda row, turn: str(row) if turn > row % 3 else "x"), wave=3, on_wave=done.append)
     assert [r.task for r in rollouts] == tasks
     assert [len(r.turns) for r in rollouts] == [1, 2, 3, 1, 2, 3, 1]
-    assert done == [3, 3, 1]
+    assert sum(done) == 7
+    assert len(done) > 1, "progress is told as dialogues end, not at the end"
+
+
+def test_a_dialogue_that_ends_gives_its_place_to_the_next(make_task: Make, saying: Make) -> None:
+    """Never more than `wave` at once, and never fewer while others wait."""
+    student = saying(lambda row, turn: str(row) if turn > row % 3 else "x")
+    sizes: list[int] = []
+    answer = student.engine.generate
+
+    def generate(rows: list[int], *args: Any) -> list[Any]:
+        sizes.append(len(rows))
+        return answer(rows, *args)
+
+    student.engine.generate = generate
+    rollouts = play([make_task(n, str(n)) for n in range(9)], student, wave=3)
+    assert [len(r.turns) for r in rollouts] == [1, 2, 3] * 3
+    assert sizes == [3, 3, 3, 3, 3, 2, 1]
+
+
+def test_the_wave_shrinks_to_what_the_cache_holds(make_task: Make, saying: Make) -> None:
+    student = saying(["5"])
+    sizes: list[int] = []
+    answer = student.engine.generate
+    student.engine.generate = lambda rows, *args: (sizes.append(len(rows)), answer(rows, *args))[1]
+    student.engine.cache_tokens = 500
+    play([make_task(n) for n in range(9)], student, max_turns=2)
+    assert 1 < max(sizes) < 9
+
+
+def test_a_reader_hears_every_id_and_may_stop_the_dialogues(products: list[Task], make_student: Make) -> None:
+    told: dict[int, list[int]] = {}
+    whole = play(products, make_student(), on_token=lambda n, token: told.setdefault(n, []).append(token))
+    for n, rollout in enumerate(whole):
+        ids = [i for i, own in zip(rollout.ledger.ids, rollout.ledger.mask("student"), strict=True) if own]
+        assert told[n] == ids
+    second = min(sum(r.ledger.mask("student", 1)) for r in whole) + 3
+    heard: list[int] = []
+
+    def stopping(n: int, token: int) -> None:
+        heard.extend([token] * (n == 0))
+        if len(heard) == second:
+            raise Interrupted
+
+    done: list[int] = []
+    rollouts = play(products, make_student(), on_token=stopping, on_wave=done.append)
+    assert {r.stop_reason for r in rollouts} <= {StopReason.CANCELLED, StopReason.SOLVED}
+    assert rollouts[0].stop_reason is StopReason.CANCELLED
+    assert sum(done) == len(products)
+    for stopped, rollout in zip(rollouts, whole, strict=True):
+        assert stopped.turns == rollout.turns[: len(stopped.turns)], "attempts under way are dropped, others stay"
+
+
+@pytest.mark.parametrize("wave", [1, 3, 4])
+def test_a_real_student_says_the_same_whatever_the_wave(products: list[Task], make_student: Make, wave: int) -> None:
+    together, few = play(products, make_student()), play(products, make_student(), wave=wave)
+    assert [r.ledger.ids for r in few] == [r.ledger.ids for r in together]
 
 
 def test_seeds_come_from_the_task_unless_given(make_task: Make, saying: Make) -> None:

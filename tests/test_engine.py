@@ -12,8 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.engines import Sampled, Sampling, derive_seed, uniforms
-from rl2f_hub.engines.transformers import TransformersEngine
+import rl2f_hub.engines.transformers as engine_module
+from rl2f_hub.engines import Interrupted, Sampled, Sampling, batches, derive_seed, uniforms
+from rl2f_hub.engines.draw import draw
+from rl2f_hub.engines.slots import SlotCache
+from rl2f_hub.engines.transformers import TransformersEngine, TransformersSession
+from rl2f_hub.errors import RL2FError, UsageError
 
 PAD = 0
 STOP = frozenset({1, 2, 3, 4, *range(200, 230)})
@@ -130,6 +134,245 @@ def test_the_models_mode_is_left_as_it_was(make_model: Callable[..., Any], train
     assert all(p.grad is None for p in model.parameters())
 
 
+# -- batches, slots and memory ---------------------------------------------------------------------------------------
+
+
+def crowd(model: Any, rows: list[int], sampling: Sampling, **options: Any) -> list[list[list[int]]]:
+    """What each of `rows` says in three turns of one session; some leave early, four in a row share a prompt."""
+    session = TransformersEngine(model, PAD, **options).open(list(range(64)), sampling, STOP)
+    said: dict[int, list[list[int]]] = {row: [] for row in rows}
+    for turn in range(1, 4):
+        there = [row for row in rows if turn <= 1 + row % 3]
+        new = [[10 + (row // 4) % 50] * (3 + row // 4) if turn == 1 else [5 + row] * turn for row in there]
+        if there:
+            for row, attempt in zip(there, session.generate(there, new, turn), strict=True):
+                said[row].append(attempt.ids)
+    return [said[row] for row in rows]
+
+
+EVERYONE = list(range(64))
+BOTH = pytest.mark.parametrize("sampling", [Sampling(0.0, 1.0, 9), Sampling(1.0, 0.95, 9)], ids=["greedy", "sampled"])
+
+
+@BOTH
+def test_a_batch_of_one_says_what_a_batch_of_64_says(tiny_model: Any, sampling: Sampling) -> None:
+    together = crowd(tiny_model, EVERYONE, sampling)
+    assert [crowd(tiny_model, [row], sampling)[0] for row in EVERYONE] == together
+
+
+@BOTH
+@pytest.mark.parametrize("setting", ["SHRINK", "PADDING", "PREFILL_TOKENS", "SHARED"])
+def test_how_the_batch_is_cut_changes_no_text(
+    tiny_model: Any, sampling: Sampling, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped rows leave at once or never; prompts are fed each length apart, or a few at a time."""
+    usual = crowd(tiny_model, EVERYONE, sampling)
+    monkeypatch.setattr(batches, "SMALL_PASS", 1)
+    for value in {"SHRINK": [1e-9, 2.0], "PADDING": [0.0, 1.0], "PREFILL_TOKENS": [1, 64], "SHARED": [1, 10**9]}[
+        setting
+    ]:
+        monkeypatch.setattr(engine_module if hasattr(engine_module, setting) else batches, setting, value)
+        assert crowd(tiny_model, EVERYONE, sampling) == usual
+
+
+def fed_ids(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Shapes of all passes from now on."""
+    shapes: list[tuple[int, int]] = []
+    forward = TransformersSession._forward
+
+    def counting(self: Any, slots: Any, ids: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        shapes.append(tuple(ids.shape))
+        return forward(self, slots, ids, *rest, **more)
+
+    monkeypatch.setattr(TransformersSession, "_forward", counting)
+    return shapes
+
+
+def test_equal_prompts_are_fed_once_and_say_what_they_say_alone(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling, prompt = Sampling(1.0, 1.0, 6), list(range(10, 30))
+    prompts = [prompt, [7, 8], prompt, prompt, prompt[:-1], prompt]
+    alone = []
+    for seed, ids in enumerate(prompts):
+        session = TransformersEngine(tiny_model, PAD).open([seed], sampling, frozenset())
+        alone.append(session.generate([0], [ids], 1) + session.generate([0], [[40 + seed]], 2))
+    shapes = fed_ids(monkeypatch)
+    session = TransformersEngine(tiny_model, PAD).open(list(range(6)), sampling, frozenset())
+    first = session.generate(list(range(6)), prompts, 1)
+    assert shapes[0] == (3, 20), "three different prompts"
+    second = session.generate(list(range(6)), [[40 + seed] for seed in range(6)], 2)
+    for together, apart in zip(zip(first, second, strict=True), alone, strict=True):
+        for a, b in zip(together, apart, strict=True):
+            assert a.ids == b.ids
+            np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+
+
+def test_a_common_opening_is_fed_once_also_for_rows_that_join_later(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling, opening = Sampling(1.0, 1.0, 3), list(range(10, 60))
+    prompts = [opening + [100 + row] * (1 + row) for row in range(5)] + [opening]
+    alone = []
+    for row, prompt in enumerate(prompts):
+        session = TransformersEngine(tiny_model, PAD).open([row], sampling, frozenset())
+        alone.append(session.generate([0], [prompt], 1)[0])
+    shapes = fed_ids(monkeypatch)
+    session = TransformersEngine(tiny_model, PAD).open(list(range(6)), sampling, frozenset())
+    together = session.generate([0, 1, 2, 3], prompts[:4], 1)
+    assert shapes == [(1, 49), (4, 5), (4, 1), (4, 1)]
+    del shapes[:]
+    together += session.generate([1, 4, 5], [[], *prompts[4:]], [2, 1, 1])[1:]
+    assert max(width for _, width in shapes) == 6, "of the opening only its last id, where it is a whole prompt"
+    for a, b in zip(together, alone, strict=True):
+        assert a.ids == b.ids
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+
+
+def test_stopped_rows_are_fed_no_longer_than_needed(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = fed_ids(monkeypatch)
+    monkeypatch.setattr(engine_module, "SHRINK", 1e-9)
+    session = TransformersEngine(tiny_model, PAD).open(list(range(32)), Sampling(1.0, 1.0, 20), STOP)
+    sampled = session.generate(list(range(32)), [[10, 11]] * 32, 1)
+    assert shapes[0] == (1, 2)
+    lengths = [len(s.ids) for s in sampled]
+    assert len(set(lengths)) > 3
+    assert [batch for batch, _ in shapes[1:]] == [sum(n > step for n in lengths) for step in range(1, max(lengths))]
+
+
+@BOTH
+@pytest.mark.parametrize("budget", [50, 200, 700])
+def test_a_small_cache_gives_the_same_text_and_stays_small(
+    tiny_model: Any, sampling: Sampling, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = crowd(tiny_model, EVERYONE, sampling)
+    largest = 0
+    reserve = SlotCache.reserve
+
+    def watching(self: SlotCache, rows: int, length: int) -> None:
+        nonlocal largest
+        reserve(self, rows, length)
+        largest = max(largest, self.rows * self.entries)
+
+    monkeypatch.setattr(SlotCache, "reserve", watching)
+    assert crowd(tiny_model, EVERYONE, sampling, cache_tokens=budget) == usual
+    assert 0 < largest <= budget
+
+
+def test_a_cache_too_small_for_a_dialogue_bounds_the_context_instead(tiny_model: Any) -> None:
+    engine = TransformersEngine(tiny_model, PAD, cache_tokens=40)
+    assert engine.context_length == 39
+    session = engine.open([0], Sampling(1.0, 1.0, 9), frozenset())
+    assert len(session.generate([0], [[10] * 30], 1)[0].ids) == 9
+    with pytest.raises(RL2FError, match="cache_tokens: 40"):
+        session.generate([0], [[10] * 10], 2)
+    with pytest.raises(UsageError, match="cache_tokens: 1 "):
+        TransformersEngine(tiny_model, PAD, cache_tokens=1)
+
+
+def test_rows_join_late_and_stay_out_once_they_left(tiny_model: Any) -> None:
+    """Rows at different turns in one call are each what they are alone."""
+    sampling = Sampling(1.0, 1.0, 6)
+    session = TransformersEngine(tiny_model, PAD).open([100, 102, 101], sampling, STOP)
+    (a,) = session.generate([0], [FED[0][0]], 1)
+    a2, b = session.generate([0, 1], [FED[0][1], FED[2][0]], [2, 1])
+    c, b2 = session.generate([2, 1], [FED[1][0], FED[2][1]], [1, 2])
+    assert [a.ids, a2.ids] == [s.ids for s in play(tiny_model, [0], sampling, 2)[0]]
+    assert [b.ids, b2.ids] == [s.ids for s in play(tiny_model, [2], sampling, 2)[2]]
+    assert [c.ids] == [s.ids for s in play(tiny_model, [1], sampling, 1)[1]]
+    with pytest.raises(ValueError, match="row 0"):
+        session.generate([0], [[1]], 3)
+
+
+def test_a_row_that_is_restarted_says_what_a_new_one_says(tiny_model: Any) -> None:
+    sampling = Sampling(1.0, 1.0, 6)
+    session = TransformersEngine(tiny_model, PAD).open([100, 102], sampling, STOP)
+    session.generate([0, 1], [FED[0][0], [9, 8, 7]], 1)
+    session.restart(1)
+    a, b = session.generate([0, 1], [FED[0][1], FED[2][0]], [2, 1])
+    assert a.ids == play(tiny_model, [0], sampling, 2)[0][1].ids
+    assert b.ids == play(tiny_model, [2], sampling, 1)[2][0].ids
+    session.generate([0], [FED[0][2]], 3)
+    session.restart(1)  # also after it was left out
+    assert session.generate([1], [FED[2][0]], 1)[0].ids == b.ids
+
+
+@pytest.mark.parametrize("shrink", [1e-9, 0.125, 2.0])
+def test_every_id_is_told_as_it_is_drawn(tiny_model: Any, shrink: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "SHRINK", shrink)
+    session = TransformersEngine(tiny_model, PAD, cache_tokens=400).open(list(range(40)), Sampling(turn_tokens=9), STOP)
+    told: dict[int, list[int]] = {}
+    sampled = session.generate(
+        list(range(40)), [[10, 11]] * 40, 1, lambda row, token: told.setdefault(row, []).append(token)
+    )
+    assert [told[row] for row in range(40)] == [s.ids for s in sampled]
+    assert len({len(s.ids) for s in sampled}) > 2
+
+
+def test_one_who_reads_along_may_stop_it_and_the_session_is_closed(make_model: Callable[..., Any]) -> None:
+    model = make_model().train()
+    session = TransformersEngine(model, PAD).open([0, 1], Sampling(turn_tokens=9), frozenset())
+    read: list[int] = []
+
+    def reading(row: int, token: int) -> None:
+        read.append(token)
+        if len(read) == 5:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        session.generate([0, 1], [[10], [11]], 1, reading)
+    assert len(read) == 5
+    assert model.training
+    with pytest.raises(ValueError, match="closed"):
+        session.generate([0, 1], [[10], [11]], 1)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma3_text", "qwen3", "eager"])
+def test_other_attentions_are_exact_too(kind: str) -> None:
+    """A window shorter than the dialogue, layers with and without one, grouped heads, and attention that adds masks."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    window = {"sliding_window": 5} if kind in ("mistral", "gemma3_text") else {}
+    if kind == "gemma3_text":
+        window["layer_types"] = ["sliding_attention", "full_attention", "sliding_attention"]
+    config = AutoConfig.for_model("llama" if kind == "eager" else kind, **shape, **heads, **window)
+    torch.manual_seed(0)
+    attention = "eager" if kind == "eager" else "sdpa"
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("proj.weight"):
+                parameter.mul_(8)
+    for row, attempts in play(model, [0, 1, 2, 3], Sampling(1.0, 1.0, 9)).items():
+        for attempt, expected in zip(attempts, replayed(model, row, attempts, 1.0), strict=True):
+            np.testing.assert_allclose(attempt.logprobs, expected, atol=1e-4)
+
+
+def test_models_that_the_engine_would_get_wrong_are_refused(make_model: Callable[..., Any]) -> None:
+    model = make_model()
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(RL2FError, match="attn_implementation: 'flash_attention_2'"):
+        TransformersEngine(model, PAD)
+    model = make_model()
+    model.config.layer_types = ["linear_attention", "full_attention"]
+    with pytest.raises(RL2FError, match="'linear_attention'"):
+        TransformersEngine(model, PAD)
+
+
+def test_four_bit_weights_give_the_numbers_of_a_fresh_pass(make_model: Callable[..., Any], tmp_path: Any) -> None:
+    pytest.importorskip("bitsandbytes")
+    from rl2f_hub.students.load import Origin, load_model
+
+    make_model().save_pretrained(tmp_path)
+    model = load_model(Origin(str(tmp_path)), "nf4").train()  # as in a training run: the weights stay unpacked
+    played = play(model, [0, 1, 2, 3], Sampling(1.0, 1.0, 9))
+    for row, attempts in played.items():
+        for attempt, expected in zip(attempts, replayed(model, row, attempts, 1.0), strict=True):
+            np.testing.assert_allclose(attempt.logprobs, expected, atol=1e-4)
+
+
 # -- the distribution ------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +418,24 @@ def test_top_p_draws_from_the_nucleus_alone_and_in_proportion(tiny_model: Any, t
 def test_a_tiny_top_p_is_greedy(tiny_model: Any) -> None:
     counts, probabilities = drawn(tiny_model, Sampling(1.0, 1e-9, 1), 50)
     assert set(counts) == {int(probabilities.argmax())}
+
+
+@pytest.mark.parametrize("size", [50, 1023, 1024, 5000])
+def test_large_vocabularies_are_searched_as_small_ones(size: int) -> None:
+    """The id found is the first whose running sum, in double precision, exceeds the target; one with p > 0."""
+    torch.manual_seed(0)
+    logits = torch.randn(200, size) * 4
+    logits[:, ::3] = -torch.inf
+    logits[:, -1] = -torch.inf
+    noise = torch.rand(200, dtype=torch.float64)
+    noise[0], noise[1] = 0.0, 1 - 2.0**-53
+    token, logp = draw(logits, noise, Sampling(1.0))
+    assert torch.isfinite(logp).all()
+    cumulative = logits.log_softmax(-1).exp().double().cumsum(-1)
+    reached = cumulative.gather(1, token[:, None])[:, 0] / cumulative[:, -1]
+    before = reached - logp.double().exp() / cumulative[:, -1]
+    assert (reached >= noise - 1e-9).all()
+    assert (before <= noise + 1e-9).all()
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

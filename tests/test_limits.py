@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,9 @@ class Speaker:
     def __init__(self, chat: ChatFormat, say: Callable[[int, int], tuple[str, bool]], context_length: int) -> None:
         self.chat, self.say, self.context_length = chat, say, context_length
         self.prompts: dict[tuple[int, int], list[int]] = {}
-        self.sessions = 0
+        self.sessions, self.cache_tokens = 0, 1 << 30
 
-    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Any:
+    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0) -> Any:
         self.sessions += 1
         return _Open(self, seeds)
 
@@ -56,12 +56,20 @@ class _Open:
     def __init__(self, speaker: Speaker, seeds: list[int]) -> None:
         self.speaker, self.seeds = speaker, seeds
         self.held: dict[int, list[int]] = {}
+        self.closed: set[int] = set()
 
-    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
-        assert not self.held or set(rows) <= set(self.held), "rows left out once are closed for good"
+    def restart(self, row: int) -> None:
+        self.held.pop(row, None)
+        self.closed.discard(row)
+
+    def generate(
+        self, rows: list[int], new_ids: list[list[int]], turns: Sequence[int], on_token: Any = None
+    ) -> list[Sampled]:
+        self.closed |= set(self.held) - set(rows)
+        assert not self.closed & set(rows), "rows left out once are closed until they are restarted"
         self.held = {r: [*self.held.get(r, []), *new] for r, new in zip(rows, new_ids, strict=True)}
         out = []
-        for row in rows:
+        for row, turn in zip(rows, turns, strict=True):
             seed = self.seeds[row]
             self.speaker.prompts[seed, turn] = list(self.held[row])
             text, stops = self.speaker.say(seed, turn)
@@ -232,14 +240,14 @@ def test_a_question_too_long_leaves_the_others_as_they_were(
 
 @pytest.mark.parametrize("teacher", ["scripted", "none"])
 def test_a_user_who_stops_ends_what_is_under_way(make_task: Make, speaking: Make, teacher: str) -> None:
-    asked = iter([False, False, True, True, True])
-    tasks = [make_task(12), make_task(13), make_task(14)]
+    asked = iter([False, False, True])
+    tasks = [make_task(n) for n in (12, 13, 14, 15)]
     student = speaking(lambda seed, turn: "408" if seed == 0 else "5")
     rollouts = play(
-        tasks, student, build_teacher(teacher), seeds=[0, 1, 2], wave=2, cancelled=lambda: next(asked), max_turns=4
+        tasks, student, build_teacher(teacher), seeds=[0, 1, 2, 3], wave=2, cancelled=lambda: next(asked), max_turns=4
     )
-    assert [r.stop_reason for r in rollouts] == [StopReason.SOLVED, StopReason.CANCELLED, StopReason.CANCELLED]
-    assert [len(r.turns) for r in rollouts] == [1, 2, 0]
+    assert [r.stop_reason for r in rollouts] == [StopReason.SOLVED, *[StopReason.CANCELLED] * 3]
+    assert [len(r.turns) for r in rollouts] == [1, 2, 1, 0]
     for rollout in rollouts:
         row = rollout.dialogue("s", "t", Sampling()).to_row()
         assert Dialogue.from_row(row).stop_reason is rollout.stop_reason
@@ -263,9 +271,9 @@ if not (run.dir / "tasks").is_dir():
 chat = bench.chat_format()
 
 class Slow(bench.Scripted):
-    def generate(self, rows, new_ids, turn):
+    def generate(self, *args):
         time.sleep({pause})
-        return super().generate(rows, new_ids, turn)
+        return super().generate(*args)
 
 with run.stage("generate") as outputs:
     outputs |= generate(run, Student(Slow(chat), chat, "scripted"))

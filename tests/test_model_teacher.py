@@ -252,7 +252,7 @@ class Scripted:
         self.tokenizer, self.replies, self.stopped, self.read = tokenizer, replies, stopped, []
         self.model = None
 
-    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Scripted:
+    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0) -> Scripted:
         return self
 
     def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,20 +27,53 @@ class Sampled:
     stopped: bool
 
 
-class Session(Protocol):
-    """A batch of dialogues; rows are addressed by their index at opening."""
+OnToken = Callable[[int, int], None]  # (row, id)
 
-    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
-        """Feed each row its new ids, then sample one attempt for it. Rows left out once are closed for good."""
+
+class Interrupted(Exception):
+    """Raised by an `on_token` to stop sampling. It leaves the session closed, as every exception does."""
+
+
+class Session(Protocol):
+    """Dialogues that share a cache; rows are addressed by their index at opening."""
+
+    def generate(
+        self,
+        rows: list[int],
+        new_ids: list[list[int]],
+        turn: int | Sequence[int],
+        on_token: OnToken | None = None,
+    ) -> list[Sampled]:
+        """Feed each row its new ids, then sample one attempt for it.
+
+        Rows may join at any call; a row that is left out after it has joined is closed, until it is restarted.
+
+        Args:
+            turn: the number of the attempt, for all rows or one for each.
+            on_token: called with (row, id) for every id as it is drawn, stop ids included; for one row in order. It
+                may raise `Interrupted` (or anything else): that passes through, no attempt of this call is returned,
+                and the session is closed for all its rows; open another one to go on.
+        """
+        ...
+
+    def restart(self, row: int) -> None:
+        """Forget a row: at its next call it joins anew, with all its ids."""
         ...
 
 
 class Engine(Protocol):
-    """Opens sessions. `context_length` is the largest number of ids that a dialogue may reach."""
+    """Opens sessions.
+
+    `context_length` is the largest number of ids that a dialogue may reach, `cache_tokens` the largest number of
+    positions that the cache of a session may have: what does not fit is fed again at every turn.
+    """
 
     context_length: int
+    cache_tokens: int
 
-    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Session: ...
+    def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0) -> Session:
+        """A session of `len(seeds)` rows with `share` of `cache_tokens`, which must hold its longest dialogue."""
+        ...
 
 
 _U64 = np.uint64

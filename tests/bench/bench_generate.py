@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ class Scripted:
     """An engine and its session: says a wrong number twice, then the right one. Reads nothing."""
 
     context_length = 100_000
+    cache_tokens = 1 << 30
 
     def __init__(self, chat: Any) -> None:
         from rl2f_hub.engines import Sampled
@@ -92,13 +94,18 @@ class Scripted:
         self.texts = [[*chat.encode(str(n)), chat.eos_id] for n in range(100_000)]
         self.sampled = Sampled
 
-    def open(self, seeds: list[int], sampling: Any, stop_ids: frozenset[int]) -> Scripted:
+    def open(self, seeds: list[int], sampling: Any, stop_ids: frozenset[int], share: float = 1.0) -> Scripted:
         self.seeds = seeds
         return self
 
-    def generate(self, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Any]:
+    def restart(self, row: int) -> None:
+        raise AssertionError("no rule of this bench retells a dialogue")
+
+    def generate(
+        self, rows: list[int], new_ids: list[list[int]], turns: Sequence[int], on_token: Any = None
+    ) -> list[Any]:
         out = []
-        for row, ids in zip(rows, new_ids, strict=True):
+        for row, ids, turn in zip(rows, new_ids, turns, strict=True):
             if turn == 1:  # the seed says which wrong numbers this dialogue hears
                 self.answers = getattr(self, "answers", {})
                 self.answers[row] = self.texts[34 * (len(ids) * 7 + self.seeds[row] % 900)]

@@ -93,12 +93,13 @@ def test_a_sampled_marker_ends_the_students_turn_where_it_stands(
 
     class Engine:
         context_length = 10_000
+        cache_tokens = 1 << 30
 
-        def open(self, seeds: Any, sampling: Any, stop_ids: frozenset[int]) -> Any:
+        def open(self, seeds: Any, sampling: Any, stop_ids: frozenset[int], share: float = 1.0) -> Any:
             self.stops = stop_ids
             return self
 
-        def generate(self, rows: list[int], new_ids: Any, turn: int) -> list[Sampled]:
+        def generate(self, rows: list[int], new_ids: Any, turn: Any, on_token: Any = None) -> list[Sampled]:
             ids = [*chat.encode("5"), structural, *chat.encode("Correct.")]
             cut = next(i for i, token in enumerate(ids) if token in self.stops)
             return [Sampled(ids[: cut + 1], [-1.0] * (cut + 1), True) for _ in rows]

@@ -96,8 +96,8 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, list[int]]]:
     batches: dict[int, dict[int, list[int]]] = {}
     generate = TransformersSession.generate
 
-    def recorded(self: Any, rows: list[int], new_ids: list[list[int]], turn: int) -> list[Sampled]:
-        out = generate(self, rows, new_ids, turn)
+    def recorded(self: Any, rows: list[int], *more: Any) -> list[Sampled]:
+        out = generate(self, rows, *more)
         batch = batches.setdefault(id(self), {})
         kept.append(self)
         for row, attempt in zip(rows, out, strict=True):

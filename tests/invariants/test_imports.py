@@ -39,7 +39,9 @@ LIGHT = [
 ORDER = [
     {"errors", "records", "permits", "spec", "sandbox.jobs"},
     {"hub_errors", "tasks.spec", "teachers.spec"},
-    {"recipe", "credit", "critique", "chat", "engines", "engines.transformers"},
+    {"recipe", "credit", "critique", "chat", "engines"},
+    {"engines.batches", "engines.draw", "engines.kinds", "engines.memory", "engines.slots"},
+    {"engines.transformers"},
     {"sandbox.inside", "sandbox.inside.lockdown", "sandbox.talk"},
     {"sandbox.bubblewrap"},
     {"sandbox.cell"},
@@ -71,6 +73,7 @@ ORDER = [
     {"teachers.leaks"},
     {"teachers.controls", "teachers.guard"},
     {"curriculum", "context", "timings"},
+    {"rollouts"},
     {"dialogue"},
     {"trainer"},
 ]

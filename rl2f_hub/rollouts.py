@@ -1,0 +1,152 @@
+"""A rollout, and what an attempt in it earns: a verdict, then words from the teacher, through the guard.
+
+Nothing here generates. `react` may therefore run in a thread of its own while a model generates for other dialogues,
+as long as the teacher needs no model of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rl2f_hub.chat import Ledger
+from rl2f_hub.context import Rules
+from rl2f_hub.engines import Sampling
+from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
+from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.teachers.environment import EnvironmentTeacher
+from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.timings import Timings
+from rl2f_hub.verify import verify_many
+from rl2f_hub.verify.scorers import many_answers
+
+
+@dataclass(slots=True)
+class Rollout:
+    """A dialogue with the ids it was made of.
+
+    One ledger holds all of it, unless a rule forked it (see `context.py`): then `ledger` is the last attempt's, with
+    what it was made from before it, and `forked` is true.
+    """
+
+    task: Task
+    seed: int
+    ledger: Ledger
+    turns: list[Turn] = field(default_factory=list)
+    stop_reason: StopReason | None = None
+    forked: bool = False
+
+    def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
+        assert self.stop_reason is not None
+        settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "turn_tokens": sampling.turn_tokens}
+        return Dialogue(
+            dialogue_id=f"{self.task.task_id}#{self.seed:016x}",
+            task_id=self.task.task_id,
+            prompt=self.task.prompt,
+            turns=tuple(self.turns),
+            stop_reason=self.stop_reason,
+            student=student,
+            teacher="environment" if self.task.verifier == "environment" else teacher,
+            privilege=self.task.privilege.kind,
+            sampling=settings,
+        )
+
+
+def react(
+    attempts: Sequence[tuple[Rollout, str]],
+    cut: Sequence[bool],
+    teacher: Teacher,
+    guard: Guard,
+    rules: Rules,
+    max_turns: int,
+    timings: Timings,
+) -> list[Feedback | None]:
+    """Judge attempts, of which `cut` says which were cut short, and let the teacher answer: None where it says nothing.
+
+    An attempt that is right and stands has no words; neither has one that is the last by rule, or one that the teacher
+    has nothing to say to. Before a teacher that `resamples` each attempt is judged as a first one, a game that it lost
+    is not the end, and nobody answers.
+    """
+    afresh = getattr(teacher, "resamples", False)
+    rollouts = [rollout for rollout, _ in attempts]
+    with timings.during("verify"):
+        judge(attempts, afresh)
+    for rollout, short in zip(rollouts, cut, strict=True):
+        if afresh and rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
+            rollout.stop_reason = None
+        if short:
+            rollout.turns[-1] = replace(rollout.turns[-1], cut=True)
+            if rules.on_cut == "stop" and rollout.stop_reason is None:
+                rollout.stop_reason = StopReason.TOKEN_LIMIT
+    out: list[Feedback | None] = [None] * len(attempts)
+    if afresh:
+        return out
+    wrong = [i for i, r in enumerate(rollouts) if r.stop_reason in (None, StopReason.GAME_OVER)]
+    solved = [i for i, r in enumerate(rollouts) if r.stop_reason is StopReason.SOLVED and len(r.turns) < max_turns]
+    with timings.during("teacher"):
+        words = ask(teacher, guard, [rollouts[i] for i in wrong])
+        doubts = _doubts(teacher, guard, [rollouts[i] for i in solved])
+    for i, said in [*zip(wrong, words, strict=True), *zip(solved, doubts, strict=True)]:
+        out[i] = said
+    return out
+
+
+def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None:
+    """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last.
+
+    With `afresh` each attempt is judged as a first one: a game starts again.
+    """
+    verdicts = verify_many([(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts])
+    for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
+        if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch
+            reason = f"verifier failed: {type(verdict).__name__}: {verdict}"
+            verdict = Verdict(False, 0.0, None, reason)
+            rollout.stop_reason = StopReason.VERIFIER_ERROR
+        rollout.turns.append(Turn(text, verdict))
+        if verdict.correct:
+            rollout.stop_reason = StopReason.SOLVED
+        elif verdict.final:
+            rollout.stop_reason = StopReason.GAME_OVER
+
+
+def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
+    """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give.
+
+    Tasks that are an environment answer for themselves, whoever the teacher of the others is.
+    """
+    out: list[Feedback | None] = [None] * len(rollouts)
+    for speaker, own in ((teacher, False), (EnvironmentTeacher(), True)):
+        places = [i for i, r in enumerate(rollouts) if (r.task.verifier == "environment") is own]
+        for i, feedback in zip(places, guard.pass_on(speaker, [_situation(rollouts[i]) for i in places]), strict=True):
+            out[i] = feedback
+    return out
+
+
+def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
+    """What a misleading teacher says against right attempts; None where an attempt stands, as with any other teacher."""
+    if not rollouts or not hasattr(teacher, "contradict"):
+        return [None] * len(rollouts)
+    return guard.pass_on(_Contradiction(teacher), [_situation(r) for r in rollouts])
+
+
+class _Contradiction:
+    """A teacher's `contradict` as the `feedback` that the guard asks for."""
+
+    def __init__(self, teacher: Any) -> None:
+        self.name, self.feedback = f"{teacher.name}'s doubts", teacher.contradict
+
+
+def _situation(r: Rollout) -> Situation:
+    return Situation(
+        question=r.task.prompt,
+        domain=r.task.domain,
+        attempts=tuple(t.attempt for t in r.turns),
+        feedbacks=tuple(t.feedback.text for t in r.turns if t.feedback),
+        verdict=r.turns[-1].verdict,
+        privilege=r.task.privilege,
+        seed=r.seed,
+        verifier=r.task.verifier,
+        one_answer=not many_answers(r.task),
+        source=r.task.source,
+    )
