@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import fingerprint
@@ -123,8 +123,43 @@ class WarmupSpec(Spec):
     learning_rate: Rate = 1e-3
 
 
+class CritiquePhaseSpec(Spec):
+    """`critique: separate`: SFT of the adapter on the teacher's words, before or after RL, on the published dialogues."""
+
+    when: Literal["before", "after"] = "after"
+    steps: Positive = 60
+    batch_size: Positive = 32
+    learning_rate: Rate = 1e-4
+
+
+class OfflineSpec(Spec):
+    """Updates of the baselines that learn from the published dialogues: `sft`, `rejection_sft`, `dpo`."""
+
+    steps: Positive | None = None  # None: as many as RL makes
+    batch_size: Positive = 32
+    learning_rate: Rate | None = None  # None: the warm-up's for SFT, a tenth of it for DPO
+    beta: Annotated[float, Field(gt=0)] = 0.1  # DPO's pull to the warm-up
+
+
+Baseline = Literal["single_turn_rl", "try_again_rl", "shuffled_rl", "sft", "rejection_sft", "dpo", "sdpo"]
+
+
 class TrainSpec(Spec):
-    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes any field of TRL's GRPOConfig."""
+    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes any field of TRL's GRPOConfig.
+
+    `credit`: `dialogue` gives every token of a dialogue its one advantage; `turn` gives every turn its own, from the
+    return that follows it and a baseline over the group's other dialogues that got as far. `critique`: how the student
+    learns the teacher's words: `joint` as a term of the loss (weight `critique_coef`), `separate` in a phase of its
+    own (`critique_phase`), or `off`. `adapter`: RL goes on with the warm-up's adapter (`continue`) or puts one of its
+    own on top (`stack`; both are saved as one). `resample_rounds`: how often a step may replace the groups whose
+    dialogues all return the same with fresh tasks. `baselines` start where RL2F starts, on the same data:
+
+    - `single_turn_rl`: RL on first attempts, as many sampled tokens as RL2F
+    - `try_again_rl`, `shuffled_rl`: RL2F with a teacher who says only "Try again.", or another dialogue's feedback
+    - `sft`, `rejection_sft`: more SFT on all published attempts, or on the right ones of solved dialogues
+    - `dpo`: a right attempt after feedback preferred to repeating the wrong one
+    - `sdpo`: TRL's self-distillation from the student that sees the recorded feedback; single-turn
+    """
 
     steps: Positive = 200
     prompts_per_step: Positive = 16
@@ -132,11 +167,24 @@ class TrainSpec(Spec):
     accumulation: Positive = 1  # backward passes a step: splits the batch to save memory
     learning_rate: Rate = 1e-3
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    credit: Literal["dialogue", "turn"] = "dialogue"
+    critique: Literal["joint", "separate", "off"] = "joint"
     critique_coef: Annotated[float, Field(ge=0)] = 0.1
+    critique_phase: CritiquePhaseSpec = CritiquePhaseSpec()
     first_turn_kl: Annotated[float, Field(ge=0)] = 0.0
+    adapter: Literal["continue", "stack"] = "continue"
+    resample_rounds: Annotated[int, Field(ge=0)] = 0
     save_steps: Positive = 50
-    single_turn_baseline: bool = True
+    baselines: list[Baseline] = ["single_turn_rl"]
+    offline: OfflineSpec = OfflineSpec()
     grpo: dict[str, Any] = {}
+
+    @field_validator("baselines")
+    @classmethod
+    def _each_once(cls, names: list[str]) -> list[str]:
+        if len(set(names)) != len(names):
+            raise ValueError(f"{names} names a baseline twice; name each once")
+        return names
 
 
 class EvaluateSpec(Spec):
@@ -191,6 +239,11 @@ class Recipe(Spec):
                     f"dialogue.{key}: {refused} is for generation and evaluation only: attempts are not trained on the "
                     f"context that they were sampled from; set {allowed}, or leave out the stage train (--only)"
                 )
+
+    @property
+    def students(self) -> tuple[str, ...]:
+        """Names of the students of a run, in the order of its tables: what is compared with RL2F, then RL2F."""
+        return ("base", "warmup", *self.train.baselines, "rl2f")
 
     @property
     def fingerprint(self) -> str:

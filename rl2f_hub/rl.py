@@ -31,7 +31,7 @@ def train(run: Run) -> dict[str, Any]:
     run.recipe.check_trainable()
     spec = run.recipe.train
     outputs = {"rl2f": _train_one(run, "rl2f", run.recipe.dialogue.max_turns, spec.prompts_per_step)}
-    if spec.single_turn_baseline:
+    if "single_turn_rl" in spec.baselines:
         tokens, attempt = outputs["rl2f"]["student_tokens"], outputs["rl2f"]["tokens_per_attempt"]
         prompts = math.ceil(tokens / (spec.steps * spec.num_generations * attempt))
         outputs["single_turn_rl"] = _train_one(run, "single_turn_rl", 1, prompts)

@@ -182,7 +182,7 @@ def test_a_rate_may_be_written_as_people_write_it(load: Any, text: str) -> None:
         ("seed=9", "seed", 9),
         ("dialogue.max_turns=2", "dialogue.max_turns", 2),
         ("train.learning_rate=3e-3", "train.learning_rate", 3e-3),
-        ("train.single_turn_baseline=false", "train.single_turn_baseline", False),
+        ("train.baselines=[dpo, sft]", "train.baselines", ["dpo", "sft"]),
         ("threads=null", "threads", None),
         ("threads=", "threads", None),
         ("evaluate.suites=[teacher, shuffled]", "evaluate.suites", ["teacher", "shuffled"]),

@@ -25,7 +25,6 @@ from rl2f_hub.runs import Run, read_rows, write_json, write_rows
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard
 
-STUDENTS = ("base", "warmup", "single_turn_rl", "rl2f")
 TEACHER_OF = {  # suite -> kind of teacher; None: the recipe's own
     "teacher": None,
     "try_again": "try_again",
@@ -63,7 +62,7 @@ def evaluate(run: Run) -> dict[str, Any]:
 
     recipe = run.recipe
     suites = suites_of(recipe)
-    names = [name for name in STUDENTS if name != "single_turn_rl" or recipe.train.single_turn_baseline]
+    names = list(recipe.students)
     _play_all(run, names, suites)
     result = summarise(run, names, suites)
     write_json(run.path("evaluation", "metrics.json"), result)
@@ -78,7 +77,7 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
     Raises:
         UsageError: a suite or student that the run does not have, or a run without its training.
     """
-    trained = [n for n in STUDENTS if n != "single_turn_rl" or run.recipe.train.single_turn_baseline]
+    trained = list(run.recipe.students)
     for word, given, known in (("--suite", suites, list(TEACHER_OF)), ("--student", names, trained)):
         for name in given:
             if name not in known:
@@ -115,11 +114,8 @@ def _students(run: Run, names: list[str]) -> Any:
     origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
     tokenizer = load_tokenizer(origin)
     model = load_model(origin, recipe.model.quantization, recipe.model.dtype).eval()
-    folders = {
-        "warmup": run.path("warmup", "adapter"),
-        "single_turn_rl": run.path("train", "single_turn_rl", "adapter"),
-        "rl2f": run.path("train", "rl2f", "adapter"),
-    }
+    folders = {name: run.path("train", name, "adapter") for name in recipe.students}
+    folders["warmup"] = run.path("warmup", "adapter")
     if "base" in names:
         yield "base", as_student(model, tokenizer, "base", recipe.dialogue.thinking)
     peft = None

@@ -7,8 +7,30 @@ from typing import Any
 
 from rl2f_hub.recipe import Recipe
 
-LABELS = {"base": "base", "warmup": "warm-up (SFT)", "single_turn_rl": "single-turn RL", "rl2f": "RL2F"}
-COLORS = {"base": "#8a8f98", "warmup": "#c98a1b", "single_turn_rl": "#2f6fb3", "rl2f": "#c2334d"}
+LABELS = {
+    "base": "base",
+    "warmup": "warm-up (SFT)",
+    "single_turn_rl": "single-turn RL",
+    "try_again_rl": 'RL, only "try again"',
+    "shuffled_rl": "RL, shuffled feedback",
+    "sft": "more SFT",
+    "rejection_sft": "rejection-sampled SFT",
+    "dpo": "DPO",
+    "sdpo": "self-distillation (SDPO)",
+    "rl2f": "RL2F",
+}
+COLORS = {
+    "base": "#8a8f98",
+    "warmup": "#c98a1b",
+    "single_turn_rl": "#2f6fb3",
+    "try_again_rl": "#4a9c8c",
+    "shuffled_rl": "#7c5cb8",
+    "sft": "#a8763e",
+    "rejection_sft": "#6b8e23",
+    "dpo": "#b3568f",
+    "sdpo": "#3f8fc0",
+    "rl2f": "#c2334d",
+}
 _SUITES = {
     "teacher": "with the teacher",
     "try_again": 'only "try again"',
