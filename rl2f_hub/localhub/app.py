@@ -152,8 +152,12 @@ class App:
     def __init__(self, hub: Hub, routes: list[Route], error_page: Callable[[int, str], Response]):
         self.hub, self.error_page = hub, error_page
         self._routes: dict[str, list[tuple[str, Handler]]] = {}
+        self.add(routes)
+
+    def add(self, routes: list[Route], first: bool = False) -> None:
         for method, pattern, handler in routes:
-            self._routes.setdefault(method, []).append((pattern, handler))
+            known = self._routes.setdefault(method, [])
+            known.insert(0 if first else len(known), (pattern, handler))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

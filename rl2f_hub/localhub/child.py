@@ -31,6 +31,7 @@ from rl2f_hub.errors import RL2FError
 from . import files_api, jobs, lfs, refs_api, repos_api, spaces, web, xet
 from .app import LOOPBACK, App, Call, Hub
 from .blobs import write_atomically
+from .faults import wrap
 from .server import answers, read_state, starting
 from .store import Store
 from .users import Users
@@ -89,6 +90,7 @@ def serve(
     instance: str | None = None,
     watch: Callable[[Path, _Server], None] | None = None,
     ready: Callable[[str], None] = lambda url: None,
+    faults: bool = False,
 ) -> None:
     """Serve `root` until a signal or `watch` ends it. `ready` is called with the URL once the port is bound."""
     root = Path(root).expanduser().resolve()
@@ -103,7 +105,7 @@ def serve(
         state = {"url": url, "pid": os.getpid(), "instance": instance}
         write_atomically(root / "server.json", json.dumps(state).encode())
         config = uvicorn.Config(
-            application,
+            wrap(application) if faults else application,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -175,10 +177,10 @@ def _watch_parent(root: Path, server: _Server) -> None:
 
 
 def main() -> int:
-    root, instance, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    root, instance, port, faults = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:] == ["faults"]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        serve(root, port=port, instance=instance, watch=_watch_parent)
+        serve(root, port=port, instance=instance, watch=_watch_parent, faults=faults)
     except RL2FError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
