@@ -97,12 +97,16 @@ class Call:
             raise Refusal(401, "Invalid username or password: this request needs a token")
         if not self.user.may_write:
             raise Refusal(403, f"Token of user {self.user.name!r} has role 'read': this request needs role 'write'")
-        if namespace is not None and namespace != self.user.name:
+        if namespace is not None and not self.user.owns(namespace):
             raise Refusal(403, f"User {self.user.name!r} may not write into the namespace {namespace!r}")
         return self.user
 
+    def member(self, namespace: str) -> bool:
+        """Whether the namespace is the user's own or that of an organisation it belongs to."""
+        return self.user is not None and self.user.sees(namespace)
+
     def may_see(self, repo: Repo) -> bool:
-        return not repo.settings()["private"] or (self.user is not None and self.user.name == repo.namespace)
+        return not repo.settings()["private"] or self.member(repo.namespace)
 
     def repo(self, write: bool = False) -> Repo:
         """The repository of the URL. A private one of another user is "not found", as on the real Hub."""
@@ -221,6 +225,8 @@ class App:
         user = self.hub.users.by_token(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
             raise Refusal(401, BAD_TOKEN)
+        if user.expired:  # the header keeps the words that clients know
+            raise Refusal(401, BAD_TOKEN, body={"error": f"{BAD_TOKEN}: this token of {user.name!r} has expired"})
         return user
 
     async def _body(self, request: Request) -> bytes:
