@@ -97,12 +97,16 @@ class Call:
             raise Refusal(401, "Invalid username or password: this request needs a token")
         if not self.user.may_write:
             raise Refusal(403, f"Token of user {self.user.name!r} has role 'read': this request needs role 'write'")
-        if namespace is not None and namespace != self.user.name:
+        if namespace is not None and not self.user.owns(namespace):
             raise Refusal(403, f"User {self.user.name!r} may not write into the namespace {namespace!r}")
         return self.user
 
+    def member(self, namespace: str) -> bool:
+        """Whether the namespace is the user's own or that of an organisation it belongs to."""
+        return self.user is not None and self.user.sees(namespace)
+
     def may_see(self, repo: Repo) -> bool:
-        return not repo.settings()["private"] or (self.user is not None and self.user.name == repo.namespace)
+        return not repo.settings()["private"] or self.member(repo.namespace)
 
     def repo(self, write: bool = False) -> Repo:
         """The repository of the URL. A private one of another user is "not found", as on the real Hub."""
@@ -152,8 +156,12 @@ class App:
     def __init__(self, hub: Hub, routes: list[Route], error_page: Callable[[int, str], Response]):
         self.hub, self.error_page = hub, error_page
         self._routes: dict[str, list[tuple[str, Handler]]] = {}
+        self.add(routes)
+
+    def add(self, routes: list[Route], first: bool = False) -> None:
         for method, pattern, handler in routes:
-            self._routes.setdefault(method, []).append((pattern, handler))
+            known = self._routes.setdefault(method, [])
+            known.insert(0 if first else len(known), (pattern, handler))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -217,6 +225,8 @@ class App:
         user = self.hub.users.by_token(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
             raise Refusal(401, BAD_TOKEN)
+        if user.expired:  # the header keeps the words that clients know
+            raise Refusal(401, BAD_TOKEN, body={"error": f"{BAD_TOKEN}: this token of {user.name!r} has expired"})
         return user
 
     async def _body(self, request: Request) -> bytes:

@@ -28,9 +28,10 @@ from filelock import FileLock, Timeout
 
 from rl2f_hub.errors import RL2FError
 
-from . import files_api, jobs, lfs, refs_api, repos_api, spaces, web, xet
+from . import buckets, collections_api, files_api, jobs, lfs, refs_api, repos_api, spaces, web, xet
 from .app import LOOPBACK, App, Call, Hub
 from .blobs import write_atomically
+from .faults import wrap
 from .server import answers, read_state, starting
 from .store import Store
 from .users import Users
@@ -47,7 +48,7 @@ def build(root: Path, instance: str = "", open_reads: bool = True) -> App:
     store = Store(root)
     store.tidy()
     hub = Hub(store, Users(store.root), store.secret(), instance, open_reads)
-    modules: list[Any] = [spaces, jobs, repos_api, files_api, refs_api, lfs, xet, web]
+    modules: list[Any] = [spaces, jobs, buckets, collections_api, repos_api, files_api, refs_api, lfs, xet, web]
     routes = [("GET", "/-/health", health), *(route for module in modules for route in module.ROUTES)]
     return App(hub, routes, web.error_page)
 
@@ -89,6 +90,7 @@ def serve(
     instance: str | None = None,
     watch: Callable[[Path, _Server], None] | None = None,
     ready: Callable[[str], None] = lambda url: None,
+    faults: bool = False,
 ) -> None:
     """Serve `root` until a signal or `watch` ends it. `ready` is called with the URL once the port is bound."""
     root = Path(root).expanduser().resolve()
@@ -103,7 +105,7 @@ def serve(
         state = {"url": url, "pid": os.getpid(), "instance": instance}
         write_atomically(root / "server.json", json.dumps(state).encode())
         config = uvicorn.Config(
-            application,
+            wrap(application) if faults else application,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -175,10 +177,10 @@ def _watch_parent(root: Path, server: _Server) -> None:
 
 
 def main() -> int:
-    root, instance, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    root, instance, port, faults = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:] == ["faults"]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        serve(root, port=port, instance=instance, watch=_watch_parent)
+        serve(root, port=port, instance=instance, watch=_watch_parent, faults=faults)
     except RL2FError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

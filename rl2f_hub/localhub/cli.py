@@ -13,11 +13,13 @@ from typing import Annotated
 import typer
 
 from .server import answers, read_state
-from .users import ROLES, add_user, find_user, list_users
+from .users import ORG_ROLES, ROLES, add_token, add_user, find_user, list_orgs, list_users, set_member
 
 app = typer.Typer(no_args_is_help=True, help="A Hugging Face Hub on this machine, served from a folder.")
 user_app = typer.Typer(no_args_is_help=True, help="Users of a local Hub and their tokens.")
 app.add_typer(user_app, name="user")
+org_app = typer.Typer(no_args_is_help=True, help="Organisations of a local Hub: namespaces that users share.")
+app.add_typer(org_app, name="org")
 
 Root = Annotated[Path, typer.Option("--root", help="Folder that holds the Hub: repositories, users, server log.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -70,9 +72,48 @@ def user_add(
 
 
 @user_app.command("token")
-def user_token(name: str, root: Root) -> None:
+def user_token(
+    name: str,
+    root: Root,
+    new: Annotated[bool, typer.Option("--new", help="Create one more token instead, of the role below.")] = False,
+    role: Annotated[str, typer.Option(help=f"Role of a new token: {' or '.join(ROLES)}.")] = "read",
+    expires: Annotated[float | None, typer.Option(help="Seconds after which a new token is refused.", min=0)] = None,
+) -> None:
     """Print a user's token, and nothing else."""
-    typer.echo(find_user(root.expanduser(), name).token)
+    folder = root.expanduser()
+    typer.echo(add_token(folder, name, role, expires) if new else find_user(folder, name).token)
+
+
+@org_app.command("add")
+def org_add(
+    org: str,
+    member: str,
+    root: Root,
+    role: Annotated[str, typer.Option(help=f"What the member may do: {', '.join(ORG_ROLES)}.")] = "write",
+) -> None:
+    """Make MEMBER, a user, a member of ORG, which is created when missing. A running server knows it at once."""
+    set_member(root.expanduser(), org, member, role)
+    typer.echo(f"{member} is a member of {org} with role {role}")
+
+
+@org_app.command("remove")
+def org_remove(org: str, member: str, root: Root) -> None:
+    """End a membership. The organisation's repositories stay."""
+    set_member(root.expanduser(), org, member, None)
+    typer.echo(f"{member} is no member of {org}")
+
+
+@org_app.command("list")
+def org_list(root: Root, as_json: Json = False) -> None:
+    """Print organisations and their members."""
+    orgs = list_orgs(root.expanduser())
+    if as_json:
+        typer.echo(json.dumps(orgs))
+        return
+    for org, members in sorted(orgs.items()):
+        typer.echo(f"{org}\t{', '.join(f'{name} ({role})' for name, role in sorted(members.items())) or 'nobody'}")
+    if not orgs:
+        typer.echo(f"no organisations yet: rl2f hub org add ORG USER --root {root}", err=True)
 
 
 @user_app.command("list")

@@ -29,8 +29,8 @@ NOT_RUN = "recorded, not run: the local Hub has no machines"
 def _folder(call: Call) -> Path:
     """The namespace's folder. Jobs are private: only their owner sees them."""
     namespace = call.args["ns"]
-    if user_problem(namespace) or call.user is None or call.user.name != namespace:
-        raise Refusal(403 if call.user else 401, f"Jobs of {namespace!r} are for that user only")
+    if user_problem(namespace) or not call.member(namespace):
+        raise Refusal(403 if call.user else 401, f"Jobs of {namespace!r} are for its owner only")
     return call.hub.store.root / "jobs" / namespace
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from . import card
 from .app import Call, Route
 from .blobs import pointer
+from .collections_api import follow_move
 from .history import Repo
 from .names import check_kind, check_repo_id
 from .payload import Payload
@@ -20,14 +22,26 @@ def whoami(call: Call) -> dict[str, Any]:
     if call.user is None:
         raise Refusal(401, "Invalid username or password.")
     name = call.user.name
-    token = {"displayName": "local", "role": call.user.role}
+    token: dict[str, Any] = {"displayName": "local", "role": call.user.role}
+    if call.user.expires is not None:
+        token["expiresAt"] = datetime.fromtimestamp(call.user.expires, UTC).isoformat(timespec="seconds")
     fields: dict[str, Any] = {
         "type": "user",
         "id": f"local-{name}",
         "name": name,
         "fullname": name,
         "email": None,
-        "orgs": [],
+        "orgs": [
+            {
+                "type": "org",
+                "id": f"local-{org}",
+                "name": org,
+                "fullname": org,
+                "roleInOrg": role,
+                "isEnterprise": False,
+            }
+            for org, role in call.user.orgs.items()
+        ],
     }
     return {**fields, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
 
@@ -66,7 +80,7 @@ def create(call: Call) -> dict[str, Any]:
     if kind == "space":
         settings |= {"sdk": payload.text("sdk") or "static", **_space_settings(payload)}
     try:
-        repo = call.hub.store.create(kind, namespace, name, namespace, **settings)
+        repo = call.hub.store.create(kind, namespace, name, call.writer().name, **settings)
     except Refusal as refusal:
         if refusal.status == 409:  # clients with exist_ok=True read the URL out of the refusal
             refusal.body["url"] = call.url(call.hub.store.repo(kind, f"{namespace}/{name}"))
@@ -88,7 +102,9 @@ def move(call: Call) -> dict[str, Any]:
         raise Refusal(400, f"fromRepo={source[:80]!r} toRepo={target[:80]!r}: use namespace/name for both")
     call.writer(source.split("/")[0])
     call.writer(target.split("/")[0])
-    return {"url": call.url(call.hub.store.move(call.hub.store.repo(kind, source), *target.split("/")))}
+    moved = call.hub.store.move(call.hub.store.repo(kind, source), *target.split("/"))
+    follow_move(call.hub.store, kind, source, target)
+    return {"url": call.url(moved)}
 
 
 def duplicate(call: Call) -> dict[str, Any]:
@@ -198,15 +214,36 @@ def validate_yaml(call: Call) -> Any:
     return {"errors": [], "warnings": warnings}
 
 
-def overview(call: Call) -> dict[str, Any]:
-    name, seen = call.args["user"], {"model": 0, "dataset": 0, "space": 0}
+def _counts(call: Call, namespace: str) -> dict[str, int]:
+    """How many repositories of each kind the namespace has for this user's eyes."""
+    seen = {"model": 0, "dataset": 0, "space": 0}
     for repo in call.hub.store.all_repos():
-        if repo.namespace == name and call.may_see(repo):
+        if repo.namespace == namespace and call.may_see(repo):
             seen[repo.kind] += 1
-    if not any(seen.values()) and (call.user is None or call.user.name != name):
+    return {"numModels": seen["model"], "numDatasets": seen["dataset"], "numSpaces": seen["space"]}
+
+
+def overview(call: Call) -> dict[str, Any]:
+    name = call.args["user"]
+    counts = _counts(call, name)
+    if name in call.hub.users.orgs() or (not any(counts.values()) and (call.user is None or call.user.name != name)):
         raise Refusal(404, f"User {name!r} not found")
-    counts = {"numModels": seen["model"], "numDatasets": seen["dataset"], "numSpaces": seen["space"]}
     return {"user": name, "fullname": name, "avatarUrl": "", "type": "user", "isPro": False, **counts}
+
+
+def org_overview(call: Call) -> dict[str, Any]:
+    name = call.args["org"]
+    if name not in call.hub.users.orgs():
+        raise Refusal(404, f"Organization {name!r} not found")
+    return {"name": name, "fullname": name, "avatarUrl": "", "type": "org", **_counts(call, name)}
+
+
+def members(call: Call) -> list[dict[str, Any]]:
+    found = call.hub.users.orgs().get(call.args["org"])
+    if found is None or not call.member(call.args["org"]):  # who belongs to it is for its members
+        raise Refusal(404 if found is None else 403, f"Members of {call.args['org']!r} are not for everybody")
+    rows = sorted(found.items())
+    return [{"user": name, "fullname": name, "avatarUrl": "", "type": "user", "role": role} for name, role in rows]
 
 
 def no_namespace(call: Call) -> None:
@@ -221,6 +258,8 @@ ROUTES: list[Route] = [
     ("POST", "/api/repos/move", move),
     ("POST", "/api/validate-yaml", validate_yaml),
     ("GET", "/api/users/{user}/overview", overview),
+    ("GET", "/api/organizations/{org}/overview", org_overview),
+    ("GET", "/api/organizations/{org}/members", members),
     ("GET", "/api/agent-harnesses", lambda call: {}),
     ("GET", "/api/telemetry/{rest*}", lambda call: {}),
     ("GET", "/api/{kind}", listing),

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from rl2f_hub.errors import RL2FError
+from rl2f_hub.errors import RL2FError, UsageError
 
 from .history import held
 from .users import add_user, find_user, list_users
@@ -83,11 +83,12 @@ class LocalHub:
         self._lease: FileLock | None = None
 
     @classmethod
-    def start(cls, root: Path, port: int | None = None, user: str = "me") -> LocalHub:
+    def start(cls, root: Path, port: int | None = None, user: str = "me", faults: bool = False) -> LocalHub:
         """Start the server of `root`, or join the one that runs; create `user` when missing; return when it answers.
 
         `port` None takes the root's last port when it is free (URLs printed earlier stay valid), else any. A server
-        that already runs keeps its port. Keep the object: the server ends when it is collected.
+        that already runs keeps its port. Keep the object: the server ends when it is collected. `faults` lets
+        tests ask for errors with `fail_next`.
         Errors: an invalid user name, a taken port, a child that does not come up.
         """
         root = Path(root).expanduser().resolve()
@@ -106,7 +107,7 @@ class LocalHub:
                 (root / "leases").mkdir(exist_ok=True)
                 hub._lease.acquire(timeout=0)
                 return hub
-            child, url = _spawn(root, port)
+            child, url = _spawn(root, port, faults)
             hub = cls(root, url, user, token)
             hub._child = child
             return hub
@@ -140,6 +141,35 @@ class LocalHub:
             "no_proxy": direct,
         }
 
+    def fail_next(self, kind: int | str, nth: int = 1, **more: Any) -> None:
+        """For tests: let the `nth` request from now on fail, in a way that `faults.py` describes.
+
+        `kind` is a status from 400 to 599, "reset", "timeout" (silence for `seconds`, then a reset) or "truncate".
+        `more`: `method` and `path` (a regular expression) choose which requests count; `times` lets that many
+        fail in a row; `retry_after` adds the header; `after=True` carries the request out before it seems to fail.
+        """
+        self._faults("POST", {"kind": kind, "nth": nth, **more})
+
+    def requests(self) -> list[list[Any]]:
+        """For tests: [method, path, fault or ""] of every request since the start or the last `clear_faults`."""
+        return self._faults("GET")["requests"]
+
+    def clear_faults(self) -> None:
+        """For tests: forget the faults that are due and the requests that were seen."""
+        self._faults("DELETE")
+
+    def _faults(self, method: str, fault: dict[str, Any] | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with closing(http.client.HTTPConnection(urlsplit(self.endpoint).netloc, timeout=30)) as connection:
+            connection.request(method, "/-/faults", json.dumps(fault) if fault else None, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        if response.status == 404:
+            raise UsageError("this local Hub cannot fail on purpose: start it with LocalHub.start(..., faults=True)")
+        if response.status != 200:
+            raise UsageError(f"fault {fault}: {answer['error']}")
+        return answer
+
     def close(self) -> None:
         """End the server this object started (at once, or when the last process that joined it is gone)."""
         if self._lease is not None:
@@ -165,9 +195,10 @@ class LocalHub:
         return f"LocalHub({self.endpoint!r}, user={self.user!r}, root={str(self.root)!r})"
 
 
-def _spawn(root: Path, port: int | None) -> tuple[subprocess.Popen[bytes], str]:
+def _spawn(root: Path, port: int | None, faults: bool) -> tuple[subprocess.Popen[bytes], str]:
     instance = secrets.token_hex(8)
     command = [sys.executable, "-P", "-m", "rl2f_hub.localhub.child", str(root), instance, str(port or 0)]
+    command += ["faults"] if faults else []
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
     package = str(Path(__file__).resolve().parents[2])  # for a checkout that is not installed
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from rl2f_hub.localhub import LocalHub
-from rl2f_hub.localhub.users import add_user
+from rl2f_hub.localhub.users import add_token, add_user, set_member
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -87,7 +87,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
 
 @pytest.fixture(scope="session")
 def tokens(hub: LocalHub) -> dict[str, str]:
-    return {"bob": add_user(hub.root, "bob"), "reader": add_user(hub.root, "reader", role="read")}
+    """Of other users; "look" only reads and "late" has expired, both alice's. alice runs an organisation, club."""
+    found = {"bob": add_user(hub.root, "bob"), "reader": add_user(hub.root, "reader", role="read")}
+    set_member(hub.root, "club", "alice", "admin")
+    set_member(hub.root, "club", "bob", "read")
+    return {**found, "look": add_token(hub.root, "alice"), "late": add_token(hub.root, "alice", "write", seconds=-1)}
 
 
 @pytest.fixture(scope="session")

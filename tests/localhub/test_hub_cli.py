@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.localhub.cli import app
-from rl2f_hub.localhub.users import find_user, list_users
+from rl2f_hub.localhub.users import Users, find_user, list_users
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -41,9 +41,29 @@ def test_user_list_prints_no_token(tmp_path: Path) -> None:
         assert "bob" in done.stdout and "write" in done.stdout and token not in done.output
 
 
+def test_more_tokens_and_organisations(tmp_path: Path) -> None:
+    first = run("user", "add", "bob", "--root", tmp_path).stdout.strip()
+    more = run("user", "token", "bob", "--root", tmp_path, "--new", "--expires", 0).stdout.strip()
+    assert more != first and run("user", "token", "bob", "--root", tmp_path).stdout.strip() == first
+    users = Users(tmp_path)
+    found = users.by_token(more)
+    assert found is not None and (found.name, found.role, found.expired) == ("bob", "read", True)
+    assert run("org", "add", "club", "bob", "--root", tmp_path).exit_code == 0
+    assert json.loads(run("org", "list", "--root", tmp_path, "--json").stdout) == {"club": {"bob": "write"}}
+    found = users.by_token(first)
+    assert found is not None and found.owns("club") and found.owns("bob") and not found.owns("others")
+    run("org", "remove", "club", "bob", "--root", tmp_path)
+    found = users.by_token(first)
+    assert found is not None and not found.sees("club")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
+        (["org", "add", "club", "nobody"], "user 'nobody' is unknown", 1),
+        (["org", "add", "bob", "bob"], "organisation name 'bob' is the name of a user", 2),
+        (["org", "add", "club", "bob", "--role", "king"], "role 'king': use one of admin, write, read", 2),
+        (["user", "token", "bob", "--new", "--role", "x"], "role 'x': use one of write, read", 2),
         (["user", "add", "bob"], "exists already: print its token with `rl2f hub user token bob", 1),
         (["user", "add", "../x"], "user name '../x': use 1 to 96", 2),
         (["user", "add", "ann", "--role", "root"], "role 'root': use one of write, read", 2),

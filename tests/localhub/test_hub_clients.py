@@ -44,7 +44,8 @@ def run_checks(client_env: Any, tokens: dict[str, str], tmp_path_factory: Any) -
         if (file, mode) not in known:
             work = tmp_path_factory.mktemp(f"{Path(file).stem}-{mode}")
             (work / "cwd").mkdir()
-            env = client_env(work / "home", CHECK_MODE=mode, BOB=tokens["bob"], READER=tokens["reader"], **MODES[mode])
+            known_as = {name.upper(): token for name, token in tokens.items()}
+            env = client_env(work / "home", CHECK_MODE=mode, **known_as, **MODES[mode])
             command = [sys.executable, str(CLIENTS / "run_checks.py"), str(CLIENTS / file), str(work / "results.json")]
             done = subprocess.run(
                 command, env=env, cwd=work / "cwd", check=False, capture_output=True, text=True, timeout=SECONDS

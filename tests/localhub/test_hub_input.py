@@ -73,7 +73,8 @@ FIELDS = [
     "name", "organization", "type", "private", "visibility", "sdk", "secrets", "variables", "hardware",
     "sleepTimeSeconds", "fromRepo", "toRepo", "repository", "content", "files", "paths", "expand", "tag",
     "message", "startingPoint", "objects", "operation", "ref", "key", "value", "description", "command",
-    "labels",
+    "labels", "title", "description", "item", "note", "position", "namespace", "theme", "status", "comment", "user",
+    "pullRequest", "gated", "requestId",
 ]  # fmt: skip
 BAD_VALUES = [7, -1, 1.5, True, [], ["x"], [7], [{}], [{"key": 7}], {}, {"x": 7}, "x", "", "\ud800", "../x", "a" * 5000]
 BAD_BODIES += [json.dumps(dict.fromkeys(FIELDS, value)).encode() for value in BAD_VALUES]
@@ -89,14 +90,19 @@ def test_garbage_is_refused_and_never_an_internal_error(http_: Any, repo: str) -
         f"/{repo}.git/info/lfs/objects/batch",
         "/cas/v1/shards", "/cas/v1/xorbs/default/" + "0" * 64, "/api/jobs/alice", f"/api/spaces/{repo}/variables",
         f"{api}/super-squash/main", "/api/spaces/alice/garbage/hardware", "/api/spaces/alice/garbage/secrets",
-        "/api/spaces/alice/garbage/sleeptime",
+        "/api/spaces/alice/garbage/sleeptime", "/api/collections",
     ]  # fmt: skip
-    for path in paths:
+    made = http_("POST", "/api/collections", {"title": "garbage"}).json()["slug"]
+    shelf = f"/api/collections/{made}"
+    item = http_("POST", f"{shelf}/items", {"item": {"type": "paper", "id": "2602.16066"}}).json()["items"][0]["_id"]
+    calls = [("POST", path) for path in [*paths, f"{shelf}/items"]]
+    calls += [("PATCH", shelf), ("PATCH", f"{shelf}/items/{item}"), ("PUT", f"{api}/settings")]
+    for method, path in calls:
         for body in BAD_BODIES:
-            answer = http_("POST", path, body, headers={"Content-Type": "application/json"})
+            answer = http_(method, path, body, headers={"Content-Type": "application/json"})
             assert answer.status < 500 or answer.status == 501, (path, body[:80], answer.text)
     for query in ("?limit=x", "?limit=0", "?limit=-1", "?limit=99999999", "?cursor=%00", "?recursive=maybe", "?p=x"):
-        for path in (f"{api}/tree/main", f"{api}/commits/main", "/api/models"):
+        for path in (f"{api}/tree/main", f"{api}/commits/main", "/api/models", "/api/collections", shelf):
             assert http_("GET", path + query).status < 500
 
 

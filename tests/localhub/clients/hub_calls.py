@@ -318,6 +318,69 @@ def check_offline_reads_the_cache():
     assert done.stdout.strip() == "kept", done.stderr[-2000:]
 
 
+def check_collections():
+    name, data = repo("shelf"), repo("shelf-data", "dataset", private=True)
+    title = f"Runs of {MODE}"
+    made = api.create_collection(title, description="what belongs together")
+    assert made.slug.startswith("alice/runs-of-") and made.title == title and made.items == []
+    raises(HfHubHTTPError, lambda: api.create_collection(title), 409)
+    assert api.create_collection(title, exists_ok=True).slug == made.slug
+    api.add_collection_item(made.slug, name, "model", note="the adapter")
+    api.add_collection_item(made.slug, data, "dataset")
+    api.add_collection_item(made.slug, "2602.16066", "paper")
+    raises(HfHubHTTPError, lambda: api.add_collection_item(made.slug, name, "model"), 409)
+    raises(HfHubHTTPError, lambda: api.add_collection_item(made.slug, "alice/none", "model"), 404)
+    found = api.add_collection_item(made.slug, name, "model", exists_ok=True)
+    assert [(i.item_id, i.item_type, i.note) for i in found.items] == [
+        (name, "model", "the adapter"), (data, "dataset", None), ("2602.16066", "paper", None),
+    ]  # fmt: skip
+    assert [item.item_id for item in bob.get_collection(made.slug).items] == [name, "2602.16066"]  # data is private
+    api.update_collection_item(made.slug, found.items[1].item_object_id, note="the rows", position=0)
+    first = api.get_collection(made.slug).items[0]
+    assert (first.item_id, first.note, first.position) == (data, "the rows", 0)
+    api.delete_collection_item(made.slug, found.items[2].item_object_id)
+    api.delete_collection_item(made.slug, found.items[2].item_object_id, missing_ok=True)
+    api.move_repo(name, name + "-moved")
+    assert [item.item_id for item in api.get_collection(made.slug).items] == [data, name + "-moved"]
+    assert made.slug in [c.slug for c in api.list_collections(owner="alice")]
+    assert [c.slug for c in api.list_collections(item=f"models/{name}-moved")] == [made.slug]
+    raises(HfHubHTTPError, lambda: bob.add_collection_item(made.slug, name, "model"), 403)
+    raises(HfHubHTTPError, lambda: reader.create_collection("x", namespace="reader"), 403)
+    hidden = api.update_collection_metadata(made.slug, title=f"Hidden {MODE}", private=True)
+    assert hidden.private and hidden.slug != made.slug and api.get_collection(made.slug).title == f"Hidden {MODE}"
+    raises(HfHubHTTPError, lambda: bob.get_collection(hidden.slug), 404)
+    assert hidden.slug not in [c.slug for c in bob.list_collections(owner="alice")]
+    raises(HfHubHTTPError, lambda: bob.delete_collection(hidden.slug), 404)
+    raises(HfHubHTTPError, lambda: api.create_collection("x" * 500), 400)
+    api.delete_collection(hidden.slug)
+    raises(HfHubHTTPError, lambda: api.get_collection(hidden.slug), 404)
+    api.delete_collection(hidden.slug, missing_ok=True)
+
+
+def check_organisations():
+    assert [org["name"] for org in api.whoami()["orgs"]] == ["club"]
+    name = api.create_repo(f"club/{MODE}-shared", private=True).repo_id
+    put(name, "a.txt", b"of all")
+    assert bob.model_info(name).private  # bob is a member who may look
+    raises(HfHubHTTPError, lambda: bob.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=name), 403)
+    raises(RepositoryNotFoundError, lambda: reader.model_info(name))
+    assert api.get_organization_overview("club").name == "club"
+    assert {user.username for user in api.list_organization_members("club")} == {"alice", "bob"}
+    slug = api.create_collection(f"Club {MODE}", namespace="club").slug
+    assert slug.startswith("club/")
+    raises(HfHubHTTPError, lambda: bob.add_collection_item(slug, name, "model"), 403)
+
+
+def check_tokens_of_other_kinds():
+    look, late = HfApi(token=os.environ["LOOK"]), HfApi(token=os.environ["LATE"])
+    name = repo("looked-at", private=True)
+    assert look.whoami()["name"] == "alice" and look.model_info(name).private
+    raises(HfHubHTTPError, lambda: look.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=name), 403, "read")
+    for call in (late.whoami, lambda: late.model_info(name), lambda: late.create_repo(f"alice/{MODE}-late")):
+        assert not isinstance(raises(HfHubHTTPError, call, 401), RepositoryNotFoundError)
+
+
 def check_nothing_answers_what_is_not_there():
-    raises(HfHubHTTPError, lambda: api.create_collection("x", namespace="alice"), 501)
-    raises(HfHubHTTPError, lambda: api.list_bucket_tree("alice/x").__next__(), 501)
+    for call in (lambda: api.create_bucket("alice/x"), lambda: list(api.list_bucket_tree("alice/x"))):
+        raises(HfHubHTTPError, call, 501, "use a dataset")
+    raises(HfHubHTTPError, lambda: api.list_webhooks(), 501)
