@@ -98,7 +98,7 @@ class Context:
         new_ids = [self._ledgers[row].ids[self._fed[row] :] for row in rows]
         sampled = self._session.generate(rows, new_ids, turns, on_token)
         for row, attempt, turn in zip(rows, sampled, turns, strict=True):
-            self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)
+            self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)  # nothing, where it failed
             self._fed[row] = len(self._ledgers[row].ids)
         return sampled
 

@@ -23,7 +23,7 @@ from functools import partial
 
 from rl2f_hub.chat import ChatFormat, Ledger
 from rl2f_hub.context import RULES, Context, Rules
-from rl2f_hub.engines import Engine, Interrupted, OnToken, Sampling, derive_seed
+from rl2f_hub.engines import Engine, Interrupted, OnToken, Sampled, Sampling, derive_seed
 from rl2f_hub.records import Feedback, StopReason, Task
 from rl2f_hub.rollouts import Rollout, ask, judge, react
 from rl2f_hub.teachers import Teacher
@@ -183,12 +183,23 @@ class _Play:
                 sampled = crew.context.generate(crew.active, [r.ledger for r in rollouts], turns, self.on_token)
             except Interrupted:
                 return False
-            texts = [self.student.chat.decode(attempt.ids) for attempt in sampled]
-        self.timings.student_tokens += sum(len(attempt.ids) for attempt in sampled)
-        attempts, cut = list(zip(rollouts, texts, strict=True)), [not attempt.stopped for attempt in sampled]
+            made = [attempt for attempt in sampled if attempt.failure is None]
+            texts = [self.student.chat.decode(attempt.ids) for attempt in made]
+        crew.active = self._without_failed(crew.active, sampled)
+        rollouts = [self.rollouts[i] for i in crew.active]
+        for rollout, attempt in zip(rollouts, made, strict=True):
+            rollout.written.append(attempt.tokens)
+            self.timings.student_tokens += attempt.tokens
+        attempts, cut = list(zip(rollouts, texts, strict=True)), [not attempt.stopped for attempt in made]
         work = partial(react, attempts, cut, self.teacher, self.guard, self.rules, self.max_turns, self.timings)
         crew.said = pool.submit(work).result if pool else work
         return True
+
+    def _without_failed(self, active: list[int], sampled: list[Sampled]) -> list[int]:
+        """Those of whom there is an attempt; the others end with the failure."""
+        for i, attempt in zip(active, sampled, strict=True):
+            self.rollouts[i].stop_reason = attempt.failure
+        return [i for i, attempt in zip(active, sampled, strict=True) if attempt.failure is None]
 
     def _settle(self, crew: _Crew) -> None:
         """Tell the crew's dialogues what their last attempts earned; those that are over leave it."""

@@ -16,6 +16,7 @@ from typing import Any
 from rl2f_hub.context import Rules
 from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.errors import UsageError
 from rl2f_hub.progress import Advance, bar
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
@@ -27,7 +28,16 @@ DID = ("counts", "paid", "prompt_tokens", "completion_tokens", "cost")  # what a
 
 
 def generate(run: Run, student: Student) -> dict[str, Any]:
-    """Runs the stage; returns counts: dialogues, solved, turns, stop reasons, what the guard did."""
+    """Runs the stage; returns counts: dialogues, solved, turns, stop reasons, what the guard did.
+
+    Raises:
+        UsageError: a student behind an endpoint, of whom there are no ids to train on.
+    """
+    if getattr(student.engine, "remote", False):
+        raise UsageError(
+            f"student: {student.name!r} is an endpoint, which gives no ids: it can be evaluated (rl2f eval); generation "
+            "and training take a model that is loaded here"
+        )
     recipe = run.recipe
     tasks = run.tasks("train")
     samples, size = recipe.generate.samples_per_task, recipe.generate.shard

@@ -82,6 +82,10 @@ class ModelSpec(Spec):
     def _one_origin(self) -> ModelSpec:
         if sum(x is not None for x in (self.id, self.wheel, self.scratch)) != 1:
             raise ValueError("give exactly one of `id`, `wheel` and `scratch`")
+        if (self.id or "").startswith(("http://", "https://", "provider:")):
+            raise ValueError(
+                f"id: {self.id!r} is an endpoint, which gives no ids to train on; `rl2f eval` takes it, a recipe needs a model"
+            )
         return self
 
 

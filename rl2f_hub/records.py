@@ -27,6 +27,7 @@ class StopReason(enum.StrEnum):
     CONTEXT_FULL = "context_full"  # the next turn would not fit into the student's context window
     VERIFIER_ERROR = "verifier_error"  # the verifier raised: the attempt counts as wrong
     TEACHER_ERROR = "teacher_error"  # the teacher had no feedback to give
+    STUDENT_ERROR = "student_error"  # the student's server gave no attempt
     GAME_OVER = "game_over"  # the environment ended without success: no further attempt could change that
     CANCELLED = "cancelled"  # the user stopped the run
 

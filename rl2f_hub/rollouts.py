@@ -27,7 +27,7 @@ class Rollout:
     """A dialogue with the ids it was made of.
 
     One ledger holds all of it, unless a rule forked it (see `context.py`): then `ledger` is the last attempt's, with
-    what it was made from before it, and `forked` is true.
+    what it was made from before it, and `forked` is true. `written` counts the tokens of each attempt, as its engine does.
     """
 
     task: Task
@@ -36,6 +36,7 @@ class Rollout:
     turns: list[Turn] = field(default_factory=list)
     stop_reason: StopReason | None = None
     forked: bool = False
+    written: list[int] = field(default_factory=list)
 
     def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
         assert self.stop_reason is not None

@@ -201,6 +201,7 @@ ENDINGS = {
     StopReason.CONTEXT_FULL: "stopped: the next attempt would not fit into the model's context",
     StopReason.VERIFIER_ERROR: "stopped: the verifier failed",
     StopReason.TEACHER_ERROR: "stopped: the teacher has nothing to say",
+    StopReason.STUDENT_ERROR: "stopped: the model's server gave no answer",
 }
 
 

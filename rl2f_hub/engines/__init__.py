@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from rl2f_hub.records import StopReason, Usage
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -20,11 +22,22 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One attempt as sampled: its ids (stop token included), their log-probabilities, and whether it stopped itself."""
+    """One attempt as sampled: its ids (stop token included), their log-probabilities, and whether it stopped itself.
+
+    An endpoint gives no log-probabilities, and `usage` says what it counted. `failure` is the end of a dialogue whose
+    attempt could not be made; there are no ids then.
+    """
 
     ids: list[int]
     logprobs: list[float]
     stopped: bool
+    usage: Usage | None = None
+    failure: StopReason | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the student wrote."""
+        return len(self.ids) if self.usage is None else self.usage.completion_tokens
 
 
 OnToken = Callable[[int, int], None]  # (row, id)

@@ -121,6 +121,32 @@ def as_student(model: Any, tokenizer: Any, name: str, thinking: Thinking | None 
     return Student(TransformersEngine(model, tokenizer.pad_token_id), ChatFormat(tokenizer, thinking), name)
 
 
+def open_student(
+    spec: str,
+    revision: str | None = None,
+    quantization: str = "none",
+    dtype: str = "float32",
+    thinking: Thinking | None = None,
+    key_env: str | None = None,
+) -> Student:
+    """A student by its name: a local folder, a Hub id (a full model, or an adapter, which comes on its base) or an endpoint.
+
+    Args:
+        spec: an endpoint is written `https://host/v1#model`, or `provider:name#model` for a provider of the Hub. Such a
+            student is for evaluation only (see `engines/endpoint.py`).
+        key_env: the environment variable that holds the endpoint's key; by default as in `teachers.spec.EndpointSpec`.
+    Raises:
+        RL2FError: it cannot be opened.
+    """
+    from rl2f_hub.engines.endpoint import EndpointEngine, TextChat, parse_endpoint
+
+    endpoint = parse_endpoint(spec, key_env)
+    if endpoint is None:
+        model, tokenizer, _ = open_pair(spec, revision, quantization, dtype)
+        return as_student(model.eval(), tokenizer, spec, thinking)
+    return Student(EndpointEngine(endpoint), TextChat(thinking), endpoint.model)
+
+
 def open_pair(
     model_id: str, revision: str | None = None, quantization: str = "none", dtype: str = "float32"
 ) -> tuple[Any, Any, bool]:

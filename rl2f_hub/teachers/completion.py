@@ -12,6 +12,14 @@ from urllib.parse import urlparse
 
 from rl2f_hub.teachers.spec import EndpointSpec
 
+# How OpenAI, vLLM, llama.cpp and text-generation-inference begin to say it.
+TOO_LONG = (
+    "context_length_exceeded",
+    "maximum context length",
+    "exceeds the available context",
+    "max_new_tokens` must be",
+)
+
 
 class Failure(Exception):
     """Why a request gave no completion; `again` says that another try may help, `after` when the server wants it (s)."""
@@ -54,8 +62,8 @@ def checked(reply: Any) -> dict[str, Any]:
     return reply
 
 
-def failure_of(error: Exception, spec: EndpointSpec) -> Failure:
-    """What went wrong with a request, from whatever the client raised."""
+def failure_of(error: Exception, spec: EndpointSpec, field: str = "teacher.endpoint") -> Failure:
+    """What went wrong with a request, from whatever the client raised; `field` is what the settings are called."""
     from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 
     if isinstance(error, TimeoutError | InferenceTimeoutError):
@@ -67,11 +75,13 @@ def failure_of(error: Exception, spec: EndpointSpec) -> Failure:
             headers = error.response.headers if error.response is not None else {}
             return Failure(f"http_{status}", again=True, after=_seconds(headers.get("Retry-After")))
         if status in (401, 403):
-            fix = f"check the key in {key_name(spec) or 'teacher.endpoint.key_env'}"
-            return Failure(f"http_{status}", lasting=f"teacher.endpoint: {where} refuses the key ({status}); {fix}")
+            fix = f"check the key in {key_name(spec) or f'{field}.key_env'}"
+            return Failure(f"http_{status}", lasting=f"{field}: {where} refuses the key ({status}); {fix}")
         if status == 404:
-            fix = "check teacher.endpoint.url and model"
-            return Failure("http_404", lasting=f"teacher.endpoint: {where} does not know {spec.model!r} (404); {fix}")
+            fix = f"check {field}.url and model"
+            return Failure("http_404", lasting=f"{field}: {where} does not know {spec.model!r} (404); {fix}")
+        if status in (400, 413, 422) and _too_long(error):
+            return Failure("context_full")
         return Failure(f"http_{status}")
     if type(error).__module__.startswith(("httpx", "httpcore")) or isinstance(error, OSError):
         return Failure("unreachable", again=True)
@@ -79,8 +89,14 @@ def failure_of(error: Exception, spec: EndpointSpec) -> Failure:
         return Failure("not_json")  # a web page, or nothing
     if isinstance(error, ValueError):  # the client refuses before it sends: an unknown provider, for example
         reason = " ".join(str(error).split())[:200]
-        return Failure("misconfigured", lasting=f"teacher.endpoint: {reason}")
+        return Failure("misconfigured", lasting=f"{field}: {reason}")
     return Failure("not_a_completion")
+
+
+def _too_long(error: Any) -> bool:
+    """Whether a server refuses a request because it does not fit into the model's window. Servers say so in words."""
+    text = str(error).lower() + str(getattr(error, "server_message", "") or "").lower()
+    return any(words in text for words in TOO_LONG)
 
 
 def _seconds(retry_after: str | None) -> float | None:

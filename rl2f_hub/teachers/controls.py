@@ -127,6 +127,7 @@ class DoubtingTeacher:
         self.teacher, self.name = teacher, teacher.name
         self._doubts = MisleadingTeacher(rate)
         self.rate = rate
+        self.remote = getattr(teacher, "remote", False)
 
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
         return self.teacher.feedback(situations)

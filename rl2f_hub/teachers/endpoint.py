@@ -18,20 +18,19 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Usage
 from rl2f_hub.runs import write_atomic
-from rl2f_hub.teachers.completion import Failure, checked, failure_of, key_name, reduced
+from rl2f_hub.teachers.client import ChatClient, Send
+from rl2f_hub.teachers.completion import Failure, checked
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
 from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 log = logging.getLogger(__name__)
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 BILL = "teacher_bill.json"
 
 
@@ -50,7 +49,9 @@ class EndpointTeacher(PromptedTeacher):
         assert spec.endpoint is not None
         self.endpoint: EndpointSpec = spec.endpoint
         self.name = f"endpoint:{self.endpoint.model}"
-        self.key = _key(self.endpoint)
+        self.client = ChatClient(self.endpoint, "teacher.endpoint")
+        self.client.counts = self.counts  # one table of everything that happened
+        self.remote = True  # read by the dialogue loop: its words are waited for
         self.cache, self.bill = cache, bill
         self.paid = _read_bill(bill)
         self.stopped = ""  # why no further request is sent: a reason of `counts`
@@ -64,24 +65,15 @@ class EndpointTeacher(PromptedTeacher):
         return len(text) <= self.endpoint.max_prompt_chars
 
     def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+        down: set[str] = set()
         try:
-            return _run(self._ask_all(asks))
+            return self.client.each(asks, partial(self._one, down))
         finally:
             if self.bill is not None:
                 paid = {"prompt_tokens": self.paid.prompt_tokens, "completion_tokens": self.paid.completion_tokens}
                 write_atomic(self.bill, json.dumps(paid | {"cost": self.paid.cost}) + "\n")
 
-    async def _ask_all(self, asks: list[Ask]) -> list[Answer | str]:
-        from huggingface_hub import AsyncInferenceClient
-
-        spec = self.endpoint
-        where: dict[str, Any] = {"base_url": spec.url} if spec.url else {"provider": spec.provider, "model": spec.model}
-        gate = asyncio.Semaphore(spec.max_concurrency)
-        down: set[str] = set()
-        async with AsyncInferenceClient(**where, api_key=self.key, timeout=spec.timeout_s) as client:
-            return list(await asyncio.gather(*(self._one(client, gate, down, ask) for ask in asks)))
-
-    async def _one(self, client: Any, gate: asyncio.Semaphore, down: set[str], ask: Ask) -> Answer | str:
+    async def _one(self, down: set[str], send: Send, gate: asyncio.Semaphore, ask: Ask) -> Answer | str:
         request = self._request(ask)
         known = self._recall(request)
         if known is not None:
@@ -93,7 +85,7 @@ class EndpointTeacher(PromptedTeacher):
             if self.stopped or down:
                 return self.stopped or "unreachable"
             try:
-                reply = await self._send(client, request)
+                reply = await send(request)
             except Failure as failure:
                 if failure.reason == "unreachable":
                     down.add("unreachable")
@@ -113,49 +105,6 @@ class EndpointTeacher(PromptedTeacher):
             "temperature": self.spec.temperature,
             "seed": ask.seed % 2**31,
         }
-
-    async def _send(self, client: Any, request: dict[str, Any]) -> dict[str, Any]:
-        """The completion as `{text, finish_reason, prompt_tokens, completion_tokens}`; raises `Failure`."""
-        from tenacity import (
-            AsyncRetrying,
-            RetryCallState,
-            retry_if_exception,
-            stop_after_attempt,
-            wait_random_exponential,
-        )
-
-        backoff = wait_random_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S)
-
-        def pause(state: RetryCallState) -> float:
-            failure = state.outcome.exception() if state.outcome else None
-            after = failure.after if isinstance(failure, Failure) else None
-            return min(after, LONGEST_PAUSE_S) if after is not None else float(backoff(state))
-
-        async def once() -> dict[str, Any]:
-            try:
-                call = client.chat_completion(**request)
-                return self._counted(request, reduced(await asyncio.wait_for(call, self.endpoint.timeout_s)))
-            except Failure:
-                raise
-            except Exception as error:
-                raise failure_of(error, self.endpoint) from None
-
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.endpoint.max_retries + 1),
-            retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.again),
-            wait=pause,
-            before_sleep=lambda state: self.counts.update(retries=1),
-            reraise=True,
-        )
-        return await retrying(once)
-
-    def _counted(self, request: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
-        """The reply with tokens estimated (four characters each) where the server does not count, so budgets hold."""
-        if reply["prompt_tokens"] + reply["completion_tokens"] > 0:
-            return reply
-        self.counts["usage_estimated"] += 1
-        read = len(request["messages"][0]["content"]) // 4 + 1
-        return {**reply, "prompt_tokens": read, "completion_tokens": len(reply["text"]) // 4 + 1}
 
     def _answer(self, reply: dict[str, Any]) -> Answer | str:
         if reply["finish_reason"] == "content_filter":
@@ -225,17 +174,6 @@ class EndpointTeacher(PromptedTeacher):
         }
 
 
-def _key(spec: EndpointSpec) -> str | None:
-    """The key, never shown; a placeholder for servers that get none, because the client would send a saved login."""
-    name = key_name(spec)
-    if name is None:
-        return "no-key"
-    value = os.environ.get(name)
-    if not value and spec.key_env is not None:
-        raise UsageError(f"teacher.endpoint.key_env: the environment variable {name} is not set; export the key there")
-    return value or None
-
-
 def _read_bill(file: Path | None) -> Usage:
     if file is None or not file.is_file():
         return Usage()
@@ -244,18 +182,6 @@ def _read_bill(file: Path | None) -> Usage:
         return Usage(int(row["prompt_tokens"]), int(row["completion_tokens"]), float(row["cost"]))
     except (OSError, ValueError, KeyError, TypeError):
         raise RL2FError(f"{file}: not a teacher's bill; delete it to count from zero") from None
-
-
-def _run(work: Coroutine[Any, Any, list[Answer | str]]) -> list[Answer | str]:
-    """`asyncio.run`, also where a loop is running already (notebooks, the demo): there in a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def open_endpoint_teacher(spec: TeacherSpec, folder: Path | None) -> EndpointTeacher:

@@ -137,5 +137,6 @@ MESSAGES = {
     "not_json": "the server's answer is no JSON (a web page?); check teacher.endpoint.url, which ends with /v1",
     "not_a_completion": "the server's answer is JSON but no chat completion; check teacher.endpoint.url",
     "http_400": "the server refuses the request (400); check teacher.endpoint.model and max_prompt_chars",
+    "context_full": "the prompt does not fit into the server's window; lower teacher.endpoint.max_prompt_chars",
     "http_429": "the server's rate limit is reached (429); lower teacher.endpoint.max_concurrency",
 }
