@@ -72,6 +72,10 @@ ORDER = [
     {"teachers.controls", "teachers.guard"},
     {"curriculum", "context", "timings"},
     {"dialogue"},
+    {"reference", "trainer_config"},
+    {"runs"},
+    {"checkpoints"},
+    {"trainer_rollouts"},
     {"trainer"},
 ]
 
