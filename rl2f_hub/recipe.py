@@ -188,12 +188,34 @@ class TrainSpec(Spec):
 
 
 class EvaluateSpec(Spec):
+    """Suites and limits of an evaluation; see docs/evaluation.md.
+
+    `plays_on`: dialogues with the teacher and with "try again" go on after a right attempt, which gives the final answer
+    without an oracle's stop and costs the turns that an oracle would save. `gold_tasks`: how many dialogues of a suite are
+    asked for plasticity. `critique`: where a student without a teacher judges itself, `role` (in the teacher's place, as
+    the critique term trains it) or `asked` (in its own).
+    """
+
     max_turns: Positive = 6
-    suites: list[Literal["teacher", "try_again", "resample", "shuffled", "leaked", "misleading"]] = [
-        "teacher",
-        "try_again",
-    ]
+    suites: list[
+        Literal[
+            "teacher",
+            "try_again",
+            "resample",
+            "shuffled",
+            "leaked",
+            "misleading",
+            "are_you_sure",
+            "wrong_answer",
+            "autodidact",
+            "environment",
+        ]
+    ] = ["teacher", "try_again"]
     sampled: bool = True
+    plays_on: bool = False
+    gold_tasks: Annotated[int, Field(ge=0)] = 0
+    critique: Literal["role", "asked"] = "role"
+    critique_tokens: Positive = 96
     wave: Positive = 512
     bootstrap: Positive = 2000
 
