@@ -102,12 +102,12 @@ class Store:
         return self._place(check_kind(kind), repo_id, fill)
 
     def duplicate(self, source: Repo, namespace: str, name: str, author: str, **settings: Any) -> Repo:
-        """A copy with its history, branches and tags; pull requests, Space secrets and variables stay behind."""
+        """A copy with its history, branches and tags; discussions, pull requests, Space secrets and variables stay behind."""
         repo_id = check_repo_id(namespace, name)
 
         def fill(repo: Repo) -> None:
             with held(source._lock):
-                shutil.copytree(source.folder, repo.folder)
+                shutil.copytree(source.folder, repo.folder, ignore=shutil.ignore_patterns("discussions"))
             made = {k: v for k, v in repo.settings().items() if k in ("private", "sdk", "gated")}
             made |= {"created": now(), "author": author, "key": secrets.token_hex(12), "from": source.id, **settings}
             write_atomically(repo.folder / "repo.json", json.dumps(made).encode())
