@@ -156,13 +156,12 @@ def create(call: Call) -> dict[str, Any]:
     with held(repo._lock):
         number = repo.next_number(repo.refs())
         if payload.get("pullRequest"):
-            # The ref last: without it the file is nothing.
-            _write(repo, number, said)
             refs = repo.refs()
             start = refs["branches"]["main"]
             pull = {"commit": start, "start": start, "title": title, "author": author, "base": "refs/heads/main"}
             refs["pulls"][str(number)] = pull | {"status": "draft", "date": now()}
             repo._write_refs(refs)
+            _write(repo, number, said)
         else:
             _write(repo, number, {**said, "title": title, "author": author, "date": now(), "status": "open"})
     url = f"{call.base}/{URL_PREFIX[repo.kind]}{repo.id}/discussions/{number}"

@@ -227,6 +227,9 @@ def resolve(call: Call) -> Response:
     headers["Content-Disposition"] = f"inline; filename*=UTF-8''{quote(path.rsplit('/', 1)[-1], safe='')}"
     if entry.lfs:
         headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
+    known = [tag.strip().removeprefix("W/") for tag in call.request.headers.get("if-none-match", "").split(",")]
+    if f'"{etag}"' in known or "*" in known:
+        return Response(status_code=304, headers=headers)
     return FileResponse(repo.blobs.path(entry.sha256), headers=headers, media_type=media_type(path))
 
 
