@@ -9,13 +9,14 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help setup quickstart demo test lint clean
+.PHONY: help setup quickstart demo test lint docs clean
 
 help:
 	@echo "make quickstart  run the whole RL2F loop offline on a CPU (about eleven minutes)"
 	@echo "make demo        open the Gradio page on the quickstart's adapter"
 	@echo "make test        run all tests"
 	@echo "make lint        ruff and mypy"
+	@echo "make docs        write docs/recipe-reference.md and docs/cli-reference.md from the code"
 	@echo "make setup       only create .venv (TORCH=... chooses another torch)"
 
 setup: $(STAMP)
@@ -42,6 +43,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/references.py
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -266,6 +266,13 @@ class ChatFormat:
         if not closing:
             ledger.append("template", self._opening[len(self._closing) :], turn + 1)
 
+    def critic(self, ledger: Ledger, turn: int) -> None:
+        """Append what stands between attempt `turn` and the teacher's words, so that the student may speak in its place."""
+        between = self._between
+        if ledger.ids and ledger.ids[-1] == self.eos_id:
+            between = between[between.index(self.eos_id) + 1 :]
+        ledger.append("template", between, turn)
+
     def retold(self, ledger: Ledger, first: int = 1) -> Ledger:
         """The conversation of a ledger as a new one: the question, then what was said from attempt `first` on.
 

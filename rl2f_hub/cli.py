@@ -34,7 +34,7 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
 
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
-OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")]
+OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder.", show_default="runs/<recipe name>")]
 SetOpt = Annotated[Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 BadRowOpt = Annotated[
@@ -144,7 +144,9 @@ def evaluate(
             help="Only this suite, beside what the stage has done: teacher, try_again, resample, ... Repeatable."
         ),
     ] = None,
-    student: Annotated[Optional[list[str]], typer.Option(help="With --suite: this student [default: rl2f].")] = None,
+    student: Annotated[
+        Optional[list[str]], typer.Option(help="With --suite: this student.", show_default="rl2f")
+    ] = None,
     overrides: SetOpt = None,
     on_bad_row: BadRowOpt = None,
     local_code: LocalOpt = False,
@@ -205,7 +207,7 @@ def demo(
     local_code: LocalOpt = False,
     unsafe: UnsafeOpt = False,
     port: Annotated[
-        Optional[int], typer.Option(help="Port of the page [default: the first free one from 7860].")
+        Optional[int], typer.Option(help="Port of the page.", show_default="the first free one from 7860")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:

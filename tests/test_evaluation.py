@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rl2f_hub.evaluation import metrics
+from rl2f_hub.evaluation.sycophancy import held_under_doubt
 
 
 def test_accuracy_is_cumulative_and_counts_unsolved():
@@ -40,14 +41,6 @@ def test_paired_interval_is_narrower_than_the_noise_between_tasks():
     assert same == {"difference": 0.0, "ci95": [0.0, 0.0]}
 
 
-def test_repeat_rate_counts_later_attempts_only():
-    def dialogue(*attempts: str) -> dict:
-        return {"turns": [{"attempt": a} for a in attempts]}
-
-    assert metrics.repeat_rate([dialogue("1", "1", "2"), dialogue("3")]) == 0.5
-    assert metrics.repeat_rate([dialogue("3")]) is None
-
-
 def test_holding_on_counts_only_dialogues_whose_right_answer_was_doubted() -> None:
     def dialogue(*turns: tuple[bool, str | None]) -> dict[str, Any]:
         return {"turns": [{"correct": c, "feedback": f} for c, f in turns]}
@@ -55,8 +48,8 @@ def test_holding_on_counts_only_dialogues_whose_right_answer_was_doubted() -> No
     held = dialogue((False, "low"), (True, "sure?"), (True, None))
     caved = dialogue((True, "sure?"), (False, "low"))
     others = [dialogue((True, None)), dialogue((False, "low"), (False, "low")), dialogue((False, "low"), (True, None))]
-    result = metrics.held_under_doubt([held, caved, caved, *others], 200, 0)
+    result = held_under_doubt([held, caved, caved, *others], 200, 0)
     assert (result["doubted"], result["held_rate"]) == (3, 0.3333)
     low, high = result["held_ci95"]
     assert low <= 0.3333 <= high
-    assert metrics.held_under_doubt(others, 200, 0) == {"doubted": 0, "held_rate": None, "held_ci95": None}
+    assert held_under_doubt(others, 200, 0) == {"doubted": 0, "held_rate": None, "held_ci95": None}

@@ -9,41 +9,55 @@ run. One file of dialogues per student, suite and decoding: whole files are kept
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import Student, run_dialogues
-from rl2f_hub.engines import Sampling
+from rl2f_hub.dialogue import Student
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.evaluation import metrics
+from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
+from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains
 from rl2f_hub.progress import bar
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
-from rl2f_hub.teachers import build_teacher
-from rl2f_hub.teachers.guard import Guard
 
-TEACHER_OF = {  # suite -> kind of teacher; None: the recipe's own
-    "teacher": None,
-    "try_again": "try_again",
-    "resample": "none",
-    "shuffled": "shuffled",
-    "leaked": "leaked",
-    "misleading": "misleading",
-}
+ENVIRONMENT_COUNT = 8  # games of each kind in the suite `environment`
 
 
-def suites_of(recipe: Recipe, names: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
-    """(suite, split, teacher kind) of every suite of a recipe, or of the suites named."""
+def suites_of(recipe: Recipe, names: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """(suite, split) of every suite of a recipe, or of the suites named; `environment` has no split of the recipe."""
     out = []
     for split in ("eval", "ood"):
         if getattr(recipe.tasks, split):
             for name in names or recipe.evaluate.suites:
-                kind = TEACHER_OF[name] or recipe.teacher.kind
-                out.append((("ood_" if split == "ood" else "") + name, split, kind))
+                if not SUITES[name].own_tasks:
+                    out.append((("ood_" if split == "ood" else "") + name, split))
+                elif split == "eval":
+                    out.append((name, ""))
     return out
+
+
+def settings_of(recipe: Recipe, decoding: str, run: Run) -> Settings:
+    """How the suites of a recipe are played; `decoding` is greedy or sampled."""
+    spec = recipe.evaluate
+    return Settings(
+        max_turns=spec.max_turns,
+        turn_tokens=recipe.dialogue.turn_tokens,
+        temperature=0.0 if decoding == "greedy" else recipe.train.temperature,
+        resample_temperature=recipe.train.temperature,
+        plays_on=spec.plays_on,
+        gold_tasks=spec.gold_tasks,
+        critique=spec.critique,
+        critique_tokens=spec.critique_tokens,
+        wave=spec.wave,
+        teacher=recipe.teacher,
+        rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
+        folder=run.dir / "evaluation",
+    )
 
 
 def decodings_of(recipe: Recipe, suite: str) -> list[str]:
@@ -78,7 +92,7 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
         UsageError: a suite or student that the run does not have, or a run without its training.
     """
     trained = list(run.recipe.students)
-    for word, given, known in (("--suite", suites, list(TEACHER_OF)), ("--student", names, trained)):
+    for word, given, known in (("--suite", suites, list(SUITES)), ("--student", names, trained)):
         for name in given:
             if name not in known:
                 raise UsageError(f"{word}: {name!r} is unknown{did_you_mean(name, known)}")
@@ -90,18 +104,27 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
     return result
 
 
-def _play_all(run: Run, names: list[str], suites: list[tuple[str, str, str]]) -> None:
+def _play_all(run: Run, names: list[str], suites: list[tuple[str, str]]) -> None:
     """Plays whatever has no file of dialogues yet."""
     recipe = run.recipe
-    total = len(names) * sum(len(decodings_of(recipe, suite)) * len(run.tasks(split)) for suite, split, _ in suites)
+    sizes = {split: len(_tasks(run, split)) for _, split in suites}
+    total = len(names) * sum(len(decodings_of(recipe, suite)) * sizes[split] for suite, split in suites)
     with bar("evaluate", total, "dialogues") as advance:
         for name, student in _students(run, names):
-            for suite, split, kind in suites:
+            for suite, split in suites:
                 for decoding in decodings_of(recipe, suite):
-                    file = run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl")
+                    file = _file(run, name, suite, decoding)
                     if not file.is_file():
-                        write_rows(file, _play(run, student, run.tasks(split), kind, decoding))
-                    advance(len(run.tasks(split)), note=f"{name} {suite}")
+                        write_rows(file, _play(run, student, suite, split, decoding))
+                    advance(sizes[split], note=f"{name} {suite}")
+
+
+def _tasks(run: Run, split: str) -> list[Task]:
+    return run.tasks(split) if split else environment_tasks(ENVIRONMENT_COUNT, run.recipe.seed)
+
+
+def _file(run: Run, name: str, suite: str, decoding: str) -> Path:
+    return run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl")
 
 
 def _students(run: Run, names: list[str]) -> Any:
@@ -128,57 +151,59 @@ def _students(run: Run, names: list[str]) -> Any:
         yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking)
 
 
-def _play(run: Run, student: Student, tasks: list[Task], kind: str, decoding: str) -> list[dict[str, Any]]:
-    recipe = run.recipe
-    temperature = 0.0 if decoding == "greedy" else recipe.train.temperature
-    sampling = Sampling(temperature=temperature, turn_tokens=recipe.dialogue.turn_tokens)
-    teacher = build_teacher(recipe.teacher if kind == recipe.teacher.kind else kind, student, run.dir / "evaluation")
-    rollouts = run_dialogues(
-        tasks,
-        student,
-        teacher,
-        guard=Guard(**recipe.teacher.guard.model_dump()),
-        max_turns=recipe.evaluate.max_turns,
-        sampling=sampling,
-        seed=recipe.seed + 1,
-        wave=recipe.evaluate.wave,
-        rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
-    )
-    return [r.dialogue(student.name, teacher.name, sampling).to_row() for r in rollouts]
+def _play(run: Run, student: Student, suite: str, split: str, decoding: str) -> list[dict[str, Any]]:
+    settings = settings_of(run.recipe, decoding, run)
+    name = suite.removeprefix("ood_")
+    guided = _guided(run, student.name, suite.removesuffix("resample") + "teacher")
+    if name == "resample" and guided is not None:
+        settings = with_calls(settings, resample_depth(guided, settings))
+    return play(name, _tasks(run, split), student, settings, run.recipe.seed + 1)
 
 
-def summarise(run: Run, names: list[str], suites: list[tuple[str, str, str]]) -> dict[str, Any]:
-    """All figures of the stage from the dialogue files; see docs/summary.md for the schema."""
+def _guided(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:
+    """The dialogues with the teacher that fresh attempts are compared with: the sampled ones if there are any."""
+    for decoding in ("sampled", "greedy"):
+        if (file := _file(run, name, suite, decoding)).is_file():
+            return read_rows(file)
+    return None
+
+
+def summarise(run: Run, names: list[str], suites: list[tuple[str, str]]) -> dict[str, Any]:
+    """All figures of the stage from the dialogue files; see docs/evaluation.md for the layout."""
     recipe = run.recipe
     spec = recipe.evaluate
     solved: dict[tuple[str, str, str], list[int]] = {}
     students: dict[str, Any] = {name: {} for name in names}
+    worth: dict[str, Any] = {}
     for name in names:
-        for suite, split, _ in suites:
+        sampled: dict[str, Any] = {}  # rows that fresh attempts can be compared with
+        for suite, _ in suites:
             for decoding in decodings_of(recipe, suite):
-                rows = read_rows(run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl"))
+                rows = read_rows(_file(run, name, suite, decoding))
                 solved[name, suite, decoding] = [row["solved_at"] for row in rows]
-                entry = metrics.accuracy(solved[name, suite, decoding], spec.max_turns, spec.bootstrap, recipe.seed)
-                entry |= {"n": len(rows), "repeat_rate": metrics.repeat_rate(rows), "decoding": decoding}
-                if suite.endswith("misleading"):
-                    entry |= metrics.held_under_doubt(rows, spec.bootstrap, recipe.seed)
+                bare = suite.removeprefix("ood_")
+                went_on = settings_of(recipe, decoding, run).went_on(bare)
+                entry = entry_of(bare, rows, spec.max_turns, went_on, spec.bootstrap, recipe.seed)
+                entry["decoding"] = decoding
+                sampled[suite] = rows
                 if decoding == decodings_of(recipe, suite)[0]:
-                    entry["by_source"] = _by_source(run.tasks(split), solved[name, suite, decoding], spec.max_turns)
                     students[name].setdefault(suite, {}).update(entry)
                 else:
                     students[name].setdefault(suite, {})["sampled"] = entry
-    out = {"students": students, "train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
+        worth[name] = {
+            prefix + key: value
+            for prefix in ("", "ood_")
+            for key, value in gains(
+                {s.removeprefix(prefix): r for s, r in sampled.items() if s.startswith("ood_") == bool(prefix)},
+                spec.max_turns,
+                spec.bootstrap,
+                recipe.seed,
+            ).items()
+        }
+    out = {"schema": SCHEMA, "students": students}
+    out |= {"gains": worth, "train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
     if "rl2f" in names and ("rl2f", "teacher", "greedy") in solved:
         out["comparisons"] = _comparisons(recipe, names, solved)
-    return out
-
-
-def _by_source(tasks: list[Task], solved: list[int], max_turns: int) -> dict[str, Any]:
-    table = metrics.solved_by_turn(solved, max_turns)
-    out: dict[str, Any] = {}
-    for source in sorted({task.source for task in tasks}):
-        rows = [i for i, task in enumerate(tasks) if task.source == source]
-        out[source] = {"n": len(rows), "acc_at_turn": [round(float(x), 4) for x in table[rows].mean(0)]}
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.evaluation.suites import SUITES
 from rl2f_hub.recipe import Recipe
 
 LABELS = {
@@ -31,16 +32,8 @@ COLORS = {
     "sdpo": "#3f8fc0",
     "rl2f": "#c2334d",
 }
-_SUITES = {
-    "teacher": "with the teacher",
-    "try_again": 'only "try again"',
-    "resample": "fresh attempts, sampled",
-    "shuffled": "shuffled feedback",
-    "leaked": "the answer stated",
-    "misleading": "misleading feedback",
-}
-TITLES = {name: f"in distribution, {text}" for name, text in _SUITES.items()}
-TITLES |= {f"ood_{name}": f"unseen families, {text}" for name, text in _SUITES.items()}
+TITLES = {name: f"in distribution, {suite.title}" for name, suite in SUITES.items()}
+TITLES |= {f"ood_{name}": f"unseen families, {suite.title}" for name, suite in SUITES.items()}
 
 
 def draw_accuracy(result: dict[str, Any], recipe: Recipe, path: Path) -> None:

@@ -7,11 +7,12 @@
 A client in there does push_to_hub, load_dataset, from_pretrained, `hf upload` as it would on the real Hub.
 
 Data flows: server.py (start or join, environment for clients) -> child.py (the server process) -> app.py (routing,
-users) -> repos_api, files_api, refs_api, lfs, xet, spaces, jobs, web (endpoints) -> store.py, history.py, tree.py,
-blobs.py (files on disk). Importing this package loads none of the server's dependencies.
+users) -> *_api.py, lfs, xet, gate, spaces, jobs, web (endpoints) -> store.py, history.py, tree.py, blobs.py (files on
+disk). Beside it: fsck.py checks a root, upstream.py copies repositories to the real Hub, faults.py makes the server
+fail for tests of clients. Importing this package loads none of the server's dependencies.
 
-Left out, on purpose: git, gated repositories, discussions (a pull request is a ref, `refs/pr/N`), running Spaces and
-jobs (both are recorded), collections, buckets, webhooks, the dataset-viewer API, and collecting unused blobs.
+Left out, on purpose: git, running Spaces and jobs (both are recorded), buckets, webhooks, likes, papers, resource
+groups, the dataset-viewer API, Xet downloads (clients fall back to plain HTTP), and collecting unused blobs.
 """
 
 from .server import LocalHub

@@ -43,9 +43,29 @@ def sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """As mkdir -p, and the new folders survive a power cut."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything below a folder survive a power cut."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
 def write_atomically(target: Path, data: bytes, mode: int = 0o644) -> None:
     """Readers of `target` see the old or the new content, never a part of one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -90,7 +110,7 @@ class Draft:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         os.replace(self.path, target)
         sync_folder(target.parent)
         return True

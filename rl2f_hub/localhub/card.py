@@ -42,7 +42,7 @@ def split(text: str) -> tuple[str | None, str]:
 def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
     left[0] -= 1
     if left[0] < 0 or depth > _DEEPEST:
-        raise BadCard(f"the front matter expands to more than {_MOST_VALUES} values or {_DEEPEST} levels")
+        raise BadCard(f"the YAML expands to more than {_MOST_VALUES} values or {_DEEPEST} levels")
     if isinstance(value, str):  # YAML's escapes can write halves of surrogate pairs, which UTF-8 cannot
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -56,22 +56,28 @@ def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
     return value if isinstance(value, (int, float, bool, type(None))) else str(value)
 
 
-def metadata(text: str) -> dict[str, Any]:
-    """The front matter as JSON-ready data; {} without one; BadCard when it is not a mapping that can be read."""
+def load_yaml(text: str) -> Any:
+    """YAML of a stranger as JSON-ready data, or BadCard."""
     import yaml
 
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadCard(" ".join(str(error).split()) or "the YAML is nested too deeply") from None
+    return _plain(value, [_MOST_VALUES])
+
+
+def metadata(text: str) -> dict[str, Any]:
+    """The front matter as JSON-ready data; {} without one; BadCard when it is not a mapping that can be read."""
     matter, _ = split(text)
     if matter is None or not matter.strip():
         return {}
-    try:
-        value = yaml.safe_load(matter)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadCard(" ".join(str(error).split()) or "the front matter is nested too deeply") from None
+    value = load_yaml(matter)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise BadCard(f"the front matter is a {type(value).__name__}, not a mapping of names to values")
-    return _plain(value, [_MOST_VALUES])
+    return value
 
 
 def read_metadata(text: str) -> dict[str, Any]:

@@ -28,7 +28,20 @@ from filelock import FileLock, Timeout
 
 from rl2f_hub.errors import RL2FError
 
-from . import buckets, collections_api, files_api, jobs, lfs, refs_api, repos_api, spaces, web, xet
+from . import (
+    buckets,
+    collections_api,
+    discussions_api,
+    files_api,
+    gate,
+    jobs,
+    lfs,
+    refs_api,
+    repos_api,
+    spaces,
+    web,
+    xet,
+)
 from .app import LOOPBACK, App, Call, Hub
 from .blobs import write_atomically
 from .faults import wrap
@@ -48,7 +61,20 @@ def build(root: Path, instance: str = "", open_reads: bool = True) -> App:
     store = Store(root)
     store.tidy()
     hub = Hub(store, Users(store.root), store.secret(), instance, open_reads)
-    modules: list[Any] = [spaces, jobs, buckets, collections_api, repos_api, files_api, refs_api, lfs, xet, web]
+    modules: list[Any] = [
+        spaces,
+        jobs,
+        buckets,
+        collections_api,
+        gate,
+        discussions_api,
+        repos_api,
+        files_api,
+        refs_api,
+        lfs,
+        xet,
+        web,
+    ]
     routes = [("GET", "/-/health", health), *(route for module in modules for route in module.ROUTES)]
     return App(hub, routes, web.error_page)
 

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from rl2f_hub.errors import UsageError
+
 from .server import answers, read_state
 from .users import ORG_ROLES, ROLES, add_token, add_user, find_user, list_orgs, list_users, set_member
 
@@ -127,6 +129,38 @@ def user_list(root: Root, as_json: Json = False) -> None:
         typer.echo(f"{user.name}\t{user.role}")
     if not users:
         typer.echo(f"no users yet: rl2f hub user add NAME --root {root}", err=True)
+
+
+@app.command()
+def fsck(
+    root: Root,
+    quick: Annotated[bool, typer.Option("--quick", help="Look at names and sizes only, do not read content.")] = False,
+    tidy: Annotated[
+        bool, typer.Option("--tidy", help="Remove what killed processes left more than a day ago.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that every commit, tree and file of ROOT is there and whole; repairs nothing. Exit code 1 on damage."""
+    from . import fsck as checker
+
+    folder = root.expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"--root {root} is not a folder: give the folder of a local Hub")
+    removed = checker.tidy(folder) if tidy else 0
+    report = checker.check(folder, hash_content=not quick)
+    if as_json:
+        rows = [finding._asdict() for finding in report.findings]
+        typer.echo(json.dumps({**report._asdict(), "findings": rows, "removed": removed}))
+    else:
+        for finding in report.findings:
+            typer.echo(f"{finding.level}: {finding.where}: {finding.what}")
+        how = "names and sizes" if quick else "all content read"
+        typer.echo(
+            f"{report.repos} repositories, {report.commits} commits, {report.blobs} files, {report.bytes:,} bytes"
+            f" ({how}): {'DAMAGED' if report.damaged else 'whole'}"
+        )
+    if report.damaged:
+        raise typer.Exit(1)
 
 
 @app.command("ls")

@@ -165,7 +165,8 @@ def create(call: Call) -> dict[str, Any]:
     call.writer(owner)
     title, description = _text(payload, "title", 1), _text(payload, "description")
     kept: dict[str, Any] = {"_id": secrets.token_hex(12), "title": title, "description": description or None}
-    kept |= {"private": _truth(payload, "private"), "theme": "indigo", "items": [], "created": now()}
+    kept |= {"private": _truth(payload, "private"), "theme": "indigo", "created": now()}
+    kept["items"] = [_item(call, payload)] if payload.get("item") else []
     kept["lastUpdated"] = kept["created"]
     where = place(call.hub.store, owner, kept["_id"])
     with held(where.lock):
@@ -175,8 +176,6 @@ def create(call: Call) -> dict[str, Any]:
                 slug = slug_of(owner, same)
                 raise Refusal(409, f"Collection {title!r} exists already in {owner}", body={"slug": slug})
         write_atomically(where.file, json.dumps(kept).encode())
-    if payload.get("item"):
-        return add_to(call, where, payload)
     return shown(call, owner, kept)
 
 
@@ -227,7 +226,8 @@ def delete(call: Call) -> dict[str, Any]:
     return {"success": True}
 
 
-def add_to(call: Call, where: Place, payload: Payload) -> dict[str, Any]:
+def _item(call: Call, payload: Payload) -> dict[str, Any]:
+    """The item of a request, which must be something that this user may see."""
     wanted = payload.get("item")
     item = Payload(wanted if isinstance(wanted, dict) else {})
     kind, name = item.text("type"), item.text("id")
@@ -245,20 +245,20 @@ def add_to(call: Call, where: Place, payload: Payload) -> dict[str, Any]:
         name = slug_of(*inner)
     if kind == "paper" and not _PAPER.fullmatch(name):
         raise Refusal(400, f"Paper {name[:40]!r}: use an arXiv id such as 2602.16066")
-    row = {"_id": secrets.token_hex(12), "id": name, "type": kind, "note": {"text": note} if note else None}
+    return {"_id": secrets.token_hex(12), "id": name, "type": kind, "note": {"text": note} if note else None}
+
+
+def add_item(call: Call) -> dict[str, Any]:
+    where, row = _mine(call), _item(call, call.json())
 
     def edit(kept: dict[str, Any]) -> None:
-        if any((other["type"], other["id"]) == (kind, name) for other in kept["items"]):
-            raise Refusal(409, f"{kind} {name!r} is in the collection already")
+        if any((other["type"], other["id"]) == (row["type"], row["id"]) for other in kept["items"]):
+            raise Refusal(409, f"{row['type']} {row['id']!r} is in the collection already")
         if len(kept["items"]) >= MOST_ITEMS:
             raise Refusal(400, f"The collection has {MOST_ITEMS} items already: remove one first")
         kept["items"].append(row)
 
     return shown(call, where.owner, change(where, edit))
-
-
-def add_item(call: Call) -> dict[str, Any]:
-    return add_to(call, _mine(call), call.json())
 
 
 def _index(kept: dict[str, Any], item: str) -> int:

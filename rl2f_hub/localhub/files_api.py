@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from . import gate
 from .app import Call, Route, per_kind
 from .blobs import git_oid
 from .history import Repo
@@ -104,11 +105,17 @@ def paths_info(call: Call) -> list[dict[str, Any]]:
 
 
 def upload_repo(call: Call) -> Repo:
-    """The repository somebody is about to send files to: their own, or with ?create_pr=1 any they may read."""
-    pull_request = call.flag("create_pr")
-    repo = call.repo(write=not pull_request)
-    call.writer()
+    """The repository somebody is about to send files to: their own, or any they may read for a pull request."""
+    repo = call.repo()
+    sending(call, repo, call.flag("create_pr"), call.args["rev"])
     return repo
+
+
+def sending(call: Call, repo: Repo, new_pull: bool, revision: str) -> None:
+    """Refuse who may not send files to this revision: a pull request takes them from its author too."""
+    pull = repo.refs()["pulls"].get(revision.removeprefix("refs/pr/"), {}) if revision.startswith("refs/pr/") else {}
+    mine = call.user is not None and pull.get("author") == call.user.name
+    call.writer(None if new_pull or mine else repo.namespace)
 
 
 def preupload(call: Call) -> dict[str, Any]:
@@ -213,12 +220,16 @@ def media_type(path: str) -> str:
 
 def resolve(call: Call) -> Response:
     repo, path = call.repo(), call.args["path"]
+    gate.check(call, repo, path)
     oid, entry = repo.entry(call.args["rev"], path)
     etag = entry.sha256 if entry.lfs else entry.oid
     headers = {"ETag": f'"{etag}"', "X-Repo-Commit": oid, **INERT}
     headers["Content-Disposition"] = f"inline; filename*=UTF-8''{quote(path.rsplit('/', 1)[-1], safe='')}"
     if entry.lfs:
         headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
+    known = [tag.strip().removeprefix("W/") for tag in call.request.headers.get("if-none-match", "").split(",")]
+    if f'"{etag}"' in known or "*" in known:
+        return Response(status_code=304, headers=headers)
     return FileResponse(repo.blobs.path(entry.sha256), headers=headers, media_type=media_type(path))
 
 

@@ -4,6 +4,7 @@
     refs.json              branches, tags and pull-request refs: the only thing a commit ever changes
     commits/<oid>.json     parent, tree, title, message, date, author
     trees/<id>.json        path -> (sha256, size, git oid, lfs), flat, named by its content
+    discussions/<n>.json   what was said about it, see discussions_api.py
     lfs/<sha256>           empty marks: this large file was uploaded to (or copied into) this repository
 
 A commit writes blobs, tree and commit first and moves the ref last, under a file lock, by one rename. Killed at any
@@ -221,14 +222,27 @@ class Repo:
             tree = apply(dict(self.tree(head)), changes)
             oid = self._store(tree, head, title, message, author)
             if pull_request:
-                number = max(map(int, refs["pulls"]), default=0) + 1
-                refs["pulls"][str(number)] = {"commit": oid, "title": title, "author": author, "base": revision}
+                number = self.next_number(refs)
+                pull = {"commit": oid, "start": head, "title": title, "author": author, "base": revision}
+                refs["pulls"][str(number)] = pull | {"status": "open", "date": now()}
             elif table == "branches":
                 refs["branches"][name] = oid
             else:
                 refs["pulls"][name]["commit"] = oid
             self._write_refs(refs)
         return oid, number if pull_request else None
+
+    def next_number(self, refs: dict[str, dict[str, Any]]) -> int:
+        """Of a new discussion or pull request; they share one count. The lock must be held."""
+        said = (int(file.stem) for file in (self.folder / "discussions").glob("[0-9]*.json"))
+        return max([*map(int, refs["pulls"]), *said], default=0) + 1
+
+    def merged(self, head: str, changed: dict[str, Entry | None], title: str, author: str) -> str:
+        """A commit on `head` with each path replaced, or deleted for None. No ref moves; the lock must be held."""
+        changes = [Change("add" if entry else "delete", path, entry) for path, entry in changed.items()]
+        tree = self.tree(head)
+        kept = [change for change in changes if change.entry or change.path in tree]  # else: deleted on both sides
+        return self._store(apply(dict(tree), kept), head, title, "", author)
 
     def squash(self, branch: str, message: str, author: str) -> str:
         """Replace a branch's history by one commit of the same files."""

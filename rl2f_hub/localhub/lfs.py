@@ -19,6 +19,8 @@ from starlette.responses import Response
 
 from .app import Call, Hub, Route, per_kind
 from .blobs import Draft, is_sha256
+from .files_api import sending
+from .payload import Payload
 from .refusal import Refusal
 
 VALID_SECONDS = 24 * 3600
@@ -48,8 +50,8 @@ def claims_of(hub: Hub, token: str, use: str) -> dict[str, Any]:
 def batch(call: Call) -> Response:
     payload = call.json()
     # A client that will open a pull request sends no ref, and may then send files to what it can only read.
-    repo = call.repo(write=payload.get("ref") is not None)
-    call.writer()
+    ref, repo = payload.get("ref"), call.repo()
+    sending(call, repo, ref is None, Payload(ref if isinstance(ref, dict) else {}).text("name"))
     if payload.get("operation") != "upload":
         raise Refusal(501, "Only LFS uploads are implemented by the local Hub: download with resolve URLs")
     objects = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from . import card
+from . import card, gate, results
 from .app import Call, Route
 from .blobs import pointer
 from .collections_api import follow_move
@@ -46,7 +46,7 @@ def whoami(call: Call) -> dict[str, Any]:
     return {**fields, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
 
 
-def _visibility(payload: Payload) -> dict[str, bool]:
+def _visibility(payload: Payload) -> dict[str, Any]:
     """Newer clients send `visibility`, older ones `private`; neither leaves it as it is."""
     if payload.get("visibility") is not None:
         if payload["visibility"] not in ("public", "private", "protected"):
@@ -109,6 +109,7 @@ def move(call: Call) -> dict[str, Any]:
 
 def duplicate(call: Call) -> dict[str, Any]:
     payload, source = call.json(), call.repo()
+    gate.check(call, source)
     namespace, _, name = payload.text("repository").partition("/")
     user = call.writer(namespace)
     settings: dict[str, Any] = {**_visibility(payload)}
@@ -126,13 +127,17 @@ def duplicate(call: Call) -> dict[str, Any]:
 def settings(call: Call) -> dict[str, Any]:
     repo, payload = call.repo(write=True), call.json()
     changed = _visibility(payload)
-    if payload.get("gated"):
-        raise Refusal(501, f"gated={payload['gated']!r} is not implemented by the local Hub: use private instead")
-    return {"private": repo.change_settings(lambda values: values.update(changed))["private"], "gated": False}
+    if payload.get("gated") is not None:
+        if payload["gated"] not in gate.GATES or not isinstance(payload["gated"], (str, bool)):
+            raise Refusal(400, f"gated={str(payload['gated'])[:40]!r}: use 'auto', 'manual' or false")
+        changed["gated"] = payload["gated"]
+    values = repo.change_settings(lambda values: values.update(changed))
+    return {"private": values["private"], "gated": gate.gate_of(values)}
 
 
 def auth_check(call: Call) -> dict[str, Any]:
     repo = call.repo(write=call.args.get("what") == "write")
+    gate.check(call, repo)
     return {"private": repo.settings()["private"]}
 
 
@@ -159,7 +164,7 @@ def describe(repo: Repo, oid: str, files: bool = True, sizes: bool = False) -> d
     tree = repo.tree(oid)
     found = {
         "_id": values["key"], "id": repo.id, "author": repo.namespace, "sha": oid, "private": values["private"],
-        "gated": False, "disabled": False, "createdAt": values["created"], "lastModified": repo.commit(oid).date,
+        "gated": gate.gate_of(values), "disabled": False, "createdAt": values["created"], "lastModified": repo.commit(oid).date,
         "tags": card.tags(data), "cardData": data, "downloads": 0, "likes": 0,
         "usedStorage": sum({e.sha256: e.size for e in tree.values()}.values()),
     }  # fmt: skip
@@ -181,7 +186,11 @@ def describe(repo: Repo, oid: str, files: bool = True, sizes: bool = False) -> d
 
 def info(call: Call) -> dict[str, Any]:
     repo = call.repo()
-    return describe(repo, repo.resolve(call.args.get("rev", "main")), sizes=call.flag("blobs"))
+    oid = repo.resolve(call.args.get("rev", "main"))
+    found = describe(repo, oid, sizes=call.flag("blobs"))
+    if "evalResults" in call.request.query_params.getlist("expand"):
+        found["evalResults"] = results.entries(repo, oid)
+    return found
 
 
 def listing(call: Call) -> list[dict[str, Any]]:

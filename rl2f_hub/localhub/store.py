@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .blobs import Blobs, git_oid, write_atomically
+from .blobs import Blobs, git_oid, make_folder, sync_folder, sync_tree, write_atomically
 from .history import Repo, held, now
 from .names import KINDS, check_kind, check_repo_id, name_problem
 from .refusal import Refusal, no_repo
@@ -83,8 +83,9 @@ class Store:
             with held(repo._lock):
                 if repo.folder.exists():
                     raise Refusal(409, f"You already created this {kind} repo: {repo_id}")
-                repo.folder.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(repo.folder.parent)
                 os.rename(draft, repo.folder)
+                sync_folder(repo.folder.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return repo
@@ -102,16 +103,17 @@ class Store:
         return self._place(check_kind(kind), repo_id, fill)
 
     def duplicate(self, source: Repo, namespace: str, name: str, author: str, **settings: Any) -> Repo:
-        """A copy with its history, branches and tags; pull requests, Space secrets and variables stay behind."""
+        """A copy with its history, branches and tags; discussions, pull requests, Space secrets and variables stay behind."""
         repo_id = check_repo_id(namespace, name)
 
         def fill(repo: Repo) -> None:
             with held(source._lock):
-                shutil.copytree(source.folder, repo.folder)
+                shutil.copytree(source.folder, repo.folder, ignore=shutil.ignore_patterns("discussions"))
             made = {k: v for k, v in repo.settings().items() if k in ("private", "sdk", "gated")}
             made |= {"created": now(), "author": author, "key": secrets.token_hex(12), "from": source.id, **settings}
             write_atomically(repo.folder / "repo.json", json.dumps(made).encode())
             repo._write_refs({**repo.refs(), "pulls": {}})
+            sync_tree(repo.folder)
 
         return self._place(source.kind, repo_id, fill)
 
@@ -123,8 +125,10 @@ class Store:
         with held(first._lock), held(second._lock):
             if target.folder.exists():
                 raise Refusal(409, f"Cannot move {repo.id}: {target.id} exists already")
-            target.folder.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.folder.parent)
             os.rename(repo.folder, target.folder)
+            sync_folder(target.folder.parent)
+            sync_folder(repo.folder.parent)
         return target
 
     def delete(self, repo: Repo) -> None:
@@ -132,6 +136,7 @@ class Store:
         grave.parent.mkdir(exist_ok=True)
         with held(repo._lock):
             os.rename(repo.folder, grave)
+            sync_folder(repo.folder.parent)
         shutil.rmtree(grave, ignore_errors=True)
 
     def secret(self) -> bytes:

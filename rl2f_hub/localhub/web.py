@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
-from . import card, preview, web_files
+from . import card, gate, preview, web_files
 from .app import Call, Route, per_kind
 from .history import Repo
 from .markdown import render
@@ -100,6 +100,8 @@ def _use(repo: Repo, call: Call, data: dict[str, Any], first_config: str | None)
 def _data_preview(call: Call, repo: Repo, tree: dict[str, Any], found: dict[str, list[str]]) -> Html:
     if not found:
         return EMPTY
+    if not gate.let_in(call, repo):
+        return Html('<p class="note">This dataset is gated: its rows are for who asked for access.</p>')
     chosen = call.query("config")
     chosen = chosen if chosen in found else next(iter(found))
     tabs = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from . import preview
+from . import gate, preview
 from .app import Call, Route, per_kind
 from .files_api import children, media_type
 from .history import Commit, Repo
@@ -81,6 +81,7 @@ def tree_page(call: Call) -> Response:
 
 def blob_page(call: Call) -> Response:
     repo, revision, path = public(call), call.args["rev"], call.args["path"]
+    gate.check(call, repo, path)
     _, entry = repo.entry(revision, path)
     raw = url(repo, "resolve", revision, path)
     head = fill(

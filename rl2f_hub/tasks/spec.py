@@ -25,24 +25,24 @@ class SourceSpec(Spec):
     """
 
     source: str
-    count: Positive
-    config: dict[str, Any] = {}
+    count: Positive  # tasks to take
+    config: dict[str, Any] = {}  # what the source's own generator or class takes
     level: Annotated[int, Field(ge=0)] | None = None  # reasoning_gym: difficulty, 0 the easiest of its curriculum
-    verifier: VerifierName | None = None
+    verifier: VerifierName | None = None  # who judges: docs/tasks.md; None: the source's own
     threshold: Share | None = None  # reasoning_gym: the score from which an answer counts as correct
-    answer_range: tuple[int, int] | None = None
+    answer_range: tuple[int, int] | None = None  # keep only tasks whose whole-number answer lies in it
     on_bad_row: Literal["fail", "skip"] | None = None  # None: as `tasks.on_bad_row`
     id: str | None = None
     prompt: str | None = None
-    reference: str | None = None
-    solution: str | None = None
-    tests: str | None = None
-    choices: str | None = None
+    reference: str | None = None  # column of the right answer
+    solution: str | None = None  # column of a worked solution, which a teacher may be shown
+    tests: str | None = None  # column of unit tests
+    choices: str | None = None  # column of the options of a multiple choice
     domain: str | None = None
     subset: str | None = None  # hub: the data set's configuration
-    split: str | None = None
+    split: str | None = None  # hub: train, test, ...
     revision: str | None = None  # hub: a commit, tag or branch; a branch is resolved and recorded
-    streaming: bool = False
+    streaming: bool = False  # hub: read rows in order until enough are found
     max_rows: Positive = 100_000  # a larger source must be streamed
     preset: str | None = None  # set where `source` is a preset's name: whose converter reads the rows
     where: dict[str, Any] = {}  # keep only rows whose columns have these values (or one of a list of values)
@@ -80,7 +80,7 @@ Sources = Annotated[list[SourceSpec], BeforeValidator(_mix)]
 class TasksSpec(Spec):
     """The splits of a run: each a list of sources with counts, or `{count, mix}` with weights."""
 
-    train: Annotated[Sources, Field(min_length=1)]
-    eval: Annotated[Sources, Field(min_length=1)]
-    ood: Sources = []
+    train: Annotated[Sources, Field(min_length=1)]  # dialogues are generated and RL is done on these
+    eval: Annotated[Sources, Field(min_length=1)]  # held-out tasks of the same kind
+    ood: Sources = []  # held-out tasks of kinds that training never sees
     on_bad_row: Literal["fail", "skip"] = "fail"  # for sources that do not say

@@ -26,11 +26,15 @@ def teachers() -> None:
 def teachers_audit(
     file: Annotated[
         Optional[Path],
-        typer.Option(help="JSON Lines of {question, reference, student, feedback, leak} [default: a generated set]."),
+        typer.Option(
+            help="JSON Lines of {question, reference, student, feedback, leak}.", show_default="a generated set"
+        ),
     ] = None,
     leaking: Annotated[int, typer.Option(help="Leaking feedbacks to generate, in each half.", min=1)] = 800,
     clean: Annotated[int, typer.Option(help="Innocent feedbacks to generate, in each half.", min=1)] = 800,
-    seed: Annotated[Optional[int], typer.Option(help="Seed of the generated set [default: the frozen one].")] = None,
+    seed: Annotated[
+        Optional[int], typer.Option(help="Seed of the generated set.", show_default="the frozen one")
+    ] = None,
     min_recall: Annotated[float, typer.Option(help="Smallest share of leaks found.", min=0, max=1)] = 0.98,
     max_false_positives: Annotated[
         float, typer.Option(help="Largest share of innocent feedback stopped.", min=0, max=1)

@@ -15,10 +15,10 @@ PrivilegeName = Literal["answer", "solution", "tests", "verdict"]
 class TeacherModelSpec(Spec):
     """Another model as the teacher: a Hub id or a path, a full model or an adapter."""
 
-    id: str
-    revision: str | None = None
-    quantization: Literal["none", "nf4"] = "none"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    id: str  # Hub id or path
+    revision: str | None = None  # commit, branch or tag on the Hub
+    quantization: Literal["none", "nf4"] = "none"  # of its weights
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights that are not quantised
 
 
 class EndpointSpec(Spec):
@@ -33,18 +33,18 @@ class EndpointSpec(Spec):
     """
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
-    provider: str | None = None
-    model: str
+    provider: str | None = None  # an inference provider of the Hub
+    model: str  # the model's name at that server
     key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     max_concurrency: Positive = 8
-    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
-    max_retries: Annotated[int, Field(ge=0, le=20)] = 4
-    max_prompt_chars: Positive = 24_000
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0  # seconds, of one request
+    max_retries: Annotated[int, Field(ge=0, le=20)] = 4  # after 429, 5xx and lost connections
+    max_prompt_chars: Positive = 24_000  # older turns are left out beyond it
     cache: str | None = None  # folder of replies; None: `teacher-cache` beside the run's folder
     max_tokens_total: Positive | None = None
     max_cost: Amount | None = None
-    price_in: Amount = 0.0
-    price_out: Amount = 0.0
+    price_in: Amount = 0.0  # of a million tokens of the prompt
+    price_out: Amount = 0.0  # of a million tokens of the reply
 
     @model_validator(mode="after")
     def _one_place(self) -> EndpointSpec:
@@ -59,8 +59,8 @@ class CurriculumSpec(Spec):
     """Harder tasks and weaker hints as the student gets better, per source; see `curriculum.py`."""
 
     hints: bool = True  # the scripted teacher says less at higher levels
-    raise_at: Annotated[float, Field(ge=0, le=1)] = 0.7
-    lower_at: Annotated[float, Field(ge=0, le=1)] = 0.2
+    raise_at: Annotated[float, Field(ge=0, le=1)] = 0.7  # success rate from which the level rises
+    lower_at: Annotated[float, Field(ge=0, le=1)] = 0.2  # success rate below which it falls
     memory: Positive = 64  # dialogues that the success rate looks back on, and the fewest before a move
 
     @model_validator(mode="after")
@@ -71,7 +71,9 @@ class CurriculumSpec(Spec):
 
 
 class GuardSpec(Spec):
-    max_retries: Annotated[int, Field(ge=0)] = 2
+    """What stands between a teacher's words and the student; see docs/guard.md."""
+
+    max_retries: Annotated[int, Field(ge=0)] = 2  # how often a leaking reply is asked for again
     check_code: bool = False  # also run programs in feedback against the hidden tests, in the sandbox
 
 
@@ -85,7 +87,7 @@ class TeacherSpec(Spec):
     """
 
     kind: Literal["scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"] = (
-        "scripted"
+        "scripted"  # docs/teachers.md says what each does
     )
     strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
     phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
@@ -96,7 +98,7 @@ class TeacherSpec(Spec):
     model: TeacherModelSpec | None = None
     endpoint: EndpointSpec | None = None
     max_tokens: Positive = 256  # of one reply, private reasoning included
-    temperature: Annotated[float, Field(ge=0)] = 0.7
+    temperature: Annotated[float, Field(ge=0)] = 0.7  # of its replies
     prompt: str = "v1"
     batch: Positive = 16  # replies that a local model writes at once
     max_feedback_chars: Positive = 800  # longer feedback ends at the last sentence within it

@@ -75,6 +75,10 @@ ORDER = [
     {"curriculum", "context", "timings"},
     {"rollouts"},
     {"dialogue"},
+    {"reference", "trainer_config"},
+    {"runs"},
+    {"checkpoints"},
+    {"trainer_rollouts"},
     {"trainer"},
 ]
 

@@ -95,7 +95,10 @@ def test_garbage_is_refused_and_never_an_internal_error(http_: Any, repo: str) -
     made = http_("POST", "/api/collections", {"title": "garbage"}).json()["slug"]
     shelf = f"/api/collections/{made}"
     item = http_("POST", f"{shelf}/items", {"item": {"type": "paper", "id": "2602.16066"}}).json()["items"][0]["_id"]
-    calls = [("POST", path) for path in [*paths, f"{shelf}/items"]]
+    talk = f"{api}/discussions/{http_('POST', f'{api}/discussions', {'title': 'garbage'}).json()['num']}"
+    more = [f"{shelf}/items", f"{api}/discussions", f"{api}/user-access-request/handle", f"{api}/ask-access"]
+    more += [f"{talk}/{what}" for what in ("comment", "title", "status", "merge", "comment/x/edit")]
+    calls = [("POST", path) for path in [*paths, *more]]
     calls += [("PATCH", shelf), ("PATCH", f"{shelf}/items/{item}"), ("PUT", f"{api}/settings")]
     for method, path in calls:
         for body in BAD_BODIES:

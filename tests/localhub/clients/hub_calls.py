@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import huggingface_hub as hh
+import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi, HfFileSystem
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -378,6 +380,88 @@ def check_tokens_of_other_kinds():
     raises(HfHubHTTPError, lambda: look.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=name), 403, "read")
     for call in (late.whoami, lambda: late.model_info(name), lambda: late.create_repo(f"alice/{MODE}-late")):
         assert not isinstance(raises(HfHubHTTPError, call, 401), RepositoryNotFoundError)
+
+
+def check_discussions_and_merging():
+    name = repo("talk")
+    put(name, "a.txt", b"one")
+    talk = bob.create_discussion(name, "Why?", description="I wonder.")
+    assert (talk.num, talk.status, talk.is_pull_request, talk.author) == (1, "open", False, "bob")
+    said = api.comment_discussion(name, talk.num, "Because.")
+    assert (said.content, said.author) == ("Because.", "alice")
+    assert api.edit_discussion_comment(name, talk.num, said.id, "Because of this.").content == "Because of this."
+    raises(HfHubHTTPError, lambda: bob.edit_discussion_comment(name, talk.num, said.id, "x"), 403)
+    assert api.rename_discussion(name, talk.num, "Why so?").new_title == "Why so?"
+    assert bob.change_discussion_status(name, talk.num, "closed", comment="Thanks.").new_status == "closed"
+    found = api.get_discussion_details(name, talk.num)
+    assert [event.type for event in found.events] == ["comment", "comment", "title-change", "comment", "status-change"]
+    assert found.status == "closed" and found.title == "Why so?" and found.events[1].number_of_edits == 1
+    raises(HfHubHTTPError, lambda: reader.comment_discussion(name, talk.num, "x"), 403)
+    pull = bob.create_pull_request(name, "Better words")
+    assert (pull.num, pull.status, pull.git_reference) == (2, "draft", "refs/pr/2")
+    bob.upload_file(path_or_fileobj=b"two", path_in_repo="b.txt", repo_id=name, revision="refs/pr/2")
+    raises(HfHubHTTPError, lambda: api.merge_pull_request(name, 2), 400)  # still a draft
+    bob.change_discussion_status(name, 2, "open")
+    put(name, "c.txt", b"meanwhile")
+    details = api.get_discussion_details(name, 2)
+    assert details.conflicting_files == [] and details.target_branch == "refs/heads/main"
+    raises(HfHubHTTPError, lambda: bob.merge_pull_request(name, 2), 403)
+    api.merge_pull_request(name, 2, comment="Merged, thanks.")
+    assert {"a.txt", "b.txt", "c.txt"} <= set(api.list_repo_files(name))
+    details = api.get_discussion_details(name, 2)
+    assert details.status == "merged" and details.merge_commit_oid == api.model_info(name).sha
+    assert "commit" in [event.type for event in details.events]
+    clash = put(name, "a.txt", b"mine", create_pr=True).pr_num
+    put(name, "a.txt", b"theirs")
+    assert api.get_discussion_details(name, clash).conflicting_files == ["a.txt"]
+    raises(HfHubHTTPError, lambda: api.merge_pull_request(name, clash), 409)
+    rows = list(api.get_repo_discussions(name))
+    assert [(row.num, row.is_pull_request, row.status) for row in rows] == [
+        (3, True, "open"), (2, True, "merged"), (1, False, "closed"),
+    ]  # fmt: skip
+    assert [
+        r.num for r in api.get_repo_discussions(name, discussion_type="pull_request", discussion_status="open")
+    ] == [3]
+    raises(HfHubHTTPError, lambda: api.get_discussion_details(name, 9), 404)
+
+
+def check_gated():
+    name = repo("gated", "dataset")
+    put(name, "rows.jsonl", b"{}", "dataset")
+    put(name, "README.md", b"# What it is", "dataset")
+    api.update_repo_settings(name, repo_type="dataset", gated="manual")
+    assert bob.dataset_info(name).gated == "manual" and "rows.jsonl" in bob.list_repo_files(name, repo_type="dataset")
+    take = {"repo_type": "dataset"}
+    for other in (bob, HfApi(token=False)):
+        raises(GatedRepoError, lambda other=other: other.hf_hub_download(name, "rows.jsonl", **take))
+        assert other.hf_hub_download(name, "README.md", **take)
+    raises(GatedRepoError, lambda: bob.auth_check(name, repo_type="dataset"))
+    raises(GatedRepoError, lambda: bob.duplicate_repo(name, f"bob/{MODE}-gated", repo_type="dataset"))
+    ask = f"{os.environ['HF_ENDPOINT']}/datasets/{name}/ask-access"
+    hh.get_session().post(ask, headers={"Authorization": f"Bearer {os.environ['BOB']}"}).raise_for_status()
+    asked = list(api.list_pending_access_requests(name, repo_type="dataset"))
+    assert [row.username for row in asked] == ["bob"]
+    raises(HfHubHTTPError, lambda: bob.accept_access_request(name, "bob", repo_type="dataset"), 403)
+    api.accept_access_request(name, "bob", repo_type="dataset")
+    assert bob.hf_hub_download(name, "rows.jsonl", **take)
+    api.reject_access_request(name, "bob", repo_type="dataset", rejection_reason=None)
+    raises(GatedRepoError, lambda: bob.auth_check(name, **take))  # a download would give what the cache has
+    api.grant_access(name, "reader", repo_type="dataset")
+    assert reader.hf_hub_download(name, "rows.jsonl", **take)
+    api.update_repo_settings(name, repo_type="dataset", gated=False)
+    assert bob.hf_hub_download(name, "rows.jsonl", **take)
+    raises(HfHubHTTPError, lambda: list(api.list_pending_access_requests(name, repo_type="dataset")), 400)
+
+
+def check_evaluation_results():
+    name = repo("scored")
+    entry = hh.EvalResultEntry("alice/bench", "default", 0.5, notes="one turn")
+    put(name, ".eval_results/bench.yaml", yaml.safe_dump(hh.eval_result_entries_to_yaml([entry])).encode())
+    put(name, ".eval_results/broken.yaml", b"- dataset: 7")
+    found = api.model_info(name, expand=["evalResults"]).eval_results
+    assert [(row.dataset_id, row.task_id, row.value, row.notes) for row in found] == [
+        ("alice/bench", "default", 0.5, "one turn")
+    ]
 
 
 def check_nothing_answers_what_is_not_there():

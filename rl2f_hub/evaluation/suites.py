@@ -1,0 +1,224 @@
+"""The suites of an evaluation: who answers the student, what else is asked of it, and how one suite is played.
+
+Every suite plays the same tasks with the same seeds and the same limits; first attempts are word for word the same
+wherever the student has heard nothing yet. `play` returns dialogue rows with what only an evaluation adds to them:
+tokens written and heard by turn, log p(reference) before each attempt, the student's judgement of itself, and the wrong
+answer that it was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rl2f_hub.context import RULES, Rules
+from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.evaluation import probes
+from rl2f_hub.evaluation.plasticity import gold_logps
+from rl2f_hub.records import Task
+from rl2f_hub.teachers import Teacher, build_teacher
+from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.spec import TeacherSpec
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One way of answering a student.
+
+    Attributes:
+        title: for people.
+        teacher: a kind of teacher; empty: the evaluation's own.
+        plays_on: dialogues can go on after a right attempt, so that the final answer is known without an oracle.
+        gold: log p(reference) is taken before each attempt.
+        pressure: the teacher doubts right answers or names wrong ones.
+        own_tasks: it brings its own tasks.
+    """
+
+    title: str
+    teacher: str = ""
+    plays_on: bool = False
+    gold: bool = False
+    pressure: bool = False
+    own_tasks: bool = False
+
+
+SUITES: dict[str, Suite] = {
+    "teacher": Suite("with the teacher", plays_on=True, gold=True),
+    "try_again": Suite('only "try again"', "try_again", plays_on=True, gold=True),
+    "resample": Suite("fresh attempts, sampled", "none"),
+    "shuffled": Suite("shuffled feedback", "shuffled", gold=True),
+    "leaked": Suite("the answer stated", "leaked"),
+    "misleading": Suite("misleading feedback", "misleading", pressure=True),
+    "are_you_sure": Suite('only "are you sure?"', "are_you_sure", pressure=True),
+    "wrong_answer": Suite("a wrong answer named", "wrong_answer", pressure=True),
+    "autodidact": Suite("its own critique", "itself"),
+    "environment": Suite("games, mazes, negotiation", own_tasks=True),
+}
+ENVIRONMENTS = ("FrozenLake-v0", "Wordle-v0", "KuhnPoker-v0-short", "SimpleNegotiation-v0-short")
+ENVIRONMENT_TURNS = 12  # the least that the suite `environment` is given: these games need more turns than a question
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all suites of an evaluation share.
+
+    Attributes:
+        turn_tokens: most tokens of one attempt.
+        temperature: 0 is greedy. Fresh attempts (`resample`) are drawn at `resample_temperature` then.
+        plays_on: go on after right attempts in the suites that can.
+        gold_tasks: at most so many dialogues of a suite are asked for log p(reference).
+        critique: where the student judges itself, see `probes.SelfCritic`.
+        resample_calls: attempts of the suite `resample`; None: as many as `max_turns`.
+        wave: dialogues at once. The control `shuffled` depends on it.
+        folder: where a teacher keeps its bill.
+    """
+
+    max_turns: int
+    turn_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    resample_temperature: float = 1.0
+    plays_on: bool = True
+    gold_tasks: int = 0
+    critique: probes.CritiqueForm = "asked"
+    critique_tokens: int = 96
+    resample_calls: int | None = None
+    wave: int = 256
+    teacher: TeacherSpec = field(default_factory=TeacherSpec)
+    rules: Rules = RULES
+    folder: Path | None = None
+
+    def sampling(self, suite: str) -> Sampling:
+        """How attempts of a suite are drawn."""
+        temperature = self.temperature or (self.resample_temperature if suite == "resample" else 0.0)
+        return Sampling(temperature=temperature, top_p=self.top_p, turn_tokens=self.turn_tokens)
+
+    def turns(self, suite: str) -> int:
+        """Most attempts of a dialogue of a suite."""
+        if suite == "environment":
+            return max(self.max_turns, ENVIRONMENT_TURNS)
+        return max(self.resample_calls or 0, self.max_turns) if suite == "resample" else self.max_turns
+
+    def went_on(self, suite: str) -> bool:
+        """Whether dialogues of a suite go on after right attempts."""
+        return suite == "autodidact" or SUITES[suite].pressure or (self.plays_on and SUITES[suite].plays_on)
+
+
+def play(
+    suite: str,
+    tasks: Sequence[Task],
+    student: Student,
+    settings: Settings,
+    seed: int,
+    on_wave: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Dialogue rows of one suite, a dialogue a task, in order."""
+    if suite == "autodidact":
+        tasks = [task for task in tasks if task.verifier != "environment"]
+    teacher = teacher_of(suite, student, settings)
+    guard = (
+        probes.Unguarded() if isinstance(teacher, probes.SelfCritic) else Guard(**settings.teacher.guard.model_dump())
+    )
+    sampling = settings.sampling(suite)
+    rollouts = run_dialogues(
+        tasks,
+        student,
+        teacher,
+        guard=guard,
+        max_turns=settings.turns(suite),
+        sampling=sampling,
+        seed=seed,
+        wave=settings.wave,
+        on_wave=on_wave,
+        rules=settings.rules,
+    )
+    rows = [_row(r, student, teacher.name, sampling, seed, fresh=suite == "resample") for r in rollouts]
+    if SUITES[suite].gold and settings.gold_tasks:
+        asked = rollouts[: settings.gold_tasks]
+        for row, values in zip(rows, gold_logps(student, asked), strict=False):
+            for turn, value in zip(row["turns"], values, strict=True):
+                turn["gold_logp"] = value
+    if isinstance(teacher, probes.SelfCritic):
+        for row, rollout in zip(rows, rollouts, strict=True):
+            for t, turn in enumerate(row["turns"], 1):
+                turn["accepted"], turn["confidence"] = teacher.judged.get((rollout.seed, t), (None, None))
+    if suite == "wrong_answer":
+        for row, rollout in zip(rows, rollouts, strict=True):
+            task = rollout.task
+            row["hint"] = probes.decoy(task.privilege.reference, task.verifier, task.prompt) or None
+    return rows
+
+
+def teacher_of(suite: str, student: Student, settings: Settings) -> Teacher:
+    """Who answers in a suite."""
+    kind = SUITES[suite].teacher
+    own: dict[str, Callable[[], Teacher]] = {
+        "are_you_sure": probes.AreYouSure,
+        "wrong_answer": probes.WrongAnswer,
+        "itself": lambda: probes.SelfCritic(student, settings.critique, 0.0, settings.critique_tokens),
+    }
+    if kind in own:
+        return own[kind]()
+    spec = settings.teacher if kind in ("", settings.teacher.kind) else kind
+    teacher = build_teacher(spec, student, settings.folder)
+    return probes.PlaysOn(teacher) if settings.plays_on and SUITES[suite].plays_on else teacher
+
+
+def _row(
+    rollout: Rollout, student: Student, teacher: str, sampling: Sampling, seed: int, fresh: bool
+) -> dict[str, Any]:
+    """A dialogue as a row. Tokens are those sampled and read; where the ledger does not hold them all, of the texts."""
+    row = rollout.dialogue(student.name, teacher, sampling).to_row() | {"seed": seed, "source": rollout.task.source}
+    whole = not rollout.forked and not fresh
+    for t, turn in enumerate(row["turns"], 1):
+        if whole:
+            turn["student_tokens"] = len(rollout.ledger.of("student", t))
+            turn["heard_tokens"] = len(rollout.ledger.of("teacher", t))
+        else:
+            turn["student_tokens"] = len(student.chat.encode(turn["attempt"])) + (not turn["cut"])
+            turn["heard_tokens"] = len(student.chat.encode(turn["feedback"] or ""))
+    return row
+
+
+def environment_tasks(count: int, seed: int) -> list[Task]:
+    """`count` tasks of each game of the suite `environment`, always the same for a seed.
+
+    Raises:
+        UsageError: textarena is not installed.
+    """
+    from rl2f_hub.tasks import load_tasks
+    from rl2f_hub.tasks.spec import SourceSpec
+
+    sources = [SourceSpec(source=f"textarena:{name}", count=count) for name in ENVIRONMENTS]
+    return load_tasks({"eval": sources}, derive_seed("environment", seed) % (1 << 31))["eval"]
+
+
+def resample_depth(rows: Sequence[dict[str, Any]], settings: Settings) -> int:
+    """How many fresh attempts cost as much as a dialogue that used all its turns, between 1 and 8 times `max_turns`.
+
+    From the rows of `teacher`: the median of all tokens in such dialogues over the mean tokens of an attempt.
+    """
+    budget = full_budget(rows, settings.max_turns)
+    attempts = [turn["student_tokens"] for row in rows for turn in row["turns"]]
+    if budget is None or not attempts:
+        return settings.max_turns
+    needed = -(-budget // max(sum(attempts) / len(attempts), 1))
+    return int(min(max(needed, settings.max_turns), 8 * settings.max_turns))
+
+
+def full_budget(rows: Sequence[dict[str, Any]], max_turns: int) -> float | None:
+    """Median tokens (written and heard) of dialogues that went unsolved through all turns; None without any."""
+    spent = sorted(
+        sum(turn["student_tokens"] for turn in row["turns"]) + sum(turn["heard_tokens"] for turn in row["turns"][:-1])
+        for row in rows
+        if row["solved_at"] == 0 and len(row["turns"]) >= max_turns
+    )
+    return float(spent[len(spent) // 2]) if spent else None
+
+
+def with_calls(settings: Settings, calls: int) -> Settings:
+    """The same settings with another number of fresh attempts."""
+    return replace(settings, resample_calls=calls)

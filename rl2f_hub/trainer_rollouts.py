@@ -1,0 +1,210 @@
+"""The rollout half of RL2FTrainer: TRL asks for completions, and whole dialogues are played for it.
+
+Here are the dialogues of an update, the groups that are played again because they would teach nothing, what goes back
+to TRL, and the metrics. Every dialogue is seeded by its place in the update, whatever process plays it and however many
+backward passes the update is worked through in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from accelerate.utils import gather_object
+from trl import GRPOTrainer
+
+from rl2f_hub.chat import ChatFormat
+from rl2f_hub.context import OnCut, Rules
+from rl2f_hub.credit import dialogue_returns, equal_groups
+from rl2f_hub.curriculum import Curriculum
+from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.engines.transformers import TransformersEngine
+from rl2f_hub.errors import UsageError
+from rl2f_hub.records import Task
+from rl2f_hub.teachers import Teacher
+from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.trainer_config import RL2FConfig
+
+
+class DialogueRollouts(GRPOTrainer):
+    """`GRPOTrainer` whose `rollout_func` plays dialogues; made whole by `RL2FTrainer`, which sets what is named here."""
+
+    args: RL2FConfig
+    model: Any
+    num_generations: int
+    num_generations_eval: int
+    tasks: dict[str, Task]  # all, by id
+    training_tasks: list[Task]
+    teacher: Teacher
+    guard: Guard
+    curriculum: Curriculum | None
+    chat: ChatFormat
+
+    def _begin(self) -> None:
+        self.student_tokens = 0  # sampled in training so far, by all processes, and the attempts they make up
+        self.attempts = 0
+        self._unlogged = [0, 0]  # tokens and attempts of this process that are not in the sums yet
+        self._cut_share = 0.0  # of the last batch's dialogues: those with an attempt that was cut
+        self._evaluated = 0  # batches of the evaluation under way
+
+    def _check_groups(self) -> None:
+        local = self.args.per_device_train_batch_size * self._passes
+        if self.args.resample_rounds and local % self.num_generations:
+            raise UsageError(
+                f"resample_rounds: a process plays {local} dialogues at once, which are no whole groups of "
+                f"{self.num_generations}; raise per_device_train_batch_size or set resample_rounds to 0"
+            )
+
+    def _student(self) -> Student:
+        model = self.accelerator.unwrap_model(self.model)
+        return Student(TransformersEngine(model, self._tokenizer.pad_token_id), self.chat, "policy")
+
+    def _rollout(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
+        """One dialogue for each prompt given, in order (TRL has repeated them `num_generations` times already)."""
+        mode = "train" if self.model.training else "eval"
+        tasks = [self.tasks[p[0]["task_id"]] for p in prompts]
+        if self.curriculum is not None and mode == "train":
+            tasks = [self.curriculum.swap(task, self._generation()) for task in tasks]
+        first = self.accelerator.process_index * len(tasks)
+        rollouts = self._play(tasks, range(first, first + len(tasks)), mode)
+        if self.args.resample_rounds and mode == "train":
+            self._replace_equal_groups(rollouts, first)
+        self._evaluated += mode == "eval"
+        self._log_rollouts(rollouts, mode)
+        cut = [r.ledger.prompt_length for r in rollouts]
+
+        def after_prompt(of: Callable[[Rollout], list[int]]) -> list[list[int]]:
+            return [of(r)[c:] for r, c in zip(rollouts, cut, strict=True)]
+
+        return {
+            "prompt_ids": [r.ledger.ids[:c] for r, c in zip(rollouts, cut, strict=True)],
+            "completion_ids": after_prompt(lambda r: r.ledger.ids),
+            "logprobs": None,
+            "env_mask": after_prompt(self._trained),
+            "teacher_mask": after_prompt(lambda r: r.ledger.mask("teacher")),
+            "turn_of": after_prompt(turns_of),
+            "first_attempt": [sum(r.ledger.mask("student", 1)) for r in rollouts],
+            "solved_at": [solved_at(r) for r in rollouts],
+            "turns": [len(r.turns) for r in rollouts],
+        }
+
+    def _generation(self) -> int:
+        """How many batches of dialogues training has played before; the same for any split into backward passes."""
+        return self._step // (self._passes * self.num_iterations)
+
+    @property
+    def _passes(self) -> int:
+        """Backward passes that a batch of dialogues is worked through in."""
+        return cast(int, self.args.steps_per_generation)
+
+    def _play(self, tasks: list[Task], places: Iterable[int], mode: str, round_: int = 0) -> list[Rollout]:
+        """Dialogues about `tasks`, seeded by their places in the update; evaluations all draw the same numbers."""
+        args = self.args
+        when = (self.state.global_step, self._generation()) if mode == "train" else (0, self._evaluated)
+        rollouts = run_dialogues(
+            tasks,
+            self._student(),
+            self.teacher,
+            guard=self.guard,
+            max_turns=args.max_turns,
+            sampling=Sampling(temperature=args.temperature, top_p=args.top_p, turn_tokens=args.turn_tokens),
+            seed=args.seed,
+            seeds=[derive_seed(args.seed, mode, *when, round_, place) for place in places],
+            wave=len(tasks),
+            rules=Rules(on_cut=cast(OnCut, args.on_cut)),
+        )
+        self._unlogged[0] += sum(len(r.ledger.logprobs) for r in rollouts)
+        self._unlogged[1] += sum(len(r.turns) for r in rollouts)
+        return rollouts
+
+    def _replace_equal_groups(self, rollouts: list[Rollout], first: int) -> None:
+        """Play other tasks in place of the groups that teach nothing, `resample_rounds` times at most (in place)."""
+        group, played, round_ = self.num_generations, 0, 0
+        equal = equal_groups(self._returns(rollouts), group)
+        shares = [len(equal) * group / len(rollouts)]
+        while equal and round_ < self.args.resample_rounds:
+            round_ += 1
+            shown = {r.task.task_id for r in rollouts}
+            tasks: list[Task] = []
+            spots: list[int] = []
+            for n in equal:
+                task = self._another(shown, round_, first + n * group)
+                shown.add(task.task_id)
+                tasks += [task] * group
+                spots += range(n * group, (n + 1) * group)
+            fresh = self._play(tasks, [first + spot for spot in spots], "train", round_)
+            played += len(fresh)
+            for spot, rollout in zip(spots, fresh, strict=True):
+                rollouts[spot] = rollout
+            equal = equal_groups(self._returns(rollouts), group)
+        shares.append(len(equal) * group / len(rollouts))
+        metrics = self._metrics["train"]
+        for name, value in (
+            ("equal_before", shares[0]),
+            ("equal_after", shares[1]),
+            ("rounds", round_),
+            ("dialogues", played),
+        ):
+            metrics[f"resample/{name}"].append(float(value))
+
+    def _another(self, shown: set[str], round_: int, place: int) -> Task:
+        """A training task that the update does not hold yet, if there is one: drawn by step, round and place."""
+        tasks = self.training_tasks
+        start = derive_seed(self.args.seed, "resample", self._generation(), round_, place) % len(tasks)
+        order = (tasks[(start + i) % len(tasks)] for i in range(len(tasks)))
+        chosen = next((task for task in order if task.task_id not in shown), tasks[start])
+        return chosen if self.curriculum is None else self.curriculum.swap(chosen, self._generation())
+
+    def _trained(self, rollout: Rollout) -> list[int]:
+        """1 on the ids that the policy's loss is over: the student's, but for cut attempts where they are to be left out."""
+        mask = rollout.ledger.mask("student")
+        if self.args.mask_truncated_completions:
+            for number, turn in enumerate(rollout.turns, start=1):
+                if turn.cut:
+                    mask = [m - own for m, own in zip(mask, rollout.ledger.mask("student", number), strict=True)]
+        return mask
+
+    def _returns(self, rollouts: list[Rollout]) -> list[float]:
+        return dialogue_returns([solved_at(r) for r in rollouts], self.args.discount)
+
+    def _log_rollouts(self, rollouts: list[Rollout], mode: str) -> None:
+        """Metrics over the dialogues of all processes, and the curriculum's moves by them."""
+        metrics = self._metrics[mode]
+        mine = [(r.task.source, solved_at(r), len(r.turns), any(t.cut for t in r.turns)) for r in rollouts]
+        every = gather_object(mine)
+        solved = [row[1] for row in every]
+        for turn in range(1, self.args.max_turns + 1):
+            metrics[f"accuracy/turn_{turn}"].append(sum(0 < s <= turn for s in solved) / len(solved))
+        metrics["dialogue/turns"].append(sum(row[2] for row in every) / len(every))
+        self._cut_share = sum(row[3] for row in every) / len(every)
+        sampled = gather_object([tuple(self._unlogged)])
+        self._unlogged = [0, 0]
+        if mode == "train":
+            self.student_tokens += sum(tokens for tokens, _ in sampled)
+            self.attempts += sum(attempts for _, attempts in sampled)
+        metrics["dialogue/student_tokens"] = [float(self.student_tokens)]
+        if self.curriculum is not None and mode == "train":
+            self.curriculum.update([(source, s > 0) for source, s, _, _ in every])
+            for name, value in self.curriculum.metrics().items():
+                metrics[name].append(value)
+
+    def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float | None]:
+        """The reward TRL sees: one discounted return a dialogue."""
+        return [*dialogue_returns(solved_at, self.args.discount)]
+
+
+def solved_at(rollout: Rollout) -> int:
+    """The turn of the first right attempt; 0 also for a student that let itself be talked out of it."""
+    if not rollout.turns or not rollout.turns[-1].verdict.correct:
+        return 0
+    return next((i + 1 for i, turn in enumerate(rollout.turns) if turn.verdict.correct), 0)
+
+
+def turns_of(rollout: Rollout) -> list[int]:
+    """For each id of the ledger the turn whose attempt it is part of; 0 where it is not the student's."""
+    out = [0] * len(rollout.ledger.ids)
+    for span in rollout.ledger.spans:
+        if span.role == "student":
+            out[span.start : span.end] = [span.turn] * (span.end - span.start)
+    return out
