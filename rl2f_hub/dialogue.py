@@ -87,7 +87,7 @@ def run_dialogues(
     wave = _fitting(rollouts, student.engine, max_turns, sampling, wave)
     if overlap is None:
         overlap = waits(teacher, tasks)
-    crews = 2 if overlap and min(wave, len(rollouts)) > 1 and _holds_two(student.engine) else 1
+    crews = 2 if overlap and wave > 1 and _holds_two(student.engine) else 1
     play = _Play(rollouts, student, teacher, guard, max_turns, rules, timings or Timings(), on_token)
     play.run([play.crew(sampling, wave, n, crews) for n in range(crews)], on_wave, cancelled)
     return rollouts
@@ -102,7 +102,7 @@ def _fitting(rollouts: list[Rollout], engine: Engine, max_turns: int, sampling: 
     """How many dialogues to run at once. A guess: the engine keeps to its budget if dialogues grow longer."""
     prompt = max(len(r.ledger.ids) for r in rollouts)
     longest = min(engine.context_length, prompt + max_turns * sampling.turn_tokens + (max_turns - 1) * REPLY_TOKENS)
-    return max(1, min(wave, engine.cache_tokens // (longest + 1)))
+    return max(1, min(wave, len(rollouts), engine.cache_tokens // (longest + 1)))
 
 
 def _holds_two(engine: Engine) -> bool:

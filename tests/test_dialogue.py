@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from rl2f_hub.dialogue import CLOSING_WORDS, Rollout, run_dialogues
+from rl2f_hub.dialogue import CLOSING_WORDS, Rollout, run_dialogues, waits
 from rl2f_hub.engines import Interrupted, Sampling, derive_seed
 from rl2f_hub.records import StopReason, Task
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 Make = Callable[..., Any]
 
@@ -218,3 +221,73 @@ def test_a_misleading_teacher_doubts_a_right_answer_and_the_dialogue_goes_on(mak
     assert caved.dialogue("s", "t", Sampling()).solved_at == 1
     (honest,) = play([make_task(12)], saying(["408"]), MisleadingTeacher(0.0), max_turns=3)
     assert len(honest.turns) == 1
+
+
+# -- two crews -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("teacher", ["scripted", "misleading", "none"])
+@pytest.mark.parametrize("wave", [2, 5, 256])
+def test_judging_beside_generation_changes_no_text(
+    products: list[Task], make_student: Make, teacher: str, wave: int
+) -> None:
+    def played(overlap: bool) -> list[Any]:
+        options: dict[str, Any] = {"overlap": overlap, "wave": wave, "on_wave": done.append}
+        rollouts = play(products, make_student(), build_teacher(teacher), **options)
+        return [[r.task.task_id, r.ledger.ids, r.turns, r.stop_reason, r.written] for r in rollouts]
+
+    done: list[int] = []
+    assert played(True) == played(False)
+    assert sum(done) == 2 * len(products)
+
+
+def test_the_student_speaks_while_a_slow_teacher_thinks(make_task: Make, saying: Make, telling: Make) -> None:
+    """The teacher does not answer before the student has spoken again, which it never would if it had to wait."""
+    student, spoken = saying(["5"]), threading.Semaphore(0)
+    answer = student.engine.generate
+
+    def generate(*args: Any) -> Any:
+        out = answer(*args)
+        spoken.release()
+        return out
+
+    heard: list[bool] = []
+
+    def slowly(situation: Any) -> str:
+        if len(heard) < 2:  # of the first crew's two dialogues: once for its own attempt, once for the other crew's
+            heard.append(spoken.acquire(timeout=30))
+        return "Wrong."
+
+    student.engine.generate = generate
+    teacher = telling(slowly)
+    teacher.remote = True
+    rollouts = play([make_task(n) for n in range(4)], student, teacher, max_turns=2)
+    assert heard == [True, True]
+    assert [len(r.turns) for r in rollouts] == [2, 2, 2, 2]
+
+
+def test_crews_are_for_teachers_and_verdicts_that_are_waited_for(make_task: Make) -> None:
+    plain, code = make_task(1), replace(make_task(2), verifier="unit_tests")
+    assert not waits(build_teacher("scripted"), [plain])
+    assert waits(build_teacher("scripted"), [plain, code])
+    spec = TeacherSpec(kind="endpoint", endpoint=EndpointSpec(url="http://h/v1", model="m"), doubt_rate=0.5)
+    assert waits(build_teacher(spec), [plain])
+
+
+def test_a_fault_beside_generation_is_not_lost(make_task: Make, saying: Make) -> None:
+    class Broken(Guard):
+        def pass_on(self, *args: Any) -> Any:
+            raise KeyError("no words")
+
+    tasks = [make_task(n) for n in range(4)]
+    with pytest.raises(KeyError, match="no words"):
+        run_dialogues(
+            tasks,
+            saying(["5"]),
+            build_teacher("scripted"),
+            guard=Broken(),
+            max_turns=2,
+            sampling=Sampling(),
+            seed=0,
+            overlap=True,
+        )

@@ -82,7 +82,9 @@ class Traced:
         self.adapter_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.parameters = sum(n for n, _ in counts.values())
         four_bit = sum(n for name, (n, _) in counts.items() if quantized and name in self.linear)
-        rest = sum(n * (4 if kbit else size) for name, (n, size) in counts.items() if not quantized or name not in self.linear)
+        rest = sum(
+            n * (4 if kbit else size) for name, (n, size) in counts.items() if not quantized or name not in self.linear
+        )
         self.weight_bytes = round(four_bit * NF4_BYTES) + rest
         self.unpacked_bytes = max(self.linear.values(), default=0) * getattr(torch, dtype).itemsize if quantized else 0
         self.mode = FakeTensorMode()
@@ -117,8 +119,10 @@ class Traced:
             labels = ids.masked_fill(mask == 0, -100)
             labels[:, :-scored] = -100
             kept: list[int] = []
-            handle = self.model.get_base_model().get_decoder().register_forward_hook(
-                lambda *_: kept.append(live.now) or setattr(live, "peak", live.now)
+            handle = (
+                self.model.get_base_model()
+                .get_decoder()
+                .register_forward_hook(lambda *_: kept.append(live.now) or setattr(live, "peak", live.now))
             )
             out = self.model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
             handle.remove()
