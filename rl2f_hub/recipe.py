@@ -123,12 +123,17 @@ class GenerateSpec(Spec):
 
 
 class WarmupSpec(Spec):
-    """SFT on the published `sft` config. `solved`: only the attempts that solved their dialogue; `all`: every one."""
+    """SFT on the published `sft` config. `solved`: only the attempts that solved their dialogue; `all`: every one.
+
+    `start` is an adapter of the same base, a folder or a Hub id, that goes on learning; without it a new one begins.
+    """
 
     rows: Literal["solved", "all"] = "solved"  # which attempts are trained on
     steps: Annotated[int, Field(ge=0)] = 60  # updates
     batch_size: Positive = 32  # rows an update
     learning_rate: Rate = 1e-3  # of the adapter
+    start: str | None = None  # an adapter to go on with; None: a new one
+    start_revision: str | None = None  # of `start`, on the Hub
 
 
 class CritiquePhaseSpec(Spec):
