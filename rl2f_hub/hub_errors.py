@@ -1,6 +1,6 @@
 """Whatever a Hub refuses, as one line: `hub_errors` around writing (publish, push), `reading_errors` around reading.
 
-Nothing heavy is imported before an error is there. Left out: retries (the clients have their own).
+Nothing heavy is imported before an error is there. Left out: retries (`hub_commit.patiently`).
 """
 
 from __future__ import annotations
@@ -24,18 +24,35 @@ class hub_errors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:
             return
-        from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalTokenNotFoundError,
+            OfflineModeIsEnabled,
+            RevisionNotFoundError,
+        )
 
         if isinstance(error, LocalTokenNotFoundError):
             raise RL2FError(f"hub: {self.repo_id}: no token; run `hf auth login` or set HF_TOKEN") from None
+        if isinstance(error, HFValidationError):
+            raise UsageError(
+                f"hub: {self.repo_id!r} is no name that the Hub allows; see hub.namespace and the names beside it"
+            ) from None
+        if isinstance(error, RevisionNotFoundError):
+            raise RL2FError(
+                f"hub: {self.repo_id}: a revision that this run refers to is gone ({_first(error)}); run the stage that made "
+                "it again with --force, or give another revision"
+            ) from None
         if isinstance(error, OfflineModeIsEnabled):
             raise RL2FError(f"hub: {self.repo_id}: HF_HUB_OFFLINE is set; unset it to push") from None
         if isinstance(error, HfHubHTTPError):
             status = error.response.status_code if error.response is not None else 0
             fix = {
-                401: "the token is wrong or expired: run `hf auth login` or set HF_TOKEN",
-                403: "the token may not write there: check hub.namespace and the token's role",
+                400: "the Hub does not accept what was sent: the reason follows",
+                401: "the token is wrong or expired (or there is none): run `hf auth login` or set HF_TOKEN",
+                403: "the token may not write there: check hub.namespace and the token's role (it must be `write`)",
                 404: "no such repository for this token: check hub.namespace and the name",
+                409: "the name is taken by something else: choose another one",
                 412: "somebody else committed at the same time: run the same command again with --resume",
                 429: "rate limit: wait, then run the same command again with --resume",
             }.get(status, "run the same command again with --resume")
