@@ -45,6 +45,11 @@ class hub_errors:
             ) from None
         if isinstance(error, OfflineModeIsEnabled):
             raise RL2FError(f"hub: {self.repo_id}: HF_HUB_OFFLINE is set; unset it to push") from None
+        if _from(error, "datasets") and type(error).__name__ == "DatasetNotFoundError":
+            raise RL2FError(
+                f"hub: {self.repo_id}: not there for this token, or its revision is gone ({_first(error)}); publish it again "
+                "with --force, or check the token"
+            ) from None
         if isinstance(error, HfHubHTTPError):
             status = error.response.status_code if error.response is not None else 0
             fix = {
@@ -54,7 +59,7 @@ class hub_errors:
                 404: "no such repository for this token: check hub.namespace and the name",
                 409: "the name is taken by something else: choose another one",
                 412: "somebody else committed at the same time: run the same command again with --resume",
-                429: "rate limit: wait, then run the same command again with --resume",
+                429: f"rate limit: wait{_retry_after(error)}, then run the same command again with --resume",
             }.get(status, "run the same command again with --resume")
             raise RL2FError(f"hub: {self.repo_id}: refused with status {status}; {fix} ({_first(error)})") from None
         if _unreachable(error):
@@ -123,6 +128,11 @@ def reading_errors(at: str, repo_id: str, revision: str | None = None) -> Iterat
                 "check `subset`, `split` and `revision`"
             ) from None
         raise
+
+
+def _retry_after(error: Any) -> str:
+    said = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return f" {said} s" if said.isdigit() else ""
 
 
 def _first(error: BaseException) -> str:
