@@ -17,6 +17,7 @@ import typer
 from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.localhub.cli import app as hub_app
+from rl2f_hub.publish.cli import register as register_hub_stages
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
 from rl2f_hub.tasks.cli import app as tasks_app
 from rl2f_hub.teachers.cli import app as teachers_app
@@ -127,10 +128,9 @@ def _stage_command(name: str, stage: str, text: str) -> None:
 
 
 _stage_command("generate", "generate", "Let the student attempt the training tasks with the teacher, and record it.")
-_stage_command("publish", "publish", "Push the recorded dialogues as a Hub dataset of four configs with a card.")
 _stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
 _stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
-_stage_command("push", "push", "Push the adapter with its card, and check it by loading it back.")
+register_hub_stages(app)
 
 
 @app.command("eval")
