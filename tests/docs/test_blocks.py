@@ -21,6 +21,7 @@ from blocks import PAGES, ROOT, Block, blocks_of, commands_of, filled, problem_o
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 SHELL = ("bash", "sh", "shell", "console")
+FOLLOWED = {"tutorial.md"}  # their Python needs what their commands leave: tests/docs/test_tutorial.py does both
 DATA = {"yaml": yaml.safe_load, "yml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
 SHOWN = ("", "text", "mermaid", "bibtex", "diff")  # output, pictures: nothing to run
 # Commands that are really run, in a folder of their own: they take seconds and need no network.
@@ -114,7 +115,7 @@ def reader(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def _pages_with_python() -> list[Any]:
-    pages = {b.page for b in BLOCKS if b.language == "python" and not b.reason}
+    pages = {b.page for b in BLOCKS if b.language == "python" and not b.reason and b.page.name not in FOLLOWED}
     return [pytest.param(p, id=str(p.relative_to(ROOT))) for p in sorted(pages)]
 
 
