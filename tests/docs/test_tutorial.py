@@ -71,7 +71,7 @@ def test_the_tutorial_leads_from_a_table_to_an_adapter_that_answers(folder: Path
     from rl2f_hub.localhub import LocalHub
 
     with LocalHub.start(folder / "runs" / "hub", user="me") as hub:
-        assert do("-c", load.text, **hub.env()).strip() is not None
+        do("-c", load.text, **hub.env())
     rows = (folder / "runs" / "minutes" / "tasks" / "train.jsonl").read_text().splitlines()
     assert {json.loads(row)["source"] for row in rows} == {"csv:questions.csv"}
 
