@@ -65,7 +65,7 @@ def test_commands_exist_with_their_options(block: Block, monkeypatch: pytest.Mon
 def _quick() -> list[Any]:
     found = {}
     for block in BLOCKS:
-        if block.language in SHELL and not block.reason:
+        if block.language in SHELL and not block.reason and block.page.name not in FOLLOWED:
             for words in commands_of(block.text):
                 if words[0] == "rl2f" and words[1:3] in QUICK:
                     found.setdefault(" ".join(words), filled(words))
