@@ -66,13 +66,13 @@ def test_the_tutorial_leads_from_a_table_to_an_adapter_that_answers(folder: Path
         elif block.language == "bash":
             follow(block, do)
     assert (folder / "questions.csv").stat().st_size > 1000
-    summary = json.loads((folder / "runs" / "minutes" / "summary.json").read_text())
+    summary = json.loads((folder / "runs" / "sums" / "summary.json").read_text())
     assert set(summary["students"]) == {"base", "warmup", "rl2f"}
     from rl2f_hub.localhub import LocalHub
 
     with LocalHub.start(folder / "runs" / "hub", user="me") as hub:
         do("-c", load.text, **hub.env())
-    rows = (folder / "runs" / "minutes" / "tasks" / "train.jsonl").read_text().splitlines()
+    rows = (folder / "runs" / "sums" / "tasks" / "train.jsonl").read_text().splitlines()
     assert {json.loads(row)["source"] for row in rows} == {"csv:questions.csv"}
 
 
