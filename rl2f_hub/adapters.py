@@ -1,92 +1,283 @@
-"""Stage `push`: the RL2F adapter goes to the Hub with its card, figure and metrics, and is checked by loading it back.
+"""Stage `push`: the RL2F adapter goes to the Hub in one tagged commit, and is checked by loading it back.
 
-One commit: safetensors, adapter config that names the base by id and revision, recipe, manifest, metrics, figure, and
-the card, written last so that nothing overwrites it. Then `PeftModel.from_pretrained` reads it from the Hub again and
-must give the same greedy answers as the adapter on disk.
+In the commit: safetensors and the adapter's configuration, which names the base by id and exact revision; the tokenizer
+where it differs from the base's; figures, metrics and `.eval_results`; recipe and manifest without paths of this
+machine; the card, merged with the one on the Hub. Then `PeftModel.from_pretrained` reads it from the Hub again and must
+give the same greedy answers as the adapter on disk. Cards of data set and base get links to the new revision, and a
+collection groups all of them. Left out: optimizer states, which are pickles.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import run_dialogues
-from rl2f_hub.engines import Sampling
-from rl2f_hub.errors import RL2FError
+from rl2f_hub.cards import main_results, model_card, read_metrics
+from rl2f_hub.errors import UsageError
+from rl2f_hub.hub_commit import Contents, Remote, patiently, plan, put
 from rl2f_hub.hub_errors import hub_errors
+from rl2f_hub.hub_group import badges, free_tag, group, link_from, link_lines, set_tag
 from rl2f_hub.progress import bar
-from rl2f_hub.runs import Run, write_json
-from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
-from rl2f_hub.teachers import build_teacher
-from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.publish.build import public_source
+from rl2f_hub.runs import Run, latest_checkpoint, write_json
 
-CHECKED_TASKS = 16
+WEIGHTS = ("adapter_model.safetensors", "adapter_config.json")
+_LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]+)?")
 
 
-def push(run: Run, namespace: str) -> dict[str, Any]:
-    """Pushes the adapter; returns {repo_id, revision, url, reload_check}."""
-    from huggingface_hub import HfApi
+def push(run: Run, namespace: str, *, api: Any = None) -> dict[str, Any]:
+    """Pushes the adapter; returns {repo_id, revision, url, tag, reload_check, collection, badges, ...}."""
+    from rl2f_hub.reload_check import check_adapter
 
-    from rl2f_hub.cards import model_card
-
-    recipe = run.recipe
-    repo_id = f"{namespace}/{recipe.hub.adapter}"
-    run.outputs("train"), run.outputs("evaluate")
-    folder = run.path("push", "adapter", "x").parent
-    shutil.copytree(run.path("train", "rl2f", "adapter"), folder, dirs_exist_ok=True)
-    for name in ("metrics.json", "accuracy_by_turn.png"):
-        shutil.copy(run.path("evaluation", name), folder / name)
-    write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card
-    model_card(run, repo_id).save(folder / "README.md")
-    api = HfApi()
-    with hub_errors(repo_id), bar("push", 2, "steps") as advance:
-        url = api.create_repo(repo_id, private=recipe.hub.private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo_id, folder_path=str(folder), commit_message=f"Adapter of {recipe.name}")
+    spec = run.recipe.hub
+    repo_id = f"{namespace}/{spec.adapter}"
+    api = api or _api()
+    with hub_errors(repo_id), bar("push", 4, "steps") as advance:
+        base = base_of(run, api)
+        files = adapter_files(run, base)
+        tag = free_tag(api, repo_id, spec.tag, files)
+        contents = _contents(files, model_card(run, repo_id, base=base, endpoint=api.endpoint))
+        done = put(
+            api, repo_id, "model", contents, private=spec.private, message=f"Adapter of {run.recipe.name} ({tag})"
+        )
+        set_tag(api, repo_id, tag, done.revision, f"{run.recipe.name}, fingerprint {run.manifest['fingerprint']}")
         advance(1, note="uploaded")
-        checked = _check_reload(run, repo_id, str(commit.oid))
+        checked = check_adapter(run, repo_id, done.revision)
         advance(1, note="loaded back")
-    return {"repo_id": repo_id, "revision": commit.oid, "url": str(url), "reload_check": checked}
+        merged = _push_merged(run, namespace, base, (repo_id, done.revision), api) if spec.merged else None
+        linked = _link_all(run, api, base, repo_id, done.revision, merged)
+        advance(1, note="linked")
+        collection = _collect(run, namespace, api, base, repo_id, merged)
+        advance(1, note="grouped")
+    dataset = run.outputs("publish")["repo_id"]
+    return {
+        "repo_id": repo_id,
+        "revision": done.revision,
+        "url": done.url,
+        "tag": tag,
+        "reload_check": checked,
+        "card_kept_by_hand": [*done.kept, *done.removed],
+        "merged": merged,
+        "linked_from": linked,
+        "collection": collection,
+        "badges": badges(api.endpoint, {"model": repo_id, "dataset": dataset}),
+    }
 
 
-def _check_reload(run: Run, repo_id: str, revision: str) -> dict[str, Any]:
-    """Greedy dialogues of the pushed adapter against those of the adapter on disk.
+def dry_run(run: Run, namespace: str, *, api: Any = None) -> dict[str, Any]:
+    """What `push` would do with the adapter's repository; the Hub is read and not changed."""
+    repo_id = f"{namespace}/{run.recipe.hub.adapter}"
+    api = api or _api()
+    with hub_errors(repo_id):
+        base = base_of(run, api)
+        files = adapter_files(run, base)
+        tag = free_tag(api, repo_id, run.recipe.hub.tag, files)
+        contents = _contents(files, model_card(run, repo_id, base=base, endpoint=api.endpoint))
+        return plan(api, repo_id, "model", contents, private=run.recipe.hub.private) | {"tag": tag}
+
+
+def base_of(run: Run, api: Any) -> dict[str, Any]:
+    """{repo_id, revision} of the base: an id on this Hub with the commit that its revision stands for.
 
     Raises:
-        RL2FError: any attempt differs.
+        UsageError: the recipe's base is a folder.
     """
+    made = run.manifest["stages"].get("base", {}).get("outputs") or None
+    if made:
+        return {"repo_id": made["repo_id"], "revision": made["revision"]}
+    name, revision = str(run.recipe.model.id), run.recipe.model.revision
+    if Path(name).expanduser().exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+|[\w-]+", name):
+        raise UsageError(
+            f"model.id: {name!r} is a folder of this machine, and nobody could load an adapter that names it; push the "
+            "base to the Hub and give its id"
+        )
+    return {"repo_id": name, "revision": str(patiently(api.model_info, name, revision=revision).sha)}
+
+
+def adapter_files(run: Run, base: dict[str, Any]) -> dict[str, Path | bytes]:
+    """What the adapter's repository holds beside its card, by path."""
+    run.outputs("train"), run.outputs("evaluate")
+    folder = run.path("push", "adapter", "x").parent
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    trained = run.path("train", "rl2f", "adapter")
+    for name in WEIGHTS:
+        shutil.copy(trained / name, folder / name)
+    config = json.loads((folder / WEIGHTS[1]).read_text())
+    config |= {"base_model_name_or_path": base["repo_id"], "revision": base["revision"]}
+    write_json(folder / WEIGHTS[1], config)
+    save_changed_tokenizer(run, folder)
+    for file in sorted([*(run.dir / "evaluation").glob("*.json"), *(run.dir / "evaluation").glob("*.png")]):
+        shutil.copy(file, folder / file.name)
+    if run.recipe.hub.trainer_state:
+        state = latest_checkpoint(run.path("train", "rl2f", "trainer"))
+        found = [Path(state or "") / "trainer_state.json", run.path("train", "rl2f", "log.json")]
+        (folder / "trainer").mkdir()
+        for file in found:
+            if file.is_file():
+                shutil.copy(file, folder / "trainer" / file.name)
+    files: dict[str, Path | bytes] = {
+        str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+    files["recipe.json"] = _json(public(run.recipe.model_dump(mode="json", exclude={"hub": {"root"}})))
+    files["manifest.json"] = _json(public_manifest(run))
+    files[".eval_results/rl2f.yaml"] = eval_results(run).encode()
+    return files
+
+
+def save_changed_tokenizer(run: Run, folder: Path) -> None:
+    """The tokenizer and its chat template, where they are not what the base's repository gives."""
+    from transformers import AutoTokenizer
+
+    from rl2f_hub.students.load import load_tokenizer, origin_of
+
+    origin = origin_of(run.recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
+    ours = load_tokenizer(origin)
+    theirs = AutoTokenizer.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False)
+
+    def telling(tokenizer: Any) -> list[Any]:
+        return [tokenizer.get_vocab(), tokenizer.special_tokens_map, tokenizer.chat_template]
+
+    if telling(ours) != telling(theirs):
+        ours.save_pretrained(str(folder))
+
+
+def eval_results(run: Run) -> str:
+    """The main figures in the form of `.eval_results/*.yaml`: percent, one entry a suite."""
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    dataset = run.outputs("publish")
+    entries = [
+        EvalResultEntry(
+            dataset_id=dataset["repo_id"],
+            task_id=result["suite"],
+            value=round(100 * result["value"], 2),
+            dataset_revision=dataset["revision"],
+            notes=(
+                f"solved by turn {result['turn']}, {result['decoding']}, n={result['n']}, 95% "
+                f"{100 * result['low']:.1f} to {100 * result['high']:.1f}, seed {run.recipe.seed}"
+            ),
+        )
+        for result in main_results(read_metrics(run))
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+
+
+def public_manifest(run: Run) -> dict[str, Any]:
+    """The manifest for others: no paths and addresses of this machine, nothing of the stage that is under way."""
+    left_out = ("hub_root", "recipe_file", "endpoint")
+    kept = {key: value for key, value in run.manifest.items() if key not in left_out}
+    stages = {
+        name: {key: value for key, value in entry.items() if key != "since"}
+        for name, entry in run.manifest["stages"].items()
+        if name != "push"
+    }
+    recipe = {**kept["recipe"], "hub": {k: v for k, v in kept["recipe"]["hub"].items() if k != "root"}}
+    return public({**kept, "recipe": recipe, "stages": stages})
+
+
+def public(value: Any) -> Any:
+    """The same value with the last part of every path, and without addresses that hold on this machine only."""
+    if isinstance(value, dict):
+        return {key: public(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [public(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    value = public_source(_LOOPBACK.sub("", value))
+    return Path(value).name if re.match(r"(?:/(?!datasets/)[^/\s]+/[^/\s]+/|~|\.{1,2}/)\S*$", value) else value
+
+
+def _push_merged(run: Run, namespace: str, base: dict[str, Any], adapter: tuple[str, str], api: Any) -> dict[str, Any]:
+    """The adapter merged into the base's full-precision weights, as a model of its own."""
     from peft import PeftModel
 
-    tasks = run.tasks("eval")[:CHECKED_TASKS]
+    from rl2f_hub.reload_check import compare_merged
+    from rl2f_hub.students.load import load_model, load_tokenizer, origin_of
+
+    repo_id = f"{namespace}/{run.recipe.hub.merged}"
     origin = origin_of(run.recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
-    tokenizer = load_tokenizer(origin)
+    folder = run.path("push", "merged", "x").parent
+    shutil.rmtree(folder, ignore_errors=True)
+    model = PeftModel.from_pretrained(
+        load_model(origin, "none", run.recipe.model.dtype), str(run.path("train", "rl2f", "adapter"))
+    ).merge_and_unload()
+    model.save_pretrained(str(folder), safe_serialization=True)
+    load_tokenizer(origin).save_pretrained(str(folder))
+    shutil.copy(run.path("evaluation", "accuracy_by_turn.png"), folder)
+    files: dict[str, Path | bytes] = {
+        str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+    tag = free_tag(api, repo_id, run.recipe.hub.tag, files)
+    card = model_card(run, repo_id, base=base, endpoint=api.endpoint, merged_from=adapter)
+    message = f"{run.recipe.name} merged ({tag})"
+    done = put(api, repo_id, "model", _contents(files, card), private=run.recipe.hub.private, message=message)
+    set_tag(api, repo_id, tag, done.revision, message)
+    compared = compare_merged(run, repo_id, done.revision)
+    return {"repo_id": repo_id, "revision": done.revision, "url": done.url, "tag": tag, "reload_check": compared}
 
-    def answers(where: str, at: str | None) -> list[list[str]]:
-        base = load_model(origin, run.recipe.model.quantization, run.recipe.model.dtype)
-        peft = PeftModel.from_pretrained(base, where, revision=at).eval()
-        student = as_student(peft, tokenizer, "rl2f", run.recipe.dialogue.thinking)
-        rollouts = run_dialogues(
-            tasks,
-            student,
-            build_teacher(run.recipe.teacher, student, run.dir / "push"),
-            guard=Guard(),
-            max_turns=run.recipe.dialogue.max_turns,
-            sampling=Sampling(temperature=0.0, turn_tokens=run.recipe.dialogue.turn_tokens),
-            seed=run.recipe.seed,
-            rules=Rules(run.recipe.dialogue.history, run.recipe.dialogue.on_cut),
-        )
-        return [[turn.attempt for turn in r.turns] for r in rollouts]
 
-    before, after = answers(str(run.path("train", "rl2f", "adapter")), None), answers(repo_id, revision)
-    same = sum(a == b for a, b in zip(before, after, strict=True))
-    if same != len(tasks):
-        raise RL2FError(
-            f"push: {repo_id} at {revision} answers {len(tasks) - same} of {len(tasks)} tasks differently from the adapter "
-            "on disk; the upload is not what was trained: push again"
+def _link_all(
+    run: Run, api: Any, base: dict[str, Any], repo_id: str, revision: str, merged: dict[str, Any] | None
+) -> dict[str, str | None]:
+    """The cards of data set and base say which revision was made from them; what each of them is at now."""
+    published, private = run.outputs("publish"), run.recipe.hub.private
+    trained = {"Adapter trained on it": ("model", repo_id, revision)}
+    if merged:
+        trained["Merged model"] = ("model", merged["repo_id"], merged["revision"])
+    student = {"Student": ("model", base["repo_id"], base["revision"])}
+    linked = {
+        published["repo_id"]: link_from(
+            api, published["repo_id"], "dataset", link_lines(api.endpoint, student | trained), private=private
         )
-    return {"dialogues": len(tasks), "identical": same}
+    }
+    if run.manifest["stages"].get("base", {}).get("outputs"):
+        data = {"Data made with it": ("dataset", published["repo_id"], published["revision"])}
+        lines = link_lines(api.endpoint, trained | data)
+        linked[base["repo_id"]] = link_from(api, base["repo_id"], "model", lines, private=private)
+    return linked
+
+
+def _collect(
+    run: Run, namespace: str, api: Any, base: dict[str, Any], repo_id: str, merged: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    spec = run.recipe.hub
+    if spec.collection == "":
+        return None
+    items = [
+        (run.outputs("publish")["repo_id"], "dataset", "Didactic dialogues"),
+        (repo_id, "model", "RL2F adapter with its evaluation"),
+        *([(merged["repo_id"], "model", "The adapter merged into its base")] if merged else []),
+        *(
+            [(base["repo_id"], "model", "The student that it started from")]
+            if base["repo_id"].startswith(f"{namespace}/")
+            else []
+        ),
+    ]
+    return group(api, namespace, spec.collection or f"RL2F: {run.recipe.name}", items, private=spec.private)
+
+
+def _contents(files: dict[str, Path | bytes], card: str) -> Callable[[Remote], Contents]:
+    def contents(remote: Remote) -> Contents:
+        pickles = tuple(path for path in remote.files if path.endswith((".bin", ".pt", ".pth", ".pkl")))
+        return Contents(files, card, pickles)
+
+    return contents
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi()
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerState
 
+from rl2f_hub.errors import RL2FError
 from rl2f_hub.progress import Advance
 from rl2f_hub.runs import MARKER, write_atomic
 
@@ -18,6 +20,22 @@ class WholeCheckpoints(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             write_atomic(Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER, str(state.global_step))
+
+
+class FiniteUpdates(TrainerCallback):
+    """Stops before an update whose gradient is not a number, while the weights are still good.
+
+    Not under float16, whose scaler skips such updates itself.
+    """
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if args.fp16 or not gradients or torch.nn.utils.get_total_norm(gradients).isfinite():
+            return
+        raise RL2FError(
+            f"loss: the gradient of step {state.global_step + 1} is not a number; lower learning_rate and resume from the "
+            "last checkpoint"
+        )
 
 
 class StepProgress(TrainerCallback):

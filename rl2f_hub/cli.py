@@ -1,6 +1,6 @@
 """The command line. Nothing heavy is imported until a command runs, and the Hub's environment is set before that.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 130 stopped by the user.
+Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 130 stopped by the user, 143 by SIGTERM, 129 with its terminal.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -17,6 +18,7 @@ import typer
 from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.localhub.cli import app as hub_app
+from rl2f_hub.publish.cli import register as register_hub_stages
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
 from rl2f_hub.tasks.cli import app as tasks_app
 from rl2f_hub.teachers.cli import app as teachers_app
@@ -127,10 +129,9 @@ def _stage_command(name: str, stage: str, text: str) -> None:
 
 
 _stage_command("generate", "generate", "Let the student attempt the training tasks with the teacher, and record it.")
-_stage_command("publish", "publish", "Push the recorded dialogues as a Hub dataset of four configs with a card.")
 _stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
 _stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
-_stage_command("push", "push", "Push the adapter with its card, and check it by loading it back.")
+register_hub_stages(app)
 
 
 @app.command("eval")
@@ -327,13 +328,27 @@ def _refused_write(error: Exception) -> str | None:
     return None
 
 
+class _Stopped(SystemExit):
+    """SIGTERM or SIGHUP. An exception, so that what is open is closed and a half-written file removed, as on Ctrl-C."""
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise _Stopped(128 + number)
+
+
 def main() -> None:
     """Entry point: every expected failure becomes one line on standard error and an exit code."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a factor of ten on a busy machine
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, _stop)
     code = 0
     try:
         app()
+    except _Stopped as stopped:
+        print("stopped by a signal; the same command with --resume goes on", file=sys.stderr)
+        code = int(str(stopped.code))
     except RL2FError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code

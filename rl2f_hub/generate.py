@@ -76,11 +76,6 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
     }
 
 
-def generated_rows(run: Run) -> list[dict[str, Any]]:
-    """All dialogue rows of a finished stage, in order."""
-    return list(each_row(run, run.outputs("generate")["shards"]))
-
-
 def each_row(run: Run, shards: int) -> Iterator[dict[str, Any]]:
     """The dialogue rows of the first `shards` shards, in order, one shard in memory at a time."""
     for number in range(shards):

@@ -1,6 +1,6 @@
 """Whatever a Hub refuses, as one line: `hub_errors` around writing (publish, push), `reading_errors` around reading.
 
-Nothing heavy is imported before an error is there. Left out: retries (the clients have their own).
+Nothing heavy is imported before an error is there. Left out: retries (`hub_commit.patiently`).
 """
 
 from __future__ import annotations
@@ -24,20 +24,42 @@ class hub_errors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:
             return
-        from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalTokenNotFoundError,
+            OfflineModeIsEnabled,
+            RevisionNotFoundError,
+        )
 
         if isinstance(error, LocalTokenNotFoundError):
             raise RL2FError(f"hub: {self.repo_id}: no token; run `hf auth login` or set HF_TOKEN") from None
+        if isinstance(error, HFValidationError):
+            raise UsageError(
+                f"hub: {self.repo_id!r} is no name that the Hub allows; see hub.namespace and the names beside it"
+            ) from None
+        if isinstance(error, RevisionNotFoundError):
+            raise RL2FError(
+                f"hub: {self.repo_id}: a revision that this run refers to is gone ({_first(error)}); run the stage that made "
+                "it again with --force, or give another revision"
+            ) from None
         if isinstance(error, OfflineModeIsEnabled):
             raise RL2FError(f"hub: {self.repo_id}: HF_HUB_OFFLINE is set; unset it to push") from None
+        if _from(error, "datasets") and type(error).__name__ == "DatasetNotFoundError":
+            raise RL2FError(
+                f"hub: {self.repo_id}: not there for this token, or its revision is gone ({_first(error)}); publish it again "
+                "with --force, or check the token"
+            ) from None
         if isinstance(error, HfHubHTTPError):
             status = error.response.status_code if error.response is not None else 0
             fix = {
-                401: "the token is wrong or expired: run `hf auth login` or set HF_TOKEN",
-                403: "the token may not write there: check hub.namespace and the token's role",
+                400: "the Hub does not accept what was sent: the reason follows",
+                401: "the token is wrong or expired (or there is none): run `hf auth login` or set HF_TOKEN",
+                403: "the token may not write there: check hub.namespace and the token's role (it must be `write`)",
                 404: "no such repository for this token: check hub.namespace and the name",
+                409: "the name is taken by something else: choose another one",
                 412: "somebody else committed at the same time: run the same command again with --resume",
-                429: "rate limit: wait, then run the same command again with --resume",
+                429: f"rate limit: wait{_retry_after(error)}, then run the same command again with --resume",
             }.get(status, "run the same command again with --resume")
             raise RL2FError(f"hub: {self.repo_id}: refused with status {status}; {fix} ({_first(error)})") from None
         if _unreachable(error):
@@ -106,6 +128,11 @@ def reading_errors(at: str, repo_id: str, revision: str | None = None) -> Iterat
                 "check `subset`, `split` and `revision`"
             ) from None
         raise
+
+
+def _retry_after(error: Any) -> str:
+    said = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return f" {said} s" if said.isdigit() else ""
 
 
 def _first(error: BaseException) -> str:

@@ -123,6 +123,14 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
                     outputs |= _run_stage(run, stage, namespace)
 
 
+@contextmanager
+def hub_ready(run: Run) -> Iterator[str]:
+    """The recipe's Hub is open for a command of its own; yields the namespace to write to."""
+    with open_hub(run.recipe, run.dir):
+        quiet_libraries()
+        yield namespace_of(run.recipe)
+
+
 def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> dict[str, Any]:
     """More evaluation suites on a finished run; nothing of the run itself changes."""
     from rl2f_hub.evaluation import controls

@@ -7,6 +7,7 @@ as YAML. The fingerprint covers everything that can change a result; where thing
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,8 @@ from rl2f_hub.spec import Positive, Rate, Share, Spec
 from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
 from rl2f_hub.teachers.spec import TeacherSpec
 
+_REPO_NAME = re.compile(r"(?=.{1,96}$)(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9._-]*[A-Za-z0-9_]")
+
 
 class HubSpec(Spec):
     """Where artefacts go. `endpoint`: local (the embedded Hub), hf (the real one) or the URL of another Hub."""
@@ -31,6 +34,23 @@ class HubSpec(Spec):
     base: str | None = None  # only for a student from scratch: where its base weights are pushed
     private: bool = True  # new repositories are private
     root: str | None = None  # the embedded Hub's folder; None: `hub` beside the run's folder
+    preferences: bool = False  # also publish the config `preferences` (TRL prompt/chosen/rejected)
+    tag: str | None = None  # of the adapter's commit; None: the next of v1, v2, ...
+    trainer_state: bool = False  # also push what the trainer logged; never optimizer states, which are pickles
+    merged: str | None = None  # a repository for the adapter merged into its base
+    collection: str | None = None  # title of the collection of what is pushed; None: the recipe's name, "": none
+    co2_g: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # if the author knows it; never estimated
+
+    @model_validator(mode="after")
+    def _names(self) -> HubSpec:
+        for key in ("dataset", "adapter", "base", "merged", "namespace"):
+            name = getattr(self, key)
+            if name is not None and (not _REPO_NAME.fullmatch(name) or name.endswith((".git", ".ipynb"))):
+                raise ValueError(
+                    f"{key}: {name!r} is not a name that the Hub allows: up to 96 of letters, digits, `-`, `_` and `.`, "
+                    "no `--` or `..`, none of `-` and `.` at either end"
+                )
+        return self
 
 
 class LoraSpec(Spec):
@@ -123,12 +143,17 @@ class GenerateSpec(Spec):
 
 
 class WarmupSpec(Spec):
-    """SFT on the published `sft` config. `solved`: only the attempts that solved their dialogue; `all`: every one."""
+    """SFT on the published `sft` config. `solved`: only the attempts that solved their dialogue; `all`: every one.
+
+    `start` is an adapter of the same base, a folder or a Hub id, that goes on learning; without it a new one begins.
+    """
 
     rows: Literal["solved", "all"] = "solved"  # which attempts are trained on
     steps: Annotated[int, Field(ge=0)] = 60  # updates
     batch_size: Positive = 32  # rows an update
     learning_rate: Rate = 1e-3  # of the adapter
+    start: str | None = None  # an adapter to go on with; None: a new one
+    start_revision: str | None = None  # of `start`, on the Hub
 
 
 class CritiquePhaseSpec(Spec):

@@ -15,6 +15,7 @@ os.environ.pop("HF_HUB_OFFLINE", None)
 import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,3 +274,15 @@ def scored_batch() -> Callable[[Any], dict[str, Any]]:
 @pytest.fixture
 def rng() -> Iterator[random.Random]:
     return random.Random(0)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one unbroken shrunken run, for all tests that only read it; beside it its Hub and what it printed."""
+    from e2e import shrunken
+
+    out = tmp_path_factory.mktemp("unbroken") / "quickstart"
+    done = shrunken.run(out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (out.parent / "said.txt").write_text(done.stdout + done.stderr)
+    return out

@@ -240,6 +240,45 @@ def test_parquet_rows_become_tasks_by_column_names(tmp_path: Path) -> None:
         load(source=f"parquet:{tmp_path}/bad.parquet", count=1)
 
 
+# -- CSV -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv_rows_become_tasks_whatever_separates_them(tmp_path: Path, separator: str) -> None:
+    rows = [
+        ["question", "answer", "why"],
+        ['"Which, of a and b; is\nfirst?"', "a", "order"],
+        ["Café or Čaj?", "čaj", ""],
+    ]
+    text = "\r\n".join(separator.join(row) for row in rows)
+    (tmp_path / "own.csv").write_text(f"\ufeff{text}", encoding="utf-8")  # as a spreadsheet writes it
+    tasks = load(source=f"csv:{tmp_path}/own.csv", count=2, prompt="question", reference="answer", solution="why")
+    found = {t.prompt: t.privilege for t in tasks}
+    assert set(found) == {"Which, of a and b; is\nfirst?", "Café or Čaj?"}
+    assert found["Café or Čaj?"].reference == "čaj"
+    assert {p.kind for p in found.values()} == {"solution", "answer"}  # an empty cell is no solution
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("Ask?,1,2", r"line 2: .*more values"),
+        ('"Ask?,1', r"line 2: .*not CSV"),
+        ("Ask?", r"line 2: .*null"),
+        (",1", "empty"),
+    ],
+)
+def test_bad_csv_rows_are_named_or_counted(tmp_path: Path, line: str, match: str) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(f"prompt,reference\n{line}\n")
+    with pytest.raises(UsageError, match=match):
+        load(source=f"csv:{file}", count=1)
+    file.write_text(f"prompt,reference\nGood?,1\n{line}\n")
+    reports: list[dict[str, Any]] = []
+    spec = SourceSpec(source=f"csv:{file}", count=1, on_bad_row="skip")
+    assert [t.prompt for t in load_tasks({"train": [spec]}, 7, reports)["train"]] == ["Good?"]
+
+
 # -- plug-ins ------------------------------------------------------------------------------------------------------
 
 PLUGIN = """

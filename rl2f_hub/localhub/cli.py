@@ -7,15 +7,19 @@ to stdout only where printing one is the command's purpose.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rl2f_hub.errors import UsageError
+from rl2f_hub.errors import RL2FError, UsageError
 
 from .server import answers, read_state
 from .users import ORG_ROLES, ROLES, add_token, add_user, find_user, list_orgs, list_users, set_member
+
+if TYPE_CHECKING:
+    from .upstream import Plan
 
 app = typer.Typer(no_args_is_help=True, help="A Hugging Face Hub on this machine, served from a folder.")
 user_app = typer.Typer(no_args_is_help=True, help="Users of a local Hub and their tokens.")
@@ -37,7 +41,6 @@ def serve(
 ) -> None:
     """Serve ROOT until Ctrl-C. Clients need HF_ENDPOINT, and HF_TOKEN to write or to see private repositories."""
     import logging
-    import os
     import shlex
 
     from .child import serve_in_foreground
@@ -161,6 +164,77 @@ def fsck(
         )
     if report.damaged:
         raise typer.Exit(1)
+
+
+@app.command("push-upstream")
+def push_upstream(
+    root: Root,
+    repos: Annotated[
+        list[str] | None, typer.Argument(help="Repositories to copy, as namespace/name, datasets/namespace/name, ...")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Copy every repository of ROOT.")] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="Where to copy them over there [default: the token's user].")
+    ] = None,
+    endpoint: Annotated[
+        str, typer.Option(help="The other Hub. HF_ENDPOINT is not looked at.")
+    ] = "https://huggingface.co",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files over there even if others changed them.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy repositories to the real Hub: files, tags and visibility; ids and commits in cards become those over there.
+
+    The token is that of `hf auth login` or HF_TOKEN. Without one, --dry-run works and does not ask the other Hub.
+    """
+    from .upstream import Upstream, chosen
+
+    folder = root.expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"--root {root} is not a folder: give the folder of a local Hub")
+    if bool(repos) == every:
+        raise UsageError("name the repositories to copy, or give --all: see `rl2f hub ls`")
+    os.environ["HF_ENDPOINT"] = endpoint  # also what the client does unasked goes there; it reads this on import
+    from huggingface_hub import get_token
+
+    token = get_token()
+    if token is None and not dry_run:
+        raise UsageError("HF_TOKEN is not set: run `hf auth login`, or look at the plan with --dry-run")
+    other = Upstream(folder, chosen(folder, repos or []), endpoint, namespace, token)
+    plans = other.plans(overwrite)
+    for plan in plans:
+        if not as_json:
+            typer.echo(_plan_text(plan))
+    refused = [plan.refused for plan in plans if plan.refused]
+    if not as_json and refused and not dry_run:
+        raise RL2FError(f"nothing was copied: {refused[0]}")
+    done = []
+    if not dry_run and not refused:
+        for repo in other.repos:
+            plan, sha = other.push(repo, overwrite)
+            done.append({"kind": plan.kind, "target": plan.target, "commit": sha})
+            if not as_json:
+                typer.echo(f"copied {plan.kind} {plan.source} to {plan.target} at {sha[:12]}")
+    if as_json:
+        rows = [plan.row() for plan in plans]
+        typer.echo(json.dumps({"endpoint": endpoint, "dry_run": dry_run, "plans": rows, "done": done}))
+        if refused:
+            raise typer.Exit(1)
+
+
+def _plan_text(plan: Plan) -> str:
+    """One repository of a plan for people."""
+    what = {True: "update", False: "create", None: "create or update (not asked: no token)"}[plan.exists]
+    seen = "private" if plan.private else "public"
+    gate = f", gated ({plan.gated})" if plan.gated else ""
+    lines = [f"{what} {plan.kind} {plan.target}: {seen}{gate}, {plan.bytes:,} bytes to send"]
+    lines += [f"  {op:6} {size:>14,}  {path}" for op, path, size in plan.files if op != "same"][:200]
+    same = sum(op == "same" for op, _, _ in plan.files)
+    lines += [f"  {same} files are the same over there"] if same else []
+    lines += [f"  tag    {tag}" for tag in plan.tags] + [f"  note: {note}" for note in plan.notes]
+    return "\n".join(lines + ([f"  REFUSED: {plan.refused}"] if plan.refused else []))
 
 
 @app.command("ls")

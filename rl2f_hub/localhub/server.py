@@ -27,6 +27,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 from .history import held
 from .users import add_user, find_user, list_users
 
+CHILD_NEEDS = frozenset({"PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
 START_SECONDS = 30
 LOG_BYTES = 4 * 1024 * 1024
 
@@ -199,7 +200,8 @@ def _spawn(root: Path, port: int | None, faults: bool) -> tuple[subprocess.Popen
     instance = secrets.token_hex(8)
     command = [sys.executable, "-P", "-m", "rl2f_hub.localhub.child", str(root), instance, str(port or 0)]
     command += ["faults"] if faults else []
-    environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+    # By a list of what it needs: whatever else is there may be a key of the user's.
+    environment = {k: v for k, v in os.environ.items() if k in CHILD_NEEDS}
     package = str(Path(__file__).resolve().parents[2])  # for a checkout that is not installed
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     log = open_log(root)

@@ -169,23 +169,53 @@ def open_pair(
     if config is None:
         origin = Origin(model_id, revision)
         return load_model(origin, quantization, dtype), load_tokenizer(origin), False
+    if _adapter_file(model_id, revision, "adapter_model.safetensors") is None:
+        raise RL2FError(
+            f"model {model_id!r}: an adapter without adapter_model.safetensors; weights in other formats are not loaded, "
+            "convert them first"
+        )
     from peft import PeftModel
 
     base = Origin(config["base_model_name_or_path"], config.get("revision"))
-    model = PeftModel.from_pretrained(load_model(base, quantization, dtype), model_id, revision=revision)
-    return model.eval(), load_tokenizer(base), True
+    model = load_model(base, quantization, dtype)
+    try:
+        adapted = PeftModel.from_pretrained(model, model_id, revision=revision)
+    except Exception as error:  # a stranger's files: whatever PEFT or safetensors say of them
+        reason = " ".join(str(error).split())[:200]
+        raise RL2FError(
+            f"model {model_id!r}: its adapter does not load on {base.location!r} ({type(error).__name__}: {reason}); "
+            "it is damaged or made for another base"
+        ) from None
+    return adapted.eval(), load_tokenizer(base), True
 
 
 def _adapter_config(model_id: str, revision: str | None) -> dict[str, Any] | None:
+    file = _adapter_file(model_id, revision, "adapter_config.json")
+    if file is None:
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        config = None
+    named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(named, str) or not named or not isinstance(config.get("revision"), str | None):
+        raise RL2FError(
+            f"model {model_id!r}: adapter_config.json is no JSON object that names its base in `base_model_name_or_path`; "
+            "push the adapter again"
+        )
+    return config
+
+
+def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None:
+    """A file of a folder or repository, or None if it has none of that name."""
     folder = Path(model_id)
     if folder.is_dir():
-        file = folder / "adapter_config.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        return folder / name if (folder / name).is_file() else None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     try:
-        return json.loads(Path(hf_hub_download(model_id, "adapter_config.json", revision=revision)).read_text())
+        return Path(hf_hub_download(model_id, name, revision=revision))
     except (RepositoryNotFoundError, HFValidationError):
         raise RL2FError(
             f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token"

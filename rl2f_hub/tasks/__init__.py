@@ -28,6 +28,7 @@ MAX_DUPLICATES = 5_000  # this many known tasks in a row: the source has no more
 SOURCES = {  # prefix -> the module whose `tasks(request)` streams it
     "reasoning_gym": "rl2f_hub.tasks.reasoning_gym",
     "hub": "rl2f_hub.tasks.hub",
+    "csv": "rl2f_hub.tasks.local",
     "jsonl": "rl2f_hub.tasks.local",
     "parquet": "rl2f_hub.tasks.local",
     "human_eval": "rl2f_hub.tasks.human_eval",

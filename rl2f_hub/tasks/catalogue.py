@@ -16,7 +16,14 @@ GENERAL = [
     ),
     ("textarena:<environment>", "games, negotiation", "endless", "MIT", "environment", "solution where there is one"),
     ("hub:<owner/name>", "any", "the data set's", "the data set's", "as the recipe says", "the columns it names"),
-    ("jsonl:<path>, parquet:<path>", "any", "the file's", "yours", "as the recipe says", "the columns it names"),
+    (
+        "csv:<path>, jsonl:<path>, parquet:<path>",
+        "any",
+        "the file's",
+        "yours",
+        "as the recipe says",
+        "the columns it names",
+    ),
     ("python:<file>:<class>", "any", "yours", "yours", "python, or as the recipe says", "what the class gives"),
 ]
 COLUMNS = ("source", "domain", "size", "licence", "verifier", "privilege", "note")

@@ -1,11 +1,13 @@
-"""Tasks from files on this machine: `source: "jsonl:<path>"` (JSON Lines) or `"parquet:<path>"`, by column names.
+"""Tasks from files on this machine: `csv:<path>`, `jsonl:<path>` (JSON Lines) or `parquet:<path>`, by column names.
 
 Without a mapping the columns `prompt` and `reference` are read, and `task_id`, `solution` and `domain` where the first
-row has them. `verifier` may also be a column.
+row has them. `verifier` may also be a column. A CSV file is UTF-8 with a line of names; its separator is the comma,
+semicolon or tab that this line has most of. Every value of it is text.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,15 +30,15 @@ def tasks(request: Request) -> Iterator[Task]:
     file = Path(request.name)
     if not file.is_file():
         raise UsageError(f"{request.at}.source: no file {request.name!r}; give the path of a file")
-    lines = request.spec.source.startswith("jsonl:")
     spec = request.spec
+    kind = spec.source.partition(":")[0]
     mapping = {"prompt": spec.prompt or "prompt"}
     mapping |= {field: column for field, column in OPTIONAL.items() if getattr(spec, field) is None}
     if spec.reference is None and spec.tests is None:
         mapping["reference"] = "reference"
     request.spec = spec.model_copy(update=mapping)
-    rows = _json_file(file) if lines else _parquet(file, request)
-    unit = "line" if lines else "row"
+    rows = _json_file(file) if kind == "jsonl" else _csv_file(file) if kind == "csv" else _parquet(file, request)
+    unit = "row" if kind == "parquet" else "line"
     yield from rows_to_tasks(rows, request, unit=unit, prefix=file.stem, convert=_own_verifier)
 
 
@@ -59,6 +61,28 @@ def json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
 def _json_file(file: Path) -> Iterator[tuple[int, Any]]:
     with file.open(encoding="utf-8", errors="replace") as lines:
         yield from json_lines(lines)
+
+
+def _csv_file(file: Path) -> Iterator[tuple[int, Any]]:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        head = lines.readline()
+        lines.seek(0)
+        reader = csv.DictReader(lines, delimiter=max(",;\t", key=head.count), strict=True)
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                yield reader.reader.line_num, ValueError(f"not CSV ({error})")
+                continue
+            if row is None:
+                return
+            if None in row:
+                yield (
+                    reader.reader.line_num,
+                    ValueError(f"has more values than the {len(reader.fieldnames or ())} columns named"),
+                )
+            else:
+                yield reader.reader.line_num, row
 
 
 def _parquet(file: Path, request: Request) -> Iterator[tuple[int, Any]]:

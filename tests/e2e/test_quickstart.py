@@ -16,14 +16,6 @@ import pytest
 from . import shrunken
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("unbroken") / "quickstart"
-    done = shrunken.run(out)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
-
-
 def test_summary_has_the_documented_figures(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert set(summary["students"]) == {"base", "warmup", "single_turn_rl", "rl2f"}

@@ -16,6 +16,10 @@ ROOT = Path(rl2f_hub.__file__).parent
 HEAVY = {"torch", "trl", "peft", "transformers", "gradio", "datasets", "huggingface_hub", "accelerate"}
 LIGHT = [
     "rl2f_hub.publish",
+    "rl2f_hub.publish.cli",
+    "rl2f_hub.card_merge",
+    "rl2f_hub.hub_commit",
+    "rl2f_hub.hub_group",
     "rl2f_hub.cards",
     "rl2f_hub.generate",
     "rl2f_hub.evaluation.report",
