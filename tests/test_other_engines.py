@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import json
 import sys
 import threading
@@ -78,7 +80,8 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch, tiny_model: Any) -> type[FakeLLM]
     request.LoRARequest = lambda *args: args  # type: ignore[attr-defined]
     for module in (vllm, lora, request):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name == "vllm" or find(name, *more))
     FakeLLM.model, FakeLLM.asked = tiny_model, []
     return FakeLLM
 
@@ -167,3 +170,44 @@ def test_a_vllm_server_is_asked_in_ids(tiny_model: Any, adapter: Path) -> None:
         server.server_close()
     with pytest.raises(RL2FError, match="is `vllm serve` running"):
         two_turns(engine)
+
+
+# -- by recipe -------------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_chooses_the_engine_and_bounds_its_cache(tiny_model: Any, tokenizer: Any) -> None:
+    from rl2f_hub.recipe import EngineSpec
+    from rl2f_hub.students.load import as_student
+
+    plain = as_student(tiny_model, tokenizer, "x", None, EngineSpec(cache_tokens=300))
+    assert isinstance(plain.engine, TransformersEngine)
+    assert plain.engine.cache_tokens == 300
+    assert isinstance(
+        as_student(tiny_model, tokenizer, "x", None, EngineSpec(kind="continuous")).engine, ContinuousEngine
+    )
+    with pytest.raises(UsageError, match=r"engine\.kind: 'vllm' loads its model itself"):
+        as_student(tiny_model, tokenizer, "x", None, EngineSpec(kind="vllm"))
+    with pytest.raises(ValueError, match="is for kind vllm"):
+        EngineSpec(server="http://h/v1")
+
+
+def test_a_student_in_vllm_is_its_base_with_the_adapter_beside_it(
+    fake_vllm: type[FakeLLM], tiny_model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from rl2f_hub.recipe import EngineSpec
+    from rl2f_hub.students.load import open_student
+
+    base, folder = tmp_path / "base", tmp_path / "adapter"
+    tiny_model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    config = LoraConfig(r=2, target_modules="all-linear", base_model_name_or_path=str(base))
+    get_peft_model(copy.deepcopy(tiny_model), config).save_pretrained(folder)
+    saved = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": str(base)}
+    (folder / "adapter_config.json").write_text(json.dumps(saved))
+    student = open_student(str(folder), engine=EngineSpec(kind="vllm"))
+    student.engine.open([1], GREEDY, STOP).generate([0], [[5]], 1)
+    assert fake_vllm.asked[-1][2] == ("adapter-1", 1, str(folder))
+    open_student(str(base), engine=EngineSpec(kind="vllm")).engine.open([1], GREEDY, STOP).generate([0], [[5]], 1)
+    assert fake_vllm.asked[-1][2] is None

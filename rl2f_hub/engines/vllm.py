@@ -15,9 +15,6 @@ Left out: training (the trainer generates with the transformers engine), quantis
 from __future__ import annotations
 
 import importlib.util
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -201,15 +198,17 @@ def _sampled(ids: list[int], logprobs: list[float], stops: list[int]) -> Sampled
 
 
 def _post(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    import httpx
+
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
-            text = reply.read()
-        return json.loads(text) if text.lstrip().startswith(b"{") else {}  # loading an adapter answers in plain words
-    except urllib.error.HTTPError as error:
-        reason = " ".join(error.read(300).decode(errors="replace").split())
-        raise RL2FError(f"engine.server: {url} refuses ({error.code}): {reason}") from None
-    except (OSError, ValueError) as error:
+        reply = httpx.post(url, json=body, timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
         raise RL2FError(
             f"engine.server: {url} does not answer ({type(error).__name__}); is `vllm serve` running?"
         ) from None
+    if reply.is_error:
+        raise RL2FError(f"engine.server: {url} refuses ({reply.status_code}): {' '.join(reply.text[:300].split())}")
+    try:
+        return reply.json()
+    except ValueError:
+        return {}  # loading an adapter is answered in plain words
