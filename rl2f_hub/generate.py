@@ -107,6 +107,7 @@ def _generate_shard(
         on_wave=lambda n: advance(n, note=timings.note()),
         rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
         timings=timings,
+        overlap=recipe.engine.overlap,
     )
     rows = []
     for rollout, (task, k) in zip(rollouts, jobs, strict=True):

@@ -155,9 +155,12 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
         return make_base(run, namespace)
     if stage == "generate":
         from rl2f_hub.generate import generate
-        from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
+        from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of, vllm_student
 
         origin = origin_of(run.recipe.model, run.outputs("base") or None)
+        if run.recipe.engine.kind == "vllm":
+            name, spec = f"{origin.location}@{origin.revision or 'main'}", run.recipe
+            return generate(run, vllm_student(origin, name, spec.engine, spec.model.dtype, spec.dialogue.thinking))
         model = load_model(origin, run.recipe.model.quantization, run.recipe.model.dtype).eval()
         return generate(
             run,
@@ -166,6 +169,7 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
                 load_tokenizer(origin),
                 f"{origin.location}@{origin.revision or 'main'}",
                 run.recipe.dialogue.thinking,
+                run.recipe.engine,
             ),
         )
     if stage == "publish":

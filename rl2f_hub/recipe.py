@@ -133,6 +133,29 @@ class DialogueSpec(Spec):
     on_cut: Literal["go_on", "stop"] = "go_on"
 
 
+class EngineSpec(Spec):
+    """What computes the student's attempts in generation and evaluation; training generates with `transformers` always.
+
+    `kind`: `transformers` (ours, everywhere), `continuous` (the library's batching: greedy evaluation on a GPU), `vllm`
+    (extra `vllm`, a GPU; in this process, or at `server`, the address of a `vllm serve` up to and with `/v1`).
+    `cache_tokens` bounds the key-value cache in positions, over all dialogues that run at once; left out, it is half of
+    the memory that is free. `overlap`: generate for one half of the dialogues while the other half is judged and
+    answered; left out, where teachers or verdicts are waited for. Texts do not depend on either.
+    """
+
+    kind: Literal["transformers", "continuous", "vllm"] = "transformers"
+    cache_tokens: Annotated[int, Field(ge=256)] | None = None
+    overlap: bool | None = None
+    server: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+    memory: Annotated[float, Field(gt=0, lt=1)] = 0.5  # vllm in this process: the share of the GPU's memory
+
+    @model_validator(mode="after")
+    def _server(self) -> EngineSpec:
+        if self.server is not None and self.kind != "vllm":
+            raise ValueError(f"server: is for kind vllm, not {self.kind}; leave it out")
+        return self
+
+
 class GenerateSpec(Spec):
     """How the published dialogues are sampled."""
 
@@ -265,6 +288,7 @@ class Recipe(Spec):
     tasks: TasksSpec
     teacher: TeacherSpec = TeacherSpec()
     dialogue: DialogueSpec = DialogueSpec()
+    engine: EngineSpec = EngineSpec()
     generate: GenerateSpec = GenerateSpec()
     warmup: WarmupSpec = WarmupSpec()
     train: TrainSpec = TrainSpec()
@@ -275,6 +299,10 @@ class Recipe(Spec):
         if self.model.id is None and self.hub.base is None:
             raise ValueError(
                 "hub.base: missing; a student from scratch or from a wheel needs a repository for its base"
+            )
+        if self.engine.kind == "vllm" and self.model.quantization != "none":
+            raise ValueError(
+                "engine.kind: vllm takes no nf4 base here; set model.quantization none or engine.kind transformers"
             )
         if self.evaluate.max_turns < self.dialogue.max_turns:
             raise ValueError(

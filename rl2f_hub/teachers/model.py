@@ -76,7 +76,7 @@ class ModelTeacher(PromptedTeacher):
         self.name = name
         self.engine = engine
         self.tokenizer = tokenizer
-        self.format = PromptFormat(tokenizer, getattr(engine.model, "generation_config", None))
+        self.format = PromptFormat(tokenizer, getattr(getattr(engine, "model", None), "generation_config", None))
 
     def _fits(self, text: str) -> bool:
         return len(self.format.ids(text, OPEN)) + self.spec.max_tokens <= self.engine.context_length
@@ -115,12 +115,13 @@ class SelfTeacher(ModelTeacher):
     def __init__(self, spec: TeacherSpec, student: Student | None) -> None:
         if student is None:
             raise UsageError("teacher.kind: 'self' needs the student; pass it to build_teacher")
-        if not hasattr(student.engine, "model"):
-            raise UsageError("teacher.kind: 'self' needs a student on the transformers engine; choose another kind")
+        if not hasattr(student.engine, "model") and not hasattr(student.engine, "without_adapter"):
+            raise UsageError("teacher.kind: 'self' needs a student whose weights are here; choose another kind")
         super().__init__(spec, student.engine, student.chat.tokenizer, "self")
 
     def _weights(self) -> Any:
-        return base_alone(self.engine.model)
+        apart = getattr(self.engine, "without_adapter", None)  # an engine that keeps base and adapter apart itself
+        return apart() if apart is not None else base_alone(self.engine.model)
 
 
 @contextmanager
