@@ -80,7 +80,9 @@ def measure(size: str, stage: str, tokenizer: Any) -> dict[str, float]:
         name = "wordy"
 
         def feedback(self, situations: Any) -> list[Any]:
-            return [Reply(tokenizer.decode(tokenizer(words)["input_ids"][: FEEDBACK - 4]), "try_again") for _ in situations]
+            return [
+                Reply(tokenizer.decode(tokenizer(words)["input_ids"][: FEEDBACK - 4]), "try_again") for _ in situations
+            ]
 
     def task(number: int) -> Task:
         text = tokenizer.decode(tokenizer(words)["input_ids"][: PROMPT - 4])

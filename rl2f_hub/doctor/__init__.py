@@ -61,9 +61,11 @@ class Asked:
 def examine(recipe: Recipe | None, asked: Asked) -> Report:
     """Runs every check; one that breaks is a failed check, not the end."""
     from rl2f_hub.doctor import machine, plan
+    from rl2f_hub.pipeline import quiet_libraries
 
     report = Report()
-    with _hub_of(recipe, asked.out, report):
+    with _hub_of(recipe, asked.out):
+        quiet_libraries()
         for name, check in [*machine.CHECKS, *(plan.CHECKS if recipe else [])]:
             _run(name, check, recipe, asked, report)
     return report
@@ -80,7 +82,7 @@ def _run(name: str, check: Callable[..., Any], recipe: Recipe | None, asked: Ask
         report.checks.append(Check(name, "fail", f"{type(error).__name__}: {text}", "see what it names"))
 
 
-def _hub_of(recipe: Recipe | None, out: Path, report: Report) -> AbstractContextManager[Any]:
+def _hub_of(recipe: Recipe | None, out: Path) -> AbstractContextManager[Any]:
     """The recipe's Hub where something is read from it; the embedded one is not started for nothing."""
     if recipe is None or (recipe.hub.endpoint == "local" and recipe.model.id is None and not _reads_hub(recipe)):
         return nullcontext()

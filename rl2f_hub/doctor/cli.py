@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     recipe: Annotated[Optional[str], typer.Argument(help="A recipe file, or the name of a shipped one.")] = None,
-    out: Annotated[Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")] = None,
+    out: Annotated[
+        Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")
+    ] = None,
     overrides: Annotated[
         Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")
     ] = None,
@@ -55,7 +57,9 @@ def doctor(
         typer.echo(json.dumps(report.to_dict(), indent=1))
     else:
         for check in report.checks:
-            typer.echo(f"{MARKS[check.status]}  {check.name:<13} {check.found}" + (f"; {check.fix}" if check.fix else ""))
+            typer.echo(
+                f"{MARKS[check.status]}  {check.name:<13} {check.found}" + (f"; {check.fix}" if check.fix else "")
+            )
         _memory(report.memory)
     raise typer.Exit(0 if report.ok else 1)
 

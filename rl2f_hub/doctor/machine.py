@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.doctor import Asked, Check, Report
+from rl2f_hub.doctor import Asked, Check, Report, Status
 from rl2f_hub.recipe import Recipe
 
 GIB = 2**30
@@ -35,10 +35,17 @@ def versions(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check]
             out.append(Check("versions", "fail", f"{name} is not installed", 'pip install "rl2f-hub[qlora]"'))
             continue
         if not needed.specifier.contains(found, prereleases=True):
-            out.append(
-                Check("versions", "fail", f"{name} {found}", f'pip install "{name}{needed.specifier}"')
-            )
-        elif name in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "huggingface-hub", "bitsandbytes"):
+            out.append(Check("versions", "fail", f"{name} {found}", f'pip install "{name}{needed.specifier}"'))
+        elif name in (
+            "torch",
+            "transformers",
+            "trl",
+            "peft",
+            "accelerate",
+            "datasets",
+            "huggingface-hub",
+            "bitsandbytes",
+        ):
             shown.append(f"{name} {found}")
     return [*out, Check("versions", "ok", ", ".join(shown))] if shown else out
 
@@ -58,7 +65,9 @@ def device(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check]:
     if asked.gpu_gib is not None:
         return [Check("device", "ok", f"{found}; judged for a GPU of {asked.gpu_gib:g} GiB instead (--gpu-gib)")]
     big = recipe is not None and (recipe.model.dtype == "bfloat16" or recipe.model.id is not None)
-    fix = "a real model on a CPU takes days: rent a GPU (`rl2f jobs run`) or judge for one with --gpu-gib" if big else ""
+    fix = (
+        "a real model on a CPU takes days: rent a GPU (`rl2f jobs run`) or judge for one with --gpu-gib" if big else ""
+    )
     return [Check("device", "warn" if big else "ok", found, fix)]
 
 
@@ -74,7 +83,9 @@ def bf16(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check]:
         fix = "set model.dtype=float32, or take a card of the Ampere generation or later"
         return [Check("bf16", "fail" if wants else "warn", "the GPU has no bfloat16", fix)]
     one = torch.ones(2, 2, dtype=torch.bfloat16)
-    return [Check("bf16", "ok", f"the CPU multiplies it ({float((one @ one)[0, 0]):g} = 1*1 + 1*1); training is in float32")]
+    return [
+        Check("bf16", "ok", f"the CPU multiplies it ({float((one @ one)[0, 0]):g} = 1*1 + 1*1); training is in float32")
+    ]
 
 
 def four_bit(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check]:
@@ -132,7 +143,7 @@ def disk(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check]:
     for what, folder in (("run folder", asked.out), ("Hub cache", cache)):
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(there).free
-        status = "fail" if free < LEAST_DISK else "ok"
+        status: Status = "fail" if free < LEAST_DISK else "ok"
         if status == "ok" and not os.access(there, os.W_OK):
             out.append(Check("disk", "fail", f"{what} {folder}: {there} cannot be written", "choose another --out"))
             continue

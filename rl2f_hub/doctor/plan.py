@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 
-from rl2f_hub.doctor import Asked, Check, Report
+from rl2f_hub.doctor import Asked, Check, Report, Status
 from rl2f_hub.doctor.memory import GIB, PROMPT_TOKENS, Device, estimate
 from rl2f_hub.errors import RL2FError, did_you_mean
 from rl2f_hub.recipe import Recipe
@@ -58,7 +58,9 @@ def template(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
         found, _, fix = str(error).partition("; ")
         return [Check("template", "warn", f"not looked at: {found}", fix)]
     chat = ChatFormat(tokenizer, recipe.dialogue.thinking)
-    found = "turns can be appended" + ("; thinking of earlier attempts is kept by choice" if chat.drops_thinking else "")
+    found = "turns can be appended" + (
+        "; thinking of earlier attempts is kept by choice" if chat.drops_thinking else ""
+    )
     return [Check("template", "ok", found)]
 
 
@@ -104,7 +106,11 @@ def teacher(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
     if spec.key_env is not None and not os.environ.get(spec.key_env):
         fix = f"export {spec.key_env}=... before the run"
         return [Check("teacher", "fail", f"teacher.endpoint.key_env: {spec.key_env} is not set", fix)]
-    return [Check("teacher", "ok", f"endpoint {spec.url or spec.provider}, not asked; key from {spec.key_env or 'HF_TOKEN'}")]
+    return [
+        Check(
+            "teacher", "ok", f"endpoint {spec.url or spec.provider}, not asked; key from {spec.key_env or 'HF_TOKEN'}"
+        )
+    ]
 
 
 def memory(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
@@ -119,7 +125,7 @@ def memory(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
     out = []
     for stage in stages:
         share = stage.total / device.memory
-        status = "fail" if share > 1 else "warn" if share > TIGHT else "ok"
+        status: Status = "fail" if share > 1 else "warn" if share > TIGHT else "ok"
         knob = {
             "generate": "lower generate.shard",
             "warmup": "lower warmup.batch_size",
@@ -128,7 +134,7 @@ def memory(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
             "evaluate": "lower evaluate.wave",
         }[stage.name]
         found = f"{stage.name}: {stage.total / GIB:.2f} GiB of {device.memory / GIB:.1f}"
-        out.append(Check("memory", status, found, "" if status == "ok" else knob))  # type: ignore[arg-type]
+        out.append(Check("memory", status, found, "" if status == "ok" else knob))
     return out
 
 

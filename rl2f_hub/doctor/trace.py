@@ -119,11 +119,12 @@ class Traced:
             labels = ids.masked_fill(mask == 0, -100)
             labels[:, :-scored] = -100
             kept: list[int] = []
-            handle = (
-                self.model.get_base_model()
-                .get_decoder()
-                .register_forward_hook(lambda *_: kept.append(live.now) or setattr(live, "peak", live.now))
-            )
+
+            def backbone_done(*_: Any) -> None:
+                kept.append(live.now)
+                live.peak = live.now
+
+            handle = self.model.get_base_model().get_decoder().register_forward_hook(backbone_done)
             out = self.model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
             handle.remove()
             head_peak = live.peak
