@@ -18,6 +18,7 @@ import typer
 from rl2f_hub import permits
 from rl2f_hub.doctor import cli as doctor_cli
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
 from rl2f_hub.publish.cli import register as register_hub_stages
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
 app.add_typer(hub_app, name="hub", help="The embedded Hub.")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
