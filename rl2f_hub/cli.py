@@ -16,7 +16,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rl2f_hub import permits
+from rl2f_hub.doctor import cli as doctor_cli
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
 from rl2f_hub.publish.cli import register as register_hub_stages
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
@@ -31,9 +33,11 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
 app.add_typer(hub_app, name="hub", help="The embedded Hub.")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
+doctor_cli.register(app)
 
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
 OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder.", show_default="runs/<recipe name>")]

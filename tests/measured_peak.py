@@ -7,6 +7,7 @@ Freed blocks go back to the system at once (MALLOC_MMAP_THRESHOLD_ in the enviro
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -20,6 +21,7 @@ SIZES: dict[str, dict[str, int]] = {
     "many": {"hidden": 192, "layers": 4, "vocab": 2_000, "rows": 16},
 }
 WARM = "warm"
+GENERATED = 6  # times as many dialogues at once in generation as in an update
 TURNS, TURN_TOKENS, PROMPT, FEEDBACK = 3, 32, 48, 40
 
 
@@ -50,12 +52,13 @@ def resident(mark: str) -> float:
 
 def reset() -> float:
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     return resident("VmRSS:")
 
 
-def measure(size: str, tokenizer: Any) -> dict[str, float]:
+def measure(size: str, stage: str, tokenizer: Any) -> dict[str, float]:
     import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model
@@ -77,7 +80,9 @@ def measure(size: str, tokenizer: Any) -> dict[str, float]:
         name = "wordy"
 
         def feedback(self, situations: Any) -> list[Any]:
-            return [Reply(tokenizer.decode(tokenizer(words)["input_ids"][: FEEDBACK - 4]), "try_again") for _ in situations]
+            return [
+                Reply(tokenizer.decode(tokenizer(words)["input_ids"][: FEEDBACK - 4]), "try_again") for _ in situations
+            ]
 
     def task(number: int) -> Task:
         text = tokenizer.decode(tokenizer(words)["input_ids"][: PROMPT - 4])
@@ -89,21 +94,18 @@ def measure(size: str, tokenizer: Any) -> dict[str, float]:
     bias = torch.zeros(model.config.vocab_size)
     bias[tokenizer.eos_token_id] = -1e9  # it never ends by itself: every attempt has its full length
     model.lm_head.bias = torch.nn.Parameter(bias)
-    out = {}
-    rollouts = run_dialogues(
-        [task(n) for n in range(rows)],
-        as_student(model.eval(), tokenizer, "student"),
-        Wordy(),
-        guard=Guard(),
-        max_turns=TURNS,
-        sampling=Sampling(turn_tokens=TURN_TOKENS),
-        seed=0,
-    )
-    out["generate"] = resident("VmHWM:") - start
-    out["tokens"] = max(len(r.ledger.ids) for r in rollouts)
-    out["shortest"] = min(len(r.ledger.ids) for r in rollouts)
-    del rollouts
-    reset()
+    if stage == "generate":
+        rollouts = run_dialogues(
+            [task(n) for n in range(GENERATED * rows)],
+            as_student(model.eval(), tokenizer, "student"),
+            Wordy(),
+            guard=Guard(),
+            max_turns=TURNS,
+            sampling=Sampling(turn_tokens=TURN_TOKENS),
+            seed=0,
+        )
+        longest = max(len(r.ledger.ids) for r in rollouts)
+        return {"peak": resident("VmHWM:") - start, "tokens": longest}
     peft = get_peft_model(model, LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM"))
     args = RL2FConfig(
         output_dir=os.environ["OUT"],
@@ -124,8 +126,7 @@ def measure(size: str, tokenizer: Any) -> dict[str, float]:
     rows_of = Dataset.from_list([task(n).to_row() for n in range(rows)])
     trainer = RL2FTrainer(peft, args, rows_of, teacher=Wordy(), processing_class=tokenizer)
     trainer.train()
-    out["train"] = resident("VmHWM:") - start
-    return out
+    return {"peak": resident("VmHWM:") - start}
 
 
 def main() -> None:
@@ -135,13 +136,13 @@ def main() -> None:
     from rl2f_hub.students.scratch import build_tokenizer
 
     tokenizer = build_tokenizer(["ab " * 50], 300, 1024)
-    for size in SIZES:
+    for size, stage in [(size, stage) for size in SIZES for stage in ("generate", "train")]:
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
             os.dup2(2, 1)  # what libraries print is no result
-            measure(WARM, tokenizer)  # what is loaded or started at the first use belongs to nobody's peak
-            os.write(write, json.dumps({"size": size, **measure(size, tokenizer)}).encode())
+            measure(WARM, stage, tokenizer)  # what is loaded or started at the first use belongs to nobody's peak
+            os.write(write, json.dumps({"size": size, "stage": stage, **measure(size, stage, tokenizer)}).encode())
             os._exit(0)
         os.close(write)
         with os.fdopen(read) as pipe:

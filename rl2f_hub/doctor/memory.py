@@ -63,7 +63,10 @@ def estimate(
         config: the student's configuration; see `doctor.model.student_config`.
         feedback_tokens: tokens of one feedback with its template; by default 64, or a teacher model's `max_tokens`.
     """
+    import torch
+
     from rl2f_hub.doctor.trace import Traced
+    from rl2f_hub.engines.memory import SHARE, bytes_per_position
     from rl2f_hub.students.load import lora_config
 
     spoken = recipe.teacher.kind in ("self", "model", "endpoint")
@@ -74,19 +77,28 @@ def estimate(
     bare = Traced(config, lora, kbit=False, checkpointing=False, **plain)
     trained = Traced(config, lora, kbit=nf4, checkpointing=device.cuda, **plain)
 
+    window = int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 20))
+
     def length(turns: int) -> int:
         whole = prompt_tokens + turns * recipe.dialogue.turn_tokens + (turns - 1) * feedback
-        window = getattr(config.get_text_config(), "max_position_embeddings", whole)
-        return int(min(whole, window))
+        return min(whole, window)
 
     context = {"context": CUDA_CONTEXT} if device.cuda else {}
     base = {"weights": bare.weight_bytes} | context
     turns, total = recipe.dialogue.max_turns, len_tasks(recipe, "train")
     new = feedback + 1
 
-    def rollout(model: Traced, rows: int, turns: int) -> dict[str, int]:
-        cache, work = model.rollout(rows, length(turns), new if turns > 1 else length(turns) - 1)
-        return {"cache": cache, "logits_and_work": work + model.unpacked_bytes}
+    def rollout(model: Traced, rows: int, turns: int, fixed: int) -> dict[str, int]:
+        """The engine's cache of `rows` dialogues, at most what the engine allows itself, and the last turn's work."""
+        position = bytes_per_position(config.get_text_config(), getattr(torch, recipe.model.dtype))
+        room = max(2, int(SHARE * max(0, device.memory - fixed)) // position)
+        rows = max(1, min(rows, room // (length(turns) + 1)))  # dialogues that do not fit take turns
+        entries = 0
+        for turn in range(1, turns + 1):
+            if length(turn) >= entries:  # the engine's cache grows in steps
+                entries = max(length(turn), min(2 * length(turn), window, room // rows - 1)) + 1
+        work = model.rollout(rows, length(turns), new if turns > 1 else length(turns) - 1)
+        return {"cache": rows * entries * position, "logits_and_work": work + model.unpacked_bytes}
 
     def update(rows: int, copies: int) -> dict[str, int]:
         kept, head, more = trained.update(rows, length(turns), length(turns) - prompt_tokens)
@@ -104,14 +116,20 @@ def estimate(
     dialogues = -(-spec.prompts_per_step * spec.num_generations // device.processes)
     micro = -(-dialogues // spec.accumulation)
     adapter = {"adapter": 4 * trained.adapter_parameters}
-    stages = [Stage("generate", base | rollout(bare, min(256, recipe.generate.shard, total), turns))]
+    stages = []
+
+    def play(name: str, model: Traced, fixed: dict[str, int], rows: int, turns: int) -> None:
+        stages.append(Stage(name, fixed | rollout(model, rows, turns, sum(fixed.values()))))
+
+    play("generate", bare, base, min(256, recipe.generate.shard, total), turns)
     if recipe.warmup.steps:
         stages.append(Stage("warmup", update(-(-recipe.warmup.batch_size // device.processes), 1)))
-    kept = {k: v for k, v in update(1, copies).items() if k in ("weights", "adapter", "gradients_and_optimizer")}
-    stages.append(Stage("train, rollouts", kept | context | rollout(trained, dialogues, turns)))
-    stages.append(Stage("train, updates", update(micro, copies)))
+    updates = Stage("train, updates", update(micro, copies))
+    static = {k: updates.parts[k] for k in ("weights", "adapter", "gradients_and_optimizer")} | context
+    play("train, rollouts", trained, static, dialogues, turns)
+    stages.append(updates)
     wave = min(recipe.evaluate.wave, max(len_tasks(recipe, "eval"), len_tasks(recipe, "ood")))
-    stages.append(Stage("evaluate", base | adapter | rollout(bare, wave, recipe.evaluate.max_turns)))
+    play("evaluate", bare, base | adapter, wave, recipe.evaluate.max_turns)
     return stages
 
 

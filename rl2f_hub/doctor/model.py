@@ -26,7 +26,9 @@ def student_config(spec: ModelSpec, file: Path | None = None) -> Any:
         return _from_wheel(spec.wheel)
     from transformers import AutoConfig
 
-    return asked(spec, lambda: AutoConfig.from_pretrained(spec.id, revision=spec.revision, trust_remote_code=False))
+    return asked(
+        spec, lambda: AutoConfig.from_pretrained(str(spec.id), revision=spec.revision, trust_remote_code=False)
+    )
 
 
 def scratch_config(spec: ScratchSpec, vocab: int, **ids: Any) -> Any:

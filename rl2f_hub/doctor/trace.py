@@ -119,11 +119,12 @@ class Traced:
             labels = ids.masked_fill(mask == 0, -100)
             labels[:, :-scored] = -100
             kept: list[int] = []
-            handle = (
-                self.model.get_base_model()
-                .get_decoder()
-                .register_forward_hook(lambda *_: kept.append(live.now) or setattr(live, "peak", live.now))
-            )
+
+            def backbone_done(*_: Any) -> None:
+                kept.append(live.now)
+                live.peak = live.now
+
+            handle = self.model.get_base_model().get_decoder().register_forward_hook(backbone_done)
             out = self.model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
             handle.remove()
             head_peak = live.peak
@@ -135,22 +136,19 @@ class Traced:
         activations = kept[0]
         return activations, max(0, head_peak - activations), max(0, peak - max(head_peak, activations))
 
-    def rollout(self, rows: int, length: int, new: int) -> tuple[int, int]:
-        """Bytes of the last turn of a batch of dialogues with the engine's key-value cache.
+    def rollout(self, rows: int, length: int, new: int) -> int:
+        """Bytes that feeding the last turn of a batch of dialogues adds to their cache at its peak.
 
         Args:
             length: tokens in the cache at the end; new: those of the last turn that are fed at once.
-        Returns:
-            (the cache at its full length, what feeding the last turn adds at its peak).
         """
-        from transformers import DynamicCache
+        from transformers import StaticCache
 
         with self._running(train=False) as live, torch.no_grad():
-            cache = DynamicCache(config=self.config)
+            cache = StaticCache(config=self.config, max_cache_len=length)  # filled in place, as the engine's
             ids = torch.zeros(rows, length, dtype=torch.long)
-            for width in (length - new, new):
+            for before, width in ((0, length - new), (length - new, new)):
                 live.peak = live.now
-                before = cache.get_seq_length()
                 self.model(
                     input_ids=ids[:, :width],
                     attention_mask=torch.ones(rows, before + width, dtype=torch.long),
@@ -159,8 +157,7 @@ class Traced:
                     use_cache=True,
                     logits_to_keep=1,
                 ).logits[:, -1].float().log_softmax(-1).double().exp().cumsum(-1)
-            kept = live.now
-            return kept, live.peak - kept
+            return live.peak - live.now
 
 
 @contextmanager

@@ -10,6 +10,7 @@ Left out: pages smaller than a slot, linear attention, windows that forget (a wi
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -24,7 +25,13 @@ class SlotLayer(CacheLayerMixin):
 
     def __init__(self, owner: SlotCache) -> None:
         super().__init__()
-        self.owner = owner
+        self._owner = weakref.ref(owner)  # no circle: the memory of a cache is free as soon as its session is gone
+
+    @property
+    def owner(self) -> SlotCache:
+        owner = self._owner()
+        assert owner is not None, "a layer is used without its cache"
+        return owner
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         size = (self.owner.rows, key_states.shape[1], self.owner.entries)
