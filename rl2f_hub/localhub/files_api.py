@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -26,6 +29,7 @@ from .tree import Change, Entry, Tree, folders_of
 
 PAGE = 1000
 LINE_BYTES = 128 * 1024 * 1024
+AT_ONCE = 16
 # Repository files may hold anything. Shown in a browser, they get no scripts, no forms and an origin of their own.
 INERT = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"}
 _SHOWN = ("image/", "video/", "audio/", "application/json", "application/pdf")
@@ -177,13 +181,33 @@ def _operation(repo: Repo, line: bytes) -> tuple[Payload | None, Change | None]:
     return (Payload(value), None) if key == "header" else (None, _change(repo, key, value))
 
 
+async def _operations(call: Call, repo: Repo) -> AsyncGenerator[tuple[Payload | None, Change | None]]:
+    """The lines of a commit in order. Several are stored at once: a disk makes many small files safe together."""
+    running: deque[tuple[int, asyncio.Task[tuple[Payload | None, Change | None]]]] = deque()
+    size = 0
+    try:
+        async for line in _lines(call):
+            if not line.strip():
+                continue
+            while running and (len(running) >= AT_ONCE or size + len(line) > LINE_BYTES):
+                length, task = running.popleft()
+                size -= length
+                yield await task
+            size += len(line)
+            running.append((len(line), asyncio.create_task(run_in_threadpool(_operation, repo, line))))
+        while running:
+            yield await running.popleft()[1]
+    finally:
+        # After a bad line the others still write their files; nobody may be left behind doing so.
+        await asyncio.gather(*(task for _, task in running), return_exceptions=True)
+
+
 async def commit(call: Call) -> dict[str, Any]:
     repo = await run_in_threadpool(upload_repo, call)
     pull_request, changes = call.flag("create_pr"), []
     header: Payload | None = None
-    async for line in _lines(call):
-        if line.strip():
-            found, change = await run_in_threadpool(_operation, repo, line)
+    async with aclosing(_operations(call, repo)) as operations:
+        async for found, change in operations:
             header = found or header
             changes += [change] if change else []
     if header is None or not header.text("summary").strip():
@@ -218,6 +242,10 @@ def media_type(path: str) -> str:
     return "application/octet-stream"
 
 
+class _File(FileResponse):
+    chunk_size = 1024 * 1024  # each piece costs a walk through a thread; 64 kB of it would cost more than the copy
+
+
 def resolve(call: Call) -> Response:
     repo, path = call.repo(), call.args["path"]
     gate.check(call, repo, path)
@@ -230,7 +258,7 @@ def resolve(call: Call) -> Response:
     known = [tag.strip().removeprefix("W/") for tag in call.request.headers.get("if-none-match", "").split(",")]
     if f'"{etag}"' in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return FileResponse(repo.blobs.path(entry.sha256), headers=headers, media_type=media_type(path))
+    return _File(repo.blobs.path(entry.sha256), headers=headers, media_type=media_type(path))
 
 
 ROUTES: list[Route] = [

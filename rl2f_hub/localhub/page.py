@@ -71,7 +71,8 @@ _PAGE = """<!doctype html>
 <header class="top"><div class="wide"><a class="brand" href="/"><svg viewBox="0 0 24 24" width="22" height="22"
  aria-hidden="true"><path fill="none" stroke="currentColor" stroke-width="2.2" stroke-linecap="round"
  stroke-linejoin="round" d="M4 8l8-5 8 5v8l-8 5-8-5zM4 8l8 5 8-5M12 13v8"/></svg> Local Hub</a>
-<nav><a href="/?kind=model">Models</a><a href="/?kind=dataset">Datasets</a><a href="/?kind=space">Spaces</a></nav>
+<nav><a href="/?kind=model">Models</a><a href="/?kind=dataset">Datasets</a><a href="/?kind=space">Spaces</a>
+<a href="/collections">Collections</a></nav>
 <form action="/" role="search"><input type="search" name="search" placeholder="Search" aria-label="Search"></form>
 </div></header>
 <main class="wide">{body}</main>

@@ -61,7 +61,7 @@ color:var(--dim);user-select:none}
 table{border-collapse:collapse;width:100%;font-size:14.5px}
 th,td{padding:8px 12px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 tr:last-child>td{border-bottom:0}th{font-weight:600;font-size:13px;color:var(--dim);background:var(--bg)}
-.files td{padding:7px 12px}.files td:first-child{overflow-wrap:anywhere}
+.files td{padding:7px 12px}.files td:first-child{overflow-wrap:anywhere;min-width:88px}
 .rows td{max-width:420px;min-width:70px;font-size:13.5px;overflow-wrap:anywhere;white-space:pre-wrap}
 .rows td:has(.turn){min-width:300px}.scroll:has(.rows){max-height:470px;overflow:auto}
 .rows th{position:sticky;top:0}.rows th small{display:block;font-weight:400}.rows .turn{margin:0 0 5px}

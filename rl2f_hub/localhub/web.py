@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from . import card, gate, preview, web_files
+from . import card, gate, preview, results, web_files, web_talk
 from .app import Call, Route, per_kind
 from .history import Repo
 from .markdown import render
@@ -22,6 +22,8 @@ from .refusal import Refusal
 from .repos_api import NOT_BUILT, card_text, describe
 from .style import CSS
 from .web_files import frame, public
+
+SHOWN_RESULTS = 100
 
 __all__ = ["ROUTES", "error_page"]
 
@@ -63,6 +65,10 @@ def home(call: Call) -> Response:
             title = f"{each.capitalize()}s"
             sections.append(fill('<h2>{title} <span class="dim">{n}</span></h2><div class="grid">{cards}</div>',
                                  title=title, n=len(rows), cards=cards))  # fmt: skip
+    shelves = web_talk.shelf_cards(call, owner) if not search and kind == "" else EMPTY
+    if shelves:
+        sections.append(shelves)
+        total += 1
     if owner and not total:
         raise Refusal(404, f"Nothing public of {owner!r} here")
     if not total:
@@ -101,7 +107,7 @@ def _data_preview(call: Call, repo: Repo, tree: dict[str, Any], found: dict[str,
     if not found:
         return EMPTY
     if not gate.let_in(call, repo):
-        return Html('<p class="note">This dataset is gated: its rows are for who asked for access.</p>')
+        return EMPTY
     chosen = call.query("config")
     chosen = chosen if chosen in found else next(iter(found))
     tabs = [
@@ -120,6 +126,38 @@ def _data_preview(call: Call, repo: Repo, tree: dict[str, Any], found: dict[str,
     )  # fmt: skip
 
 
+def _results(repo: Repo, oid: str) -> Html:
+    """The `.eval_results` of a model as a table, with the files that hold none."""
+    rows: list[Html] = []
+    found = results.entries(repo, oid) if repo.kind == "model" else []
+    for item in found[:SHOWN_RESULTS]:
+        file = fill('<a href="{h}">{n}</a>', h=url(repo, "blob", "main", item["filename"]), n=item["filename"][14:60])
+        if "error" in item:
+            rows.append(
+                fill('<tr><td>{file}</td><td colspan="4">{error}</td></tr>', file=file, error=item["error"][:200])
+            )
+            continue
+        data = item["data"]
+        rows.append(
+            fill(
+                '<tr><td>{file}</td><td>{set}</td><td>{task}</td><td class="number">{value}</td>'
+                '<td class="dim">{notes}</td></tr>',
+                file=file, set=data["dataset"]["id"][:120], task=data["dataset"]["task_id"][:80],
+                value=str(data["value"])[:40], notes=str(data.get("notes") or "")[:300],
+            )
+        )  # fmt: skip
+    if not rows:
+        return EMPTY
+    more = len(found) - SHOWN_RESULTS
+    note = fill('<p class="note">{n} more results are not shown.</p>', n=more) if more > 0 else EMPTY
+    return fill(
+        '<section id="results"><h2>Evaluation results</h2><div class="scroll"><table class="files"><thead><tr>'
+        '<th>file</th><th>data set</th><th>task</th><th class="number">value</th><th>notes</th></tr></thead><tbody>'
+        "{rows}</tbody></table></div>{note}</section>",
+        rows=join(rows), note=note,
+    )  # fmt: skip
+
+
 def repo_page(call: Call) -> Response:
     repo = public(call)
     oid = repo.resolve("main")
@@ -130,6 +168,10 @@ def repo_page(call: Call) -> Response:
         card.metadata(text)
     except card.BadCard as error:
         notes.append(fill('<p class="note">The card\'s front matter cannot be read: {error}</p>', error=error))
+    if row["gated"]:
+        notes.append(
+            fill('<p class="note">Gated ({how}): its files are for who asked for access.</p>', how=row["gated"])
+        )
     if repo.kind == "space":
         notes.append(fill('<p class="note">This Space is {text}.</p>', text=NOT_BUILT))
     facts = [
@@ -141,13 +183,14 @@ def repo_page(call: Call) -> Response:
     refs = repo.refs()
     links = [fill('<a class="chip" href="{h}">{n}</a>', h=url(repo, "tree", n), n=n) for n in refs["branches"]]
     links += [fill('<a class="chip" href="{h}">{n}</a>', h=url(repo, "tree", n), n=n) for n in refs["tags"]]
-    pulls = [(f"refs/pr/{n}", n) for n in refs["pulls"]]
-    links += [fill('<a class="chip" href="{h}">PR {n}</a>', h=url(repo, "tree", ref), n=n) for ref, n in pulls]
+    links += [
+        fill('<a class="chip" href="{h}">PR {n}</a>', h=f"{url(repo)}/discussions/{n}", n=n) for n in refs["pulls"]
+    ]
     body = fill(
-        '<div class="two"><div>{notes}{data}{card}</div><aside><section><h3>Use it</h3><pre>{use}</pre></section>'
+        '<div class="two"><div>{notes}{data}{card}{results}</div><aside><section><h3>Use it</h3><pre>{use}</pre></section>'
         '<section><h3>About</h3><dl>{facts}</dl></section><section><h3>Branches and tags</h3>'
         '<div class="chips">{links}</div></section></aside></div>',
-        notes=join(notes), data=_data_preview(call, repo, tree, found),
+        notes=join(notes), data=_data_preview(call, repo, tree, found), results=_results(repo, oid),
         card=render(text, repo, "main") if text else Html('<p class="dim">No README.md yet.</p>'),
         use=_use(repo, call, row["cardData"], next(iter(found), None)),
         facts=join(fill("<dt>{k}</dt><dd>{v}</dd>", k=k, v=v) for k, v in facts), links=join(links[:60]),
@@ -156,17 +199,12 @@ def repo_page(call: Call) -> Response:
     return frame(repo, "", "main", body, list(dict.fromkeys(chips)))
 
 
-def pull_request(call: Call) -> Response:
-    """What `create_pr` prints as its URL: the pull request's history."""
-    return RedirectResponse(url(public(call), "commits", f"refs/pr/{call.args['number']}"))
-
-
 ROUTES: list[Route] = [
     ("GET", "/", home),
     ("GET", "/-/style.css", style),
     ("GET", "/favicon.ico", lambda call: Response(status_code=204)),
+    *web_talk.ROUTES,
     *per_kind("GET", "{ns}/{name}", repo_page),
     *web_files.ROUTES,
-    *per_kind("GET", "{ns}/{name}/discussions/{number}", pull_request),
     ("GET", "/{ns}", home),
 ]

@@ -28,6 +28,7 @@ def public(call: Call) -> Repo:
 def frame(repo: Repo, tab: str, revision: str, body: Html, chips: list[str] | None = None) -> Response:
     tabs = [("Card", "", url(repo)), ("Files", "tree", url(repo, "tree", revision))]
     tabs.append(("History", "commits", url(repo, "commits", revision)))
+    tabs.append(("Discussions", "discussions", f"{url(repo)}/discussions"))
     shown = fill(
         '<span class="kind {kind}">{kind}</span><h1><a href="/{owner}">{owner}</a> / <a href="{home}">{name}</a></h1>'
         '<div class="chips">{chips}</div><nav class="tabs">{tabs}</nav>{body}',

@@ -140,7 +140,55 @@ def test_the_url_of_a_pull_request_leads_somewhere(http_: Any) -> None:
     line = b'{"key": "header", "value": {"summary": "Proposal"}}'
     made = http_("POST", f"/api/models/{name}/commit/main?create_pr=1", line).json()
     answer = http_("GET", urlsplit(made["pullRequestUrl"]).path, token=None)
-    assert answer.status == 307 and "Proposal" in http_("GET", answer.headers["location"], token=None).text
+    assert answer.status == 200 and "Proposal" in answer.text and "into main" in answer.text
+
+
+def test_collections_discussions_and_results_are_shown_and_stay_text(http_: Any) -> None:
+    name, hidden = http_.create("web-shelf"), http_.create("web-shelf-hidden", private=True)
+    evil = "<script>alert(1)</script>"
+    scores = f"- dataset: {{id: '{evil}', task_id: '{evil}'}}\n  value: 0.625\n  notes: '{evil}'\n"
+    files = {".eval_results/ours.yaml": scores.encode(), ".eval_results/broken.yaml": b"- value: '<b>'\n"}
+    assert http_.commit(name, files).status == 200
+    page = http_("GET", f"/{name}", token=None).text
+    check_harmless(page)
+    assert "Evaluation results" in page and "0.625" in page and "dataset needs the strings" in page
+    shelf = http_("POST", "/api/collections", {"title": f"Shelf {evil}", "description": evil}).json()["slug"]
+    for item in ({"type": "model", "id": name}, {"type": "model", "id": hidden}, {"type": "paper", "id": "2602.16066"}):
+        assert http_("POST", f"/api/collections/{shelf}/items", {"item": item, "note": evil}).status == 200
+    secret = http_("POST", "/api/collections", {"title": "web secret shelf", "private": True}).json()["slug"]
+    talk = http_("POST", f"/api/models/{name}/discussions", {"title": evil, "description": HOSTILE[30:]}).json()["num"]
+    http_("POST", f"/api/models/{name}/discussions/{talk}/status", {"status": "closed", "comment": evil})
+    http_("POST", f"/api/models/{name}/discussions/{talk}/title", {"title": evil * 2})
+    for path in ("/", "/collections", f"/collections/{shelf}", f"/{name}/discussions", f"/{name}/discussions/{talk}"):
+        for token in (None, "own"):
+            answer = http_("GET", path, token=token)
+            assert answer.status == 200, path
+            check_harmless(answer.text)
+            assert "web secret shelf" not in answer.text and hidden not in answer.text, path
+    page = http_("GET", f"/collections/{shelf}", token=None).text
+    assert f'href="/{name}"' in page and 'href="https://arxiv.org/abs/2602.16066"' in page and "&lt;script&gt;" in page
+    page = http_("GET", f"/{name}/discussions/{talk}", token=None).text
+    assert "closed" in page and "changed the title" in page
+    for path in (
+        f"/collections/{secret}",
+        f"/{hidden}/discussions",
+        f"/{name}/discussions/99",
+        f"/{name}/discussions/x",
+    ):
+        assert http_("GET", path, headers={"Accept": "text/html"}).status == 404, path
+
+
+def test_a_gated_dataset_shows_its_card_but_not_its_rows(http_: Any) -> None:
+    name = http_.create("web-gated", "dataset")
+    files = {"README.md": b"# What it is", "rows.parquet": parquet({"word": ["hush-hush"]}), "a.txt": b"hush-hush"}
+    assert http_.commit(name, files, kind="dataset").status == 200
+    assert "hush-hush" in http_("GET", f"/datasets/{name}", token=None).text
+    assert http_("PUT", f"/api/datasets/{name}/settings", {"gated": "manual"}).status == 200
+    page = http_("GET", f"/datasets/{name}", token=None).text
+    assert "What it is" in page and "Gated (manual)" in page and "hush-hush" not in page
+    for path in ("rows.parquet", "a.txt"):
+        answer = http_("GET", f"/datasets/{name}/blob/main/{path}", token=None)
+        assert (answer.status, answer.headers["x-error-code"]) == (401, "GatedRepo")
 
 
 def parquet(columns: dict[str, Any]) -> bytes:
