@@ -161,6 +161,22 @@ def dataset_card(repo_id: str, whole: dict[str, Any], *, endpoint: str, co2_g: f
     return sealed(_with_configs(text, whole["shards"]))
 
 
+def imported_card(repo_id: str, made: dict[str, Any], *, license: str | None, **about: Any) -> str:
+    """The sealed card of an imported data set; `about`: source, revision, mapping, correct."""
+    text = render(
+        "imported.md.jinja",
+        repo_id=repo_id,
+        license=license or "other",
+        stated=license is not None,
+        n=made["rows"]["dialogues/train"],
+        size=size_category(made["rows"]["dialogues/train"]),
+        rows=made["rows"],
+        left_out=made["left_out"],
+        **about,
+    )
+    return sealed(_with_configs(text, made["shards"]))
+
+
 def size_category(n: int) -> str:
     for limit, name in ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")):
         if n < limit:
@@ -199,12 +215,9 @@ def _with_configs(text: str, shards: dict[str, list[dict[str, Any]]]) -> str:
     return str(card)
 
 
-def base_card(run: Run, repo_id: str, parameters: int) -> Any:
-    from huggingface_hub import ModelCard
-
-    return ModelCard(
-        render("base.md.jinja", repo_id=repo_id, recipe=run.recipe, parameters=parameters, run=run.manifest)
-    )
+def base_card(run: Run, repo_id: str, parameters: int) -> str:
+    """The sealed card of a base model that a run made or converted."""
+    return sealed(render("base.md.jinja", repo_id=repo_id, recipe=run.recipe, parameters=parameters))
 
 
 def read_metrics(run: Run) -> dict[str, Any]:

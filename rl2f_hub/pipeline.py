@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.recipe import Recipe
+from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, write_atomic, write_json
 
 
@@ -26,18 +26,23 @@ def open_hub(recipe: Recipe, folder: Path) -> Iterator[dict[str, str]]:
     Raises:
         RL2FError: the clients are loaded already and point elsewhere.
     """
-    if recipe.hub.endpoint == "local":
+    with open_hub_of(recipe.hub, folder.parent / "hub") as where:
+        yield where
+
+
+@contextmanager
+def open_hub_of(spec: HubSpec, default_root: Path) -> Iterator[dict[str, str]]:
+    """`open_hub` for a section `hub` without a recipe around it."""
+    if spec.endpoint == "local":
         from rl2f_hub.localhub import LocalHub
 
-        root = Path(recipe.hub.root) if recipe.hub.root else folder.parent / "hub"
-        with LocalHub.start(root, user=recipe.hub.namespace or "me") as hub, _environment(hub.env()):
+        root = Path(spec.root) if spec.root else default_root
+        with LocalHub.start(root, user=spec.namespace or "me") as hub, _environment(hub.env()):
             _check_clients(hub.endpoint)
             yield {"endpoint": hub.endpoint, "root": str(root)}
         return
-    endpoint = (
-        os.environ.get("HF_ENDPOINT", "https://huggingface.co") if recipe.hub.endpoint == "hf" else recipe.hub.endpoint
-    )
-    with _environment({} if recipe.hub.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if spec.endpoint == "hf" else spec.endpoint
+    with _environment({} if spec.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
         _check_clients(endpoint)
         yield {"endpoint": endpoint, "root": ""}
 
@@ -86,8 +91,8 @@ def quiet_libraries() -> None:
         transformers.utils.logging.set_verbosity_error()
 
 
-def namespace_of(recipe: Recipe) -> str:
-    """Whose repositories the run writes to: the recipe's namespace, which the token must be allowed to use.
+def namespace_of(spec: HubSpec) -> str:
+    """Whose repositories are written to: the namespace of the section `hub`, which the token must be allowed to use.
 
     Raises:
         RL2FError: no or wrong token, unreachable Hub, or a token without rights there.
@@ -96,10 +101,10 @@ def namespace_of(recipe: Recipe) -> str:
 
     from rl2f_hub.hub_errors import hub_errors
 
-    with hub_errors(recipe.hub.namespace or "(your namespace)"):
+    with hub_errors(spec.namespace or "(your namespace)"):
         who = HfApi().whoami()
     allowed = [who["name"], *(org["name"] for org in who.get("orgs", []))]
-    namespace = recipe.hub.namespace or who["name"]
+    namespace = spec.namespace or who["name"]
     if namespace not in allowed:
         raise RL2FError(f"hub.namespace: {namespace!r} is not open to this token; it may write to {', '.join(allowed)}")
     return str(namespace)
@@ -116,7 +121,7 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
             return
         quiet_libraries()
         _set_threads(run.recipe)
-        namespace = namespace_of(run.recipe)
+        namespace = namespace_of(run.recipe.hub)
         for stage in STAGES:
             if stage in stages and not run.done(stage):
                 with run.stage(stage) as outputs:
@@ -128,7 +133,7 @@ def hub_ready(run: Run) -> Iterator[str]:
     """The recipe's Hub is open for a command of its own; yields the namespace to write to."""
     with open_hub(run.recipe, run.dir):
         quiet_libraries()
-        yield namespace_of(run.recipe)
+        yield namespace_of(run.recipe.hub)
 
 
 def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> dict[str, Any]:

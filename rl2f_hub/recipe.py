@@ -35,6 +35,7 @@ class HubSpec(Spec):
     private: bool = True  # new repositories are private
     root: str | None = None  # the embedded Hub's folder; None: `hub` beside the run's folder
     preferences: bool = False  # also publish the config `preferences` (TRL prompt/chosen/rejected)
+    traces: Annotated[int, Field(ge=0, le=10_000)] = 0  # so many dialogues also as files for the Hub's trace viewer
     tag: str | None = None  # of the adapter's commit; None: the next of v1, v2, ...
     trainer_state: bool = False  # also push what the trainer logged; never optimizer states, which are pickles
     merged: str | None = None  # a repository for the adapter merged into its base

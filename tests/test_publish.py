@@ -57,6 +57,12 @@ def test_everything_comes_in_one_commit_and_the_same_again_makes_none(api: Any, 
     assert not any("preferences" in path for path in files)  # only where the recipe asks for it
 
 
+def test_some_dialogues_come_as_traces_beside_the_rows(api: Any, tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run", [dialogue(n) for n in range(4)], dataset="traced", traces=2)
+    publish(run, "me", api=api)
+    assert sum(path.startswith("traces/") for path in look(api, "me/traced", "dataset").files) == 2
+
+
 def test_the_fingerprint_is_that_of_the_rows(api: Any, tmp_path: Path) -> None:
     def fingerprint(name: str, words: str, shard: int, student: str = "me/base@" + "a" * 40) -> str:
         given = [dialogue(n, words, student=student) for n in range(5)]

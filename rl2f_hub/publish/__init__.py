@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.generate import each_row
 from rl2f_hub.hub_commit import Contents, Remote, look, plan, put
 from rl2f_hub.hub_errors import hub_errors
 from rl2f_hub.publish.build import Existing, build, columns_digest, configs_of, prompt_digest
 from rl2f_hub.publish.schema import COLUMNS, features
 from rl2f_hub.publish.shards import write_parquet
+from rl2f_hub.publish.traces import write_traces
 from rl2f_hub.records import fingerprint
 from rl2f_hub.runs import Run
 
@@ -124,6 +126,10 @@ def _contents(
     files: dict[str, Any] = {
         shard["path"]: folder / shard["path"] for found in index["shards"].values() for shard in found
     }
+    if run.recipe.hub.traces:
+        rows = each_row(run, run.outputs("generate")["shards"])
+        for file in write_traces(rows, run.dir / "publish" / "traces", run.recipe.hub.traces):
+            files[f"traces/{file.name}"] = file
     files[INDEX] = (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()
     card = dataset_card(repo_id, whole, endpoint=endpoint, co2_g=run.recipe.hub.co2_g)
 
@@ -162,14 +168,16 @@ def _existing(api: Any, repo_id: str, run: Run) -> Existing:
     try:
         index = json.loads(text or "")
         known, shards = index["columns"], index["shards"]
-        whole = all(set(part) >= PART_KEYS for part in index["parts"])
+        whole = bool(index["parts"]) and all(set(part) >= PART_KEYS for part in index["parts"])
     except (ValueError, KeyError, TypeError):
         raise UsageError(
             f"--append: {repo_id} holds no readable {INDEX}, so it was not made by `rl2f publish`; publish without "
             "--append to replace it, or choose another hub.dataset"
         ) from None
     if not whole:
-        raise UsageError(f"--append: {INDEX} of {repo_id} is damaged; publish without --append to replace the data set")
+        raise UsageError(
+            f"--append: {INDEX} of {repo_id} is damaged or that of an import; publish without --append to replace the data set"
+        )
     if known != columns_digest(configs_of(run.recipe.hub.preferences)):
         raise UsageError(
             f"--append: {repo_id} has other configs or columns than this version writes (hub.preferences: "

@@ -66,16 +66,17 @@ def _push(run: Run, model: Any, tokenizer: Any, repo_id: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     from rl2f_hub.cards import base_card
+    from rl2f_hub.hub_commit import Contents, put
 
     folder = run.path("base", "model", "x").parent
     model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
     parameters = int(sum(p.numel() for p in model.parameters()))
-    base_card(run, repo_id, parameters).save(folder / "README.md")
-    api = HfApi()
+    contents = Contents(
+        {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()},
+        base_card(run, repo_id, parameters),
+    )
     with hub_errors(repo_id):
-        url = api.create_repo(repo_id, private=run.recipe.hub.private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo_id, folder_path=str(folder), commit_message=f"Base of {run.recipe.name}"
-        )
-    return {"repo_id": repo_id, "revision": commit.oid, "url": str(url), "parameters": parameters}
+        message = f"Base of {run.recipe.name}"
+        done = put(HfApi(), repo_id, "model", lambda _: contents, private=run.recipe.hub.private, message=message)
+    return {"repo_id": repo_id, "revision": done.revision, "url": done.url, "parameters": parameters}

@@ -58,6 +58,14 @@ def tasks(request: Request) -> Iterator[Task]:
     yield from rows_to_tasks(rows, request, prefix=prefix, convert=convert, leave_out_unreadable=unreadable)
 
 
+def hub_rows(request: Request) -> Iterator[tuple[int, Any]]:
+    """(number, row) of a data set as its rows are, for what maps columns of its own. Errors as in `tasks`."""
+    with reading_errors(request.at, request.name, request.spec.revision):
+        commit, files = _resolve(request)
+        builder = _builder(request, None, commit, files)
+        return _rows(request, builder, _split(request, [str(name) for name in builder.config.data_files]))
+
+
 def _preset(request: Request) -> Preset | None:
     name = request.spec.preset
     if name is not None and name not in PRESETS:

@@ -27,19 +27,28 @@ def tasks(request: Request) -> Iterator[Task]:
     Raises:
         UsageError: no such file, not of its kind, or a bad row.
     """
-    file = Path(request.name)
-    if not file.is_file():
-        raise UsageError(f"{request.at}.source: no file {request.name!r}; give the path of a file")
+    rows = file_rows(request)
     spec = request.spec
-    kind = spec.source.partition(":")[0]
     mapping = {"prompt": spec.prompt or "prompt"}
     mapping |= {field: column for field, column in OPTIONAL.items() if getattr(spec, field) is None}
     if spec.reference is None and spec.tests is None:
         mapping["reference"] = "reference"
     request.spec = spec.model_copy(update=mapping)
-    rows = _json_file(file) if kind == "jsonl" else _csv_file(file) if kind == "csv" else _parquet(file, request)
-    unit = "row" if kind == "parquet" else "line"
-    yield from rows_to_tasks(rows, request, unit=unit, prefix=file.stem, convert=_own_verifier)
+    unit = "row" if spec.source.startswith("parquet:") else "line"
+    yield from rows_to_tasks(rows, request, unit=unit, prefix=Path(request.name).stem, convert=_own_verifier)
+
+
+def file_rows(request: Request) -> Iterator[tuple[int, Any]]:
+    """(number, row) of a file as its rows are; in place of a line the error that reading it gave.
+
+    Raises:
+        UsageError: no such file, or not of its kind.
+    """
+    file = Path(request.name)
+    if not file.is_file():
+        raise UsageError(f"{request.at}.source: no file {request.name!r}; give the path of a file")
+    kind = request.spec.source.partition(":")[0]
+    return _json_file(file) if kind == "jsonl" else _csv_file(file) if kind == "csv" else _parquet(file, request)
 
 
 def _own_verifier(row: dict[str, Any]) -> dict[str, Any]:
