@@ -114,8 +114,10 @@ def running_stage(out: Path) -> str | None:
     return next((name for name, entry in stages.items() if entry["status"] == "running"), None)
 
 
-def stop_once(out: Path, how: str, wanted: str | None, after_s: float) -> Stop | None:
-    """Starts or resumes the run and stops it `after_s` seconds into the stage `wanted` (or any); None if it ended first."""
+def stop_once(out: Path, how: str, wanted: str, after_s: float) -> Stop | None:
+    """Starts or resumes the run and stops it `after_s` seconds after it enters the stage `wanted`; None if it ended first."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: the run would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     resume = ["--resume"] if (out / "manifest.json").is_file() else []
     process = subprocess.Popen(
         shrunken.command(out, *resume),
@@ -130,21 +132,21 @@ def stop_once(out: Path, how: str, wanted: str | None, after_s: float) -> Stop |
     while process.poll() is None:
         time.sleep(0.01)
         stage = running_stage(out)
-        if stage is not None and wanted in (None, stage):
+        if stage is not None and stage == wanted:
             entered = entered or time.monotonic()
-            if time.monotonic() - entered >= after_s:
-                family = descendants(process.pid)
-                process.send_signal(SIGNALS[how])
-                try:
-                    _, said = process.communicate(timeout=60)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.communicate()
-                    return Stop(how, stage, round(after_s, 2), 0, ["did not end within a minute"])
-                lost = broken_files(out) + [f"process left: {p}" for p in still_there(family)]
-                if how != "SIGKILL" and ("Traceback" in said or process.returncode != EXIT_CODES[how]):
-                    lost.append(f"exit code {process.returncode}: {said.strip().splitlines()[-1:]}")
-                return Stop(how, stage, round(after_s, 2), process.returncode, lost)
+        if entered is not None and time.monotonic() - entered >= after_s:  # also when that stage is over already
+            family = descendants(process.pid)
+            process.send_signal(SIGNALS[how])
+            try:
+                _, said = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                return Stop(how, stage or "between", round(after_s, 2), 0, ["did not end within a minute"])
+            lost = broken_files(out) + [f"process left: {p}" for p in still_there(family)]
+            if how != "SIGKILL" and ("Traceback" in said or process.returncode != EXIT_CODES[how]):
+                lost.append(f"exit code {process.returncode}: {said.strip().splitlines()[-1:]}")
+            return Stop(how, stage or "between", round(after_s, 2), process.returncode, lost)
     _, said = process.communicate()
     if process.returncode != 0:
         raise AssertionError(f"the run failed by itself: {said[-2000:]}")
