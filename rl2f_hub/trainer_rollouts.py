@@ -20,7 +20,7 @@ from rl2f_hub.curriculum import Curriculum
 from rl2f_hub.dialogue import Rollout, Student, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.engines.transformers import TransformersEngine
-from rl2f_hub.errors import UsageError
+from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Task
 from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
@@ -102,30 +102,41 @@ class DialogueRollouts(GRPOTrainer):
         """Dialogues about `tasks`, seeded by their places in the update; evaluations all draw the same numbers."""
         args = self.args
         when = (self.state.global_step, self._generation()) if mode == "train" else (0, self._evaluated)
-        rollouts = run_dialogues(
-            tasks,
-            self._student(),
-            self.teacher,
-            guard=self.guard,
-            max_turns=args.max_turns,
-            sampling=Sampling(temperature=args.temperature, top_p=args.top_p, turn_tokens=args.turn_tokens),
-            seed=args.seed,
-            seeds=[derive_seed(args.seed, mode, *when, round_, place) for place in places],
-            wave=len(tasks),
-            rules=Rules(on_cut=cast(OnCut, args.on_cut)),
-        )
+        try:
+            rollouts = run_dialogues(
+                tasks,
+                self._student(),
+                self.teacher,
+                guard=self.guard,
+                max_turns=args.max_turns,
+                sampling=Sampling(temperature=args.temperature, top_p=args.top_p, turn_tokens=args.turn_tokens),
+                seed=args.seed,
+                seeds=[derive_seed(args.seed, mode, *when, round_, place) for place in places],
+                wave=len(tasks),
+                rules=Rules(on_cut=cast(OnCut, args.on_cut)),
+            )
+        except RuntimeError:
+            self._check_weights()  # drawing from logits that are no numbers fails in ways that do not say so
+            raise
         self._unlogged[0] += sum(len(r.ledger.logprobs) for r in rollouts)
         self._unlogged[1] += sum(len(r.turns) for r in rollouts)
         return rollouts
+
+    def _check_weights(self) -> None:
+        if not all(p.isfinite().all() for p in self.model.parameters() if p.requires_grad):
+            raise RL2FError(
+                f"loss: the weights are not numbers at step {self.state.global_step}; lower learning_rate and resume from "
+                "the last checkpoint"
+            )
 
     def _replace_equal_groups(self, rollouts: list[Rollout], first: int) -> None:
         """Play other tasks in place of the groups that teach nothing, `resample_rounds` times at most (in place)."""
         group, played, round_ = self.num_generations, 0, 0
         equal = equal_groups(self._returns(rollouts), group)
         shares = [len(equal) * group / len(rollouts)]
+        shown = {r.task.task_id for r in rollouts}  # a task that has just taught nothing does not come back
         while equal and round_ < self.args.resample_rounds:
             round_ += 1
-            shown = {r.task.task_id for r in rollouts}
             tasks: list[Task] = []
             spots: list[int] = []
             for n in equal:
