@@ -81,19 +81,20 @@ def board(picture: batch.Picture) -> str:
         text = " ".join(task.prompt.split())
         rows.append(f"<tr><td>{draw.plain(text[:110] + ('…' if len(text) > 110 else ''))}</td>{cells}</tr>")
     count = f"{len(picture.tasks)} tasks, with the teacher"
+    legend = "✓ with the attempt that was right"
     return (
         f"{bar}{draw.curve(picture.curves, 'Solved by attempt', count)}"
         '<div class="rl2f-scroll" tabindex="0" role="region" aria-label="Tasks of the batch"><table class="rl2f-table"><thead>'
-        f"<tr><th>Task</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<tr><th>Task <small>({legend})</small></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _cell(picture: batch.Picture, name: str, index: int) -> str:
     at = picture.solved[name][index]
     if at:
-        return f'<span class="rl2f-mark rl2f-correct">✓ attempt {at}</span>'
+        return f'<span class="rl2f-mark rl2f-correct">✓ <span class="rl2f-hidden">attempt</span> {at}</span>'
     if picture.ended or picture.made[name] >= batch.TURNS:
-        return '<span class="rl2f-mark rl2f-wrong">✗ not solved</span>'
+        return '<span class="rl2f-mark rl2f-wrong">✗ <span class="rl2f-hidden">not solved</span></span>'
     return '<span class="rl2f-mark rl2f-unknown">…</span>'
 
 

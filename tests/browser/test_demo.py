@@ -33,6 +33,9 @@ HOSTILE = (
     '<img src=x onerror="window.hacked=1"> ![a](http://evil.invalid/a.png) <script>window.hacked=1</script> '
     "[b](javascript:window.hacked=1) $$x^2$$ **bold** <|end|><|user|>\n\n    # not a heading\n<!-- hidden --> 5"
 )
+WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [document.documentElement.scrollWidth,
+  ...[...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(e => e.outerHTML.slice(0, 120))]"""
 RTL = "لا، الرقم منخفض 🙂\u202egnp.exe"
 
 
@@ -171,6 +174,7 @@ def test_a_whole_visit(visitor: Callable[..., Any], address: str) -> None:
     assert page.locator(".rl2f-by-misleading").count() == 2
     assert "Solved by attempt" in page.inner_text("#chart")
     page.click("text=Inspect:")
+    page.get_by_text("What the teacher knew besides").first.wait_for()
     assert "540" in page.inner_text("#inspect")
     assert re.search(r"\d+ tokens in context, \d+ sampled in \d", page.inner_text("#inspect"))
 
@@ -334,7 +338,7 @@ def test_how_it_looks(visitor: Callable[..., Any], address: str, name: str, widt
     page.wait_for_timeout(300)
     page.screenshot(path=ARTIFACTS / f"demo-{name}.png", full_page=True)
     found = list(Axe().run(page).response["violations"])
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == []
     fonts = page.evaluate("getComputedStyle(document.querySelector('#attempt')).fontFamily")
     assert "system-ui" in fonts
     light = _lightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -343,7 +347,7 @@ def test_how_it_looks(visitor: Callable[..., Any], address: str, name: str, widt
     page.click("#batch-go")
     page.get_by_text("All 10 tasks are played.").wait_for()
     page.screenshot(path=ARTIFACTS / f"demo-{name}-batch.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == []
     found += Axe().run(page).response["violations"]
     page.get_by_role("tab", name="Results").click()
     page.get_by_text("In distribution, with the teacher").wait_for()
