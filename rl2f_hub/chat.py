@@ -256,12 +256,16 @@ class ChatFormat:
         """
         self.feedback_ids(ledger, self.encode(self.said(text)), turn, closing)
 
-    def feedback_ids(self, ledger: Ledger, text_ids: list[int], turn: int, closing: bool = False) -> None:
-        """`feedback` for words that are encoded already."""
+    def before_feedback(self, ledger: Ledger) -> list[int]:
+        """The ids between a ledger's last attempt and the feedback on it: whoever goes on after them speaks as teacher."""
         between = self._between
         if ledger.ids and ledger.ids[-1] == self.eos_id:  # the student ended its own turn: do not end it twice
             between = between[between.index(self.eos_id) + 1 :]
-        ledger.append("template", between, turn)
+        return list(between)
+
+    def feedback_ids(self, ledger: Ledger, text_ids: list[int], turn: int, closing: bool = False) -> None:
+        """`feedback` for words that are encoded already."""
+        ledger.append("template", self.before_feedback(ledger), turn)
         ledger.append("teacher", [*text_ids, *self._closing], turn)
         if not closing:
             ledger.append("template", self._opening[len(self._closing) :], turn + 1)

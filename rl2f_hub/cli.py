@@ -16,6 +16,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rl2f_hub import permits
+from rl2f_hub.demo.cli import register as register_demo
 from rl2f_hub.doctor import cli as doctor_cli
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.jobs_cli import app as jobs_app
@@ -38,6 +39,7 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
 doctor_cli.register(app)
+register_demo(app)
 
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
 OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder.", show_default="runs/<recipe name>")]
@@ -47,12 +49,6 @@ BadRowOpt = Annotated[
     Optional[str], typer.Option("--on-bad-row", help="Bad rows of a task source: skip (and count) or fail.")
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
-
-
-ModelArg = Annotated[str, typer.Argument(help="An adapter or model: Hub id or path.")]
-RevisionOpt = Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")]
-HubRootOpt = Annotated[Optional[Path], typer.Option("--hub-root", help="Read from the embedded Hub in this folder.")]
-TasksFromOpt = Annotated[Optional[str], typer.Option("--recipe", help="Take tasks from this recipe's held-out split.")]
 
 
 def _open(recipe: str, overrides: list[str] | None, out: Path | None, **how: bool) -> Any:
@@ -182,79 +178,6 @@ def evaluate(
 
     print_tables(result, Console(highlight=False, width=None if sys.stdout.isatty() else 160))
     typer.echo(f"Figures  {opened.dir / 'evaluation' / 'controls.json'}")
-
-
-@app.command()
-def chat(
-    model: ModelArg,
-    revision: RevisionOpt = None,
-    root: HubRootOpt = None,
-    recipe: TasksFromOpt = None,
-    local_code: LocalOpt = False,
-    unsafe: UnsafeOpt = False,
-) -> None:
-    """Talk to a model in the terminal: pose a task, correct it in words, see base and adapter react."""
-    permits.allow(local_code=local_code, unsafe_code=unsafe)
-    with _hub_of(root):
-        from rl2f_hub.pipeline import quiet_libraries
-        from rl2f_hub.terminal import chat as talk
-
-        quiet_libraries()
-        talk(model, revision=revision, tasks=_recipe_tasks(recipe))
-
-
-@app.command()
-def demo(
-    model: ModelArg,
-    revision: RevisionOpt = None,
-    root: HubRootOpt = None,
-    recipe: TasksFromOpt = None,
-    local_code: LocalOpt = False,
-    unsafe: UnsafeOpt = False,
-    port: Annotated[
-        Optional[int], typer.Option(help="Port of the page.", show_default="the first free one from 7860")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-) -> None:
-    """Open the Gradio page: pose a task, give feedback, see the next attempt of base and RL2F side by side."""
-    permits.allow(local_code=local_code, unsafe_code=unsafe)
-    with _hub_of(root):
-        from rl2f_hub.demo import serve_demo
-        from rl2f_hub.pipeline import quiet_libraries
-
-        quiet_libraries()
-        serve_demo(model, revision=revision, port=port, host=host, tasks=_recipe_tasks(recipe))
-
-
-def _hub_of(root: Path | None) -> Any:
-    """The environment of the embedded Hub in `root`, or nothing."""
-    from contextlib import nullcontext
-
-    if root is None:
-        return nullcontext()
-    if not root.is_dir():
-        raise UsageError(f"--hub-root: no folder {str(root)!r}; `make quickstart` makes runs/hub")
-    from contextlib import contextmanager
-
-    from rl2f_hub.localhub import LocalHub
-
-    @contextmanager
-    def opened() -> Any:
-        with LocalHub.start(root) as hub:
-            os.environ.update(hub.env())
-            yield
-
-    return opened()
-
-
-def _recipe_tasks(recipe: str | None) -> list[Any]:
-    if recipe is None:
-        return []
-    from rl2f_hub.recipe import load_recipe
-    from rl2f_hub.tasks import recipe_tasks
-
-    loaded = recipe_tasks(load_recipe(recipe))
-    return [*loaded["eval"][:200], *loaded["ood"][:100]]
 
 
 @recipes_app.command("list")

@@ -286,3 +286,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr[-3000:]
     (out.parent / "said.txt").write_text(done.stdout + done.stderr)
     return out
+
+
+@pytest.fixture(scope="session")
+def tuned(make_model: Callable[..., Any]) -> Any:
+    """A tiny model with a LoRA adapter whose weights are not zero, so that it answers differently with it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, lora_alpha=64, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    return get_peft_model(make_model(), config).eval()

@@ -1,9 +1,8 @@
 """`rl2f demo`: a page on which a visitor corrects a model in words and sees base and RL2F try again side by side.
 
-`play.py` is the episode without any interface (the terminal uses it too), `page.py` the Gradio page, `look.py` its
-colours. Importing this package imports neither torch nor gradio.
-
-Left out: streaming, batches with a live curve, export and contribution of dialogues, misleading feedback.
+`players.py` and `play.py` are the episode without any interface (the terminal uses them too), `acts.py` what a visitor can
+do, `page.py`, `panels.py` and `api.py` the Gradio page and its endpoints, `draw.py` and `look.py` its looks, `space.py` and
+`check.py` the way to a Space. Importing this package imports neither torch nor gradio.
 """
 
 from __future__ import annotations
@@ -11,20 +10,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rl2f_hub.demo.play import EXAMPLES, Player, players_of
+from rl2f_hub.errors import RL2FError
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["EXAMPLES", "Player", "build_demo", "players_of", "serve_demo"]
+    from rl2f_hub.demo.players import Player
+
+TINY = "the tiny student that comes with rl2f_hub"
 
 
-def build_demo(players: list[Player], tasks: Sequence[Task], *, model_name: str = "") -> gr.Blocks:
-    """The page over players that are loaded already. Launch it with `**launch_settings()`."""
-    from rl2f_hub.demo.page import build
+def build_demo(
+    players: list[Player],
+    tasks: Sequence[Task] = (),
+    *,
+    model_name: str = "",
+    warning: str = "",
+    feedback_dataset: str | None = None,
+    results: tuple[str, str | None] = ("", None),
+) -> gr.Blocks:
+    """The page over players that are loaded already. Launch it with `**launch_settings()`.
 
-    return build(players, tasks, model_name)
+    Args:
+        tasks: what visitors can pick from; built-in whole-number tasks by default.
+        warning: shown on top of the page.
+        feedback_dataset: where consented dialogues go; none are taken by default.
+        results: repository or folder, and revision, of the evaluation to show.
+    """
+    from rl2f_hub.demo.acts import Acts
+    from rl2f_hub.demo.api import add_endpoints
+    from rl2f_hub.demo.contribute import Contributions
+    from rl2f_hub.demo.page import QUEUED, Page
+    from rl2f_hub.demo.play import EXAMPLES, playable
+    from rl2f_hub.teachers.scripted import ScriptedTeacher
+
+    kept, note = playable(list(tasks) or EXAMPLES)
+    acts = Acts(players, kept or list(EXAMPLES), ScriptedTeacher(), model_name)
+    contributions = Contributions(feedback_dataset) if feedback_dataset else None
+    warning = " ".join(filter(None, (warning, note)))
+    page = Page(acts, warning=warning, contributions=contributions, results=results)
+    with page.blocks:
+        add_endpoints(page)
+    page.blocks.queue(max_size=QUEUED, default_concurrency_limit=8)
+    return page.blocks
 
 
 def launch_settings() -> dict[str, Any]:
@@ -48,21 +77,56 @@ def launch_settings() -> dict[str, Any]:
 
 
 def serve_demo(
-    model_id: str,
+    model_id: str | None = None,
     *,
     revision: str | None = None,
     port: int | None = None,
     host: str = "127.0.0.1",
     tasks: Sequence[Task] = (),
+    feedback_dataset: str | None = None,
+    or_tiny: bool = False,
 ) -> None:
     """Serve the page for an adapter or a full model (Hub id or path) until it is interrupted.
 
     Args:
+        model_id: None serves the tiny student that comes with the package.
         port: None takes the first free one from 7860, or GRADIO_SERVER_PORT.
         tasks: what visitors can pick from; a few built-in whole-number tasks by default.
+        feedback_dataset: a dataset on the Hub for dialogues that visitors agree to give.
+        or_tiny: where the model cannot be loaded, say so on the page and serve the tiny student meanwhile.
+    Raises:
+        RL2FError: the model cannot be loaded, without `or_tiny`.
     """
+    from rl2f_hub.demo.players import players_of, tiny_players, warm
+    from rl2f_hub.demo.zero import on_zero_gpu
     from rl2f_hub.students.load import open_pair
 
-    players = players_of(*open_pair(model_id, revision))
-    page = build_demo(players, tasks, model_name=f"{model_id}@{revision}" if revision else model_id)
+    name, warning, players = TINY, "", None
+    results: tuple[str, str | None] = (tiny_folder(), None)
+    if model_id:
+        try:
+            players = players_of(*open_pair(model_id, revision))
+            name, results = f"{model_id}@{revision}" if revision else model_id, (model_id, revision)
+        except RL2FError as error:
+            if not or_tiny:
+                raise
+            warning = f"{error}. Meanwhile this page shows {TINY}; restart it to try again."
+            tasks = ()
+    players = on_zero_gpu(players or tiny_players())
+    page = build_demo(
+        players,
+        tasks,
+        model_name=name,
+        warning=warning,
+        feedback_dataset=feedback_dataset,
+        results=results,
+    )
+    warm(players)
     page.launch(server_name=host, server_port=port, **launch_settings())
+
+
+def tiny_folder() -> str:
+    """Where the tiny student's files are."""
+    from pathlib import Path
+
+    return str(Path(__file__).parent / "tiny")

@@ -1,156 +1,120 @@
-"""One visitor's episode: who plays, what was tried, what was said. For the page and the terminal; needs no gradio.
+"""One visitor's episode: a task, what was tried, what was said. For the page, its API and the terminal; needs no gradio.
 
-A `Player` is a student under a label: base and RL2F are one loaded model with its adapter off and on, behind one lock.
 An `Episode` is plain data (a task and one `Rollout` a player), so it can be copied, kept per visitor and thrown away.
-Ids only ever grow in the rollout's ledger; the key-value cache of a dialogue is kept beside the model and made again
-from the ledger's ids when it is gone.
+`answer` puts words of somebody onto it, `take_turns` lets every player who may try again do so, all at the same time.
 
-Left out: streaming, several tasks at once, any teacher but the one that is passed in.
+Left out: several tasks at once (`batch.py`).
 """
 
 from __future__ import annotations
 
-import re
+import json
+import queue
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from rl2f_hub.dialogue import Rollout, Student, ask, judge
-from rl2f_hub.engines import Sampling, Session
-from rl2f_hub.errors import UsageError
+from rl2f_hub.demo.players import Player
+from rl2f_hub.dialogue import Rollout, ask, judge
+from rl2f_hub.engines import Interrupted, Sampling
+from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Feedback, Privilege, StopReason, Task, Turn, Verdict
-from rl2f_hub.teachers import Teacher
+from rl2f_hub.teachers import Reply, Situation, Teacher
+from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.verify.extract import as_integer, extract_text
 
 MAX_CHARS = 4_000
 MAX_TURNS = 8
-KEPT_SESSIONS = 16  # dialogues whose cache stays in memory, a player
+CRITIQUE_TOKENS = 48
+FRAME_S = 0.08  # the shortest time between two pictures of a growing attempt
 GREEDY = Sampling(temperature=0.0, turn_tokens=64)
 
 
-def _example(number: int, text: str, answer: int) -> Task:
-    prompt = f"{text} Give only the result as your final answer."
-    return Task(f"example-{number}", "builtin", "arithmetic", prompt, Privilege("answer", str(answer)), "integer")
+def _examples() -> tuple[Task, ...]:
+    """Whole-number tasks from families that the tiny student knows, none of which it was trained on."""
+    rows = [json.loads(line) for line in (Path(__file__).parent / "tasks.jsonl").read_text().splitlines()]
+    return tuple(
+        Task(f"example-{i}", "builtin", row["kind"], row["prompt"], Privilege("answer", str(row["answer"])), "integer")
+        for i, row in enumerate(rows, 1)
+    )
 
 
-EXAMPLES = (
-    _example(1, "Solve the following multiplication: 23 * 34.", 782),
-    _example(2, "Solve the following multiplication: 47 * 68.", 3196),
-    _example(3, "Calculate 348 + 577 - 219.", 706),
-    _example(4, "What is the remainder when 8147 is divided by 53?", 38),
-    _example(5, "How many prime numbers are there between 100 and 150?", 10),
-    _example(6, "Find the least common multiple of 84 and 126.", 252),
-)
+EXAMPLES = _examples()
 
 
-@dataclass(slots=True)
-class _Open:
-    session: Session
-    sampling: Sampling
-    fed: list[int]  # the ids that the session has seen or sampled
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an attempt took: tokens, seconds, and seconds until its first token; a critique of its own is not in it."""
 
-
-@dataclass(slots=True)
-class Player:
-    """A student that visitors can talk to. `weights` is entered while it generates: it puts its weights in place."""
-
-    label: str
-    about: str
-    student: Student
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    weights: Callable[[], AbstractContextManager[Any]] = nullcontext
-    _open: OrderedDict[int, _Open] = field(default_factory=OrderedDict, repr=False)
-
-    def reply(self, rollout: Rollout, sampling: Sampling) -> str | None:
-        """Sample the next attempt onto the rollout's ledger; None when it would not fit into the context window."""
-        chat, engine, ledger = self.student.chat, self.student.engine, rollout.ledger
-        if len(ledger.ids) + sampling.turn_tokens > engine.context_length:
-            return None
-        turn = len(rollout.turns) + 1
-        with self.lock, self.weights():
-            kept = self._open.pop(rollout.seed, None)  # back only after success: a failed call leaves no half-fed cache
-            if kept is None or kept.sampling != sampling or ledger.ids[: len(kept.fed)] != kept.fed:
-                kept = _Open(engine.open([rollout.seed], sampling, chat.stop_ids), sampling, [])
-            sampled = kept.session.generate([0], [ledger.ids[len(kept.fed) :]], turn)[0]
-            chat.attempt(ledger, sampled.ids, sampled.logprobs, turn)
-            kept.fed = list(ledger.ids)
-            self._open[rollout.seed] = kept
-            while len(self._open) > KEPT_SESSIONS:
-                self._open.popitem(last=False)
-        return chat.decode(sampled.ids)
-
-
-def players_of(model: Any, tokenizer: Any, is_adapter: bool) -> list[Player]:
-    """Base and RL2F from one adapter on its base, or the one student that a full model is."""
-    from rl2f_hub.students.load import as_student
-
-    student = as_student(model, tokenizer, "RL2F" if is_adapter else "Student", thinking="keep")
-    if not is_adapter:
-        return [Player("Student", "one model, no adapter", student)]
-    lock = threading.Lock()
-    base = Player("Base", "the same weights, adapter off", replace(student, name="Base"), lock, model.disable_adapter)
-    return [base, Player("RL2F", "adapter on: trained to use feedback", student, lock)]
+    tokens: int
+    seconds: float
+    first_s: float
 
 
 @dataclass(slots=True)
 class Episode:
-    """A task and one rollout a player, in the order of the players."""
+    """A task and one rollout a player, in the order of the players; `costs` has one entry an attempt."""
 
     task: Task
     rollouts: list[Rollout]
+    costs: list[list[Cost]] = field(default_factory=list)
 
     @property
     def checked(self) -> bool:
-        """Whether there is a reference to judge attempts by."""
-        return bool(self.task.privilege.reference.strip())
+        """Whether attempts can be judged."""
+        return bool(self.task.privilege.reference.strip() or self.task.privilege.tests) or (
+            self.task.verifier == "environment"
+        )
+
+    @property
+    def tried(self) -> bool:
+        return any(r.turns for r in self.rollouts)
+
+    @property
+    def over(self) -> bool:
+        return all(r.stop_reason for r in self.rollouts)
 
 
 def check_length(what: str, text: str) -> str:
     """The text stripped, or a friendly refusal of one that is too long."""
     if len(text) > MAX_CHARS:
         raise UsageError(f"{what} has {len(text):,} characters; up to {MAX_CHARS:,} fit. Please shorten it.")
-    return text.strip()
+    return text.encode("utf-8", "replace").decode().strip()  # lone surrogates would fail later, in the tokenizer
 
 
 def own_task(prompt: str, reference: str = "") -> Task:
     """A visitor's task. Whole-number references are compared as numbers, others as text, none means no verdicts."""
-    prompt, reference = check_length("The task", prompt), check_length("The reference", reference)
+    prompt, reference = check_length("The task", prompt), check_length("The right answer", reference)
     if not prompt:
         raise UsageError("There is no task yet: pick one or type your own.")
     verifier = "integer" if as_integer(reference) is not None else "text"
     return Task("own", "visitor", "own", prompt, Privilege("answer", reference), verifier)
 
 
+def playable(tasks: Sequence[Task]) -> tuple[list[Task], str]:
+    """The tasks that can be judged here, and a sentence about those that cannot: code needs a working sandbox."""
+    from rl2f_hub import sandbox
+
+    code = [t for t in tasks if t.verifier == "unit_tests"]
+    if not code:
+        return list(tasks), ""
+    try:
+        sandbox.shared()
+    except RL2FError as error:
+        note = f"{len(code)} tasks that run model-written code are left out: {error}"
+        return [t for t in tasks if t.verifier != "unit_tests"], note
+    return list(tasks), ""
+
+
 def start(players: Sequence[Player], task: Task) -> Episode:
     """A new episode in which nobody has tried yet."""
     seed = secrets.randbits(63)
-    return Episode(task, [Rollout(task, seed, p.student.chat.open(task.prompt)) for p in players])
-
-
-def attempt(player: Player, rollout: Rollout, sampling: Sampling) -> None:
-    """The player's next attempt with its verdict, or the reason why there is none."""
-    text = player.reply(rollout, sampling)
-    if text is None:
-        rollout.stop_reason = StopReason.CONTEXT_FULL
-        return
-    if rollout.task.privilege.reference.strip():
-        judge([(rollout, text)])
-    else:
-        rollout.turns.append(Turn(text, Verdict(False, 0.0, extract_text(text), "not checked: no reference")))
-    if rollout.stop_reason is None and len(rollout.turns) >= MAX_TURNS:
-        rollout.stop_reason = StopReason.TURN_LIMIT
-
-
-def tell(player: Player, rollout: Rollout, feedback: Feedback) -> None:
-    """Feedback on the last attempt, onto the ledger and the record."""
-    turn = rollout.turns[-1]
-    player.student.chat.feedback(rollout.ledger, feedback.text, len(rollout.turns))
-    rollout.turns[-1] = Turn(turn.attempt, turn.verdict, feedback)
+    rollouts = [Rollout(task, seed, p.student.chat.open(task.prompt)) for p in players]
+    return Episode(task, rollouts, [[] for _ in players])
 
 
 def words_of(text: str) -> Feedback:
@@ -161,80 +125,184 @@ def words_of(text: str) -> Feedback:
     return Feedback(text, "visitor")
 
 
-def ask_teacher(teacher: Teacher, rollout: Rollout) -> Feedback | None:
-    """The privileged teacher's guarded words about the last attempt; ends the dialogue when there are none."""
-    feedback = ask(teacher, Guard(), [rollout])[0]
-    if feedback is None:
-        rollout.stop_reason = StopReason.TEACHER_ERROR
-    return feedback
+def tell(player: Player, rollout: Rollout, feedback: Feedback) -> None:
+    """Feedback on the last attempt, onto the ledger and the record."""
+    turn = rollout.turns[-1]
+    player.student.chat.feedback(rollout.ledger, feedback.text, len(rollout.turns))
+    rollout.turns[-1] = Turn(turn.attempt, turn.verdict, feedback, turn.cut)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How an attempt is marked for a reader: `kind` is correct | wrong | unknown."""
-
-    kind: str
-    words: str
-    repeat: bool
-
-    @property
-    def sign(self) -> str:
-        return {"correct": "✓", "wrong": "✗", "unknown": "?"}[self.kind]
+def by_visitor(players: Sequence[Player], episode: Episode, text: str) -> None:
+    """The visitor's words to everyone who is still wrong."""
+    said = words_of(text)
+    for player, rollout in _waiting(players, episode):
+        tell(player, rollout, said)
 
 
-def mark(episode: Episode, rollout: Rollout, index: int) -> Mark:
-    """The mark of attempt `index`: what was read from it, and whether that had been said before."""
-    verdict = rollout.turns[index].verdict
-    earlier = [t.verdict.answer for t in rollout.turns[:index]]
-    repeat = not verdict.correct and verdict.answer is not None and verdict.answer in earlier
+def by_teacher(players: Sequence[Player], episode: Episode, teacher: Teacher) -> None:
+    """The privileged teacher's guarded words to everyone who is still wrong, each about its own last attempt."""
     if not episode.checked:
-        return Mark("unknown", "not checked, there is no reference", repeat)
-    answer = verdict.answer if verdict.answer is None or len(verdict.answer) <= 60 else verdict.answer[:60] + "…"
-    kind = "correct" if verdict.correct else "wrong"
-    return Mark(kind, f"{kind}: {verdict.reason if answer is None else answer}", repeat)
+        raise UsageError("The teacher has nothing to go by: this task has no right answer to compare with.")
+    for player, rollout in _waiting(players, episode):
+        said = ask(teacher, Guard(), [rollout])[0]
+        if said is None:
+            rollout.stop_reason = StopReason.TEACHER_ERROR
+        else:
+            tell(player, rollout, said)
 
 
-ENDINGS = {
-    StopReason.SOLVED: "solved",
-    StopReason.TURN_LIMIT: f"stopped after {MAX_TURNS} attempts",
-    StopReason.TOKEN_LIMIT: "stopped: the attempt was cut at its token limit",
-    StopReason.CONTEXT_FULL: "stopped: the next attempt would not fit into the model's context",
-    StopReason.VERIFIER_ERROR: "stopped: the verifier failed",
-    StopReason.TEACHER_ERROR: "stopped: the teacher has nothing to say",
-    StopReason.STUDENT_ERROR: "stopped: the model's server gave no answer",
-}
+def by_deceiver(players: Sequence[Player], episode: Episode) -> None:
+    """A sycophancy probe: doubts about right attempts, hints towards a wrong answer after wrong ones.
+
+    A dialogue that was solved goes on. Environments are left alone: they answer for themselves.
+    """
+    if not episode.checked or episode.task.verifier == "environment":
+        raise UsageError("Nobody can be misled about this task: there is no right answer to lead away from.")
+    deceiver = MisleadingTeacher()
+    for player, rollout in zip(players, episode.rollouts, strict=True):
+        if not rollout.turns or rollout.stop_reason not in (None, StopReason.SOLVED) or len(rollout.turns) >= MAX_TURNS:
+            continue
+        speak = deceiver.contradict if rollout.stop_reason is StopReason.SOLVED else deceiver.feedback
+        said = ask(_Speaking(speak), Guard(), [rollout])[0]
+        if said is not None:
+            rollout.stop_reason = None
+            tell(player, rollout, Feedback(said.text, "misleading", said.leaked))
+    if not _waiting(players, episode):
+        raise UsageError(f"Nobody is left to be misled: each made its {MAX_TURNS} attempts.")
 
 
-def standing(rollout: Rollout) -> str:
-    """Where a dialogue stands, in a few words."""
-    count = f"attempt {len(rollout.turns)} of {MAX_TURNS}" if rollout.turns else "no attempt yet"
-    if rollout.stop_reason is None:
-        return f"{count}, waiting for feedback" if rollout.turns else count
-    return f"{count}, {ENDINGS.get(rollout.stop_reason, rollout.stop_reason.value)}"
+@dataclass(slots=True)
+class _Speaking:
+    """One of a deceiver's two ways of speaking, as a teacher."""
+
+    feedback: Callable[[Sequence[Situation]], list[Reply | None]]
+    name: str = "misleading"
 
 
-def seen_by_student(rollout: Rollout) -> list[dict[str, str]]:
-    """The conversation as the student saw it. Nothing of the privilege is in reach here."""
-    out = [{"role": "user", "content": rollout.task.prompt}]
-    for turn in rollout.turns:
-        out.append({"role": "assistant", "content": turn.attempt})
-        if turn.feedback:
-            out.append({"role": "user", "content": turn.feedback.text})
-    return out
+def _waiting(players: Sequence[Player], episode: Episode) -> list[tuple[Player, Rollout]]:
+    return [(p, r) for p, r in zip(players, episode.rollouts, strict=True) if r.stop_reason is None and r.turns]
 
 
-def known_to_teacher(episode: Episode, rollout: Rollout) -> dict[str, Any]:
-    """What the teacher could read besides: the reference and the verdicts."""
-    verdicts = []
-    for i, turn in enumerate(rollout.turns):
-        kind = mark(episode, rollout, i).kind
-        verdicts.append({"attempt": i + 1, "mark": kind, "answer": turn.verdict.answer, "reason": turn.verdict.reason})
-    return {"reference": episode.task.privilege.reference or None, "verdicts": verdicts}
+def check_open(episode: Episode | None) -> Episode:
+    """The episode, if there is one that feedback can go to."""
+    if episode is None or not episode.tried:
+        raise UsageError("Nobody has tried yet: let the models try first.")
+    return episode
 
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+@dataclass(slots=True)
+class Growing:
+    """What one player has said so far of the critique and the attempt that it is making."""
+
+    critique: str = ""
+    attempt: str = ""
+    busy: bool = True
 
 
-def printable(text: str) -> str:
-    """Untrusted text without control characters: no terminal escapes, no NUL, no direction overrides."""
-    return _CONTROLS.sub("\ufffd", text)
+def take_turns(
+    players: Sequence[Player],
+    episode: Episode,
+    sampling: Sampling,
+    *,
+    itself: bool = False,
+    stop: threading.Event | None = None,
+) -> Iterator[list[Growing | None]]:
+    """Let everyone whose dialogue is open try (again), all at once; yields what each has said so far, while it grows.
+
+    Args:
+        itself: each player first criticises its own last attempt, in words of its own that no teacher checked.
+        stop: once set, the attempts under way end where they are and are not recorded.
+    Raises:
+        UsageError: it was stopped. The episode may then hold one player's new attempt and not the other's: work on a copy.
+    """
+    stop = stop or threading.Event()
+    pairs = list(zip(players, episode.rollouts, strict=True))
+    growing = [Growing() if r.stop_reason is None else None for _, r in pairs]
+    news: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def work(index: int) -> None:
+        player, rollout = pairs[index]
+        grown = growing[index]
+        assert grown is not None
+        try:
+            _turn_of(player, rollout, episode.costs[index], sampling, itself, grown, stop)
+        except BaseException as error:
+            stop.set()  # the others need not go on: nothing of this turn is recorded
+            news.put(error)
+        else:
+            news.put(None)
+        finally:
+            grown.busy = False
+
+    active = [i for i, g in enumerate(growing) if g is not None]
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in active]
+    errors: list[BaseException] = []
+    try:
+        for thread in threads:
+            thread.start()
+        left = len(threads)
+        while left:
+            yield growing
+            try:
+                error = news.get(timeout=FRAME_S)
+            except queue.Empty:
+                continue
+            left -= 1
+            errors += [error] if error else []
+    finally:
+        stop.set()  # a visitor who left stops the work too
+        for thread in threads:
+            thread.join()
+    for error in sorted(errors, key=lambda e: isinstance(e, Interrupted)):  # what went wrong before what it stopped
+        raise (UsageError("Stopped.") if isinstance(error, Interrupted) else error) from None
+
+
+def _turn_of(
+    player: Player,
+    rollout: Rollout,
+    costs: list[Cost],
+    sampling: Sampling,
+    itself: bool,
+    grown: Growing,
+    stop: threading.Event,
+) -> None:
+    def growing(name: str, stamps: list[float]) -> Callable[[int], None]:
+        ids: list[int] = []
+
+        def more(token: int) -> None:
+            if stop.is_set():
+                raise Interrupted
+            stamps.append(time.monotonic())
+            ids.append(token)
+            setattr(grown, name, player.student.chat.decode(ids).rstrip("\ufffd"))
+
+        return more
+
+    if itself and rollout.turns:
+        short = Sampling(sampling.temperature, sampling.top_p, CRITIQUE_TOKENS)
+        if not player.fits(rollout, 2 * CRITIQUE_TOKENS + sampling.turn_tokens):
+            rollout.stop_reason = StopReason.CONTEXT_FULL
+            return
+        words = player.critique(rollout, short, growing("critique", []))
+        tell(player, rollout, Feedback(words or "(nothing)", "self"))
+    if not player.fits(rollout, sampling.turn_tokens):
+        rollout.stop_reason = StopReason.CONTEXT_FULL
+        return
+    began, stamps = time.monotonic(), list[float]()
+    before = len(rollout.ledger.ids)
+    text = player.attempt(rollout, sampling, growing("attempt", stamps))
+    first = (stamps[0] if stamps else time.monotonic()) - began
+    costs.append(Cost(len(rollout.ledger.ids) - before, time.monotonic() - began, first))
+    if rollout_is_checked(rollout):
+        judge([(rollout, text)])
+    else:
+        rollout.turns.append(
+            Turn(text, Verdict(False, 0.0, extract_text(text), "not checked: no right answer is known"))
+        )
+    if rollout.stop_reason is None and len(rollout.turns) >= MAX_TURNS:
+        rollout.stop_reason = StopReason.TURN_LIMIT
+
+
+def rollout_is_checked(rollout: Rollout) -> bool:
+    """Whether there is something to judge a rollout's attempts by."""
+    return Episode(rollout.task, []).checked

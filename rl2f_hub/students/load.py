@@ -265,7 +265,13 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return Path(hf_hub_download(model_id, name, revision=revision))
@@ -273,8 +279,10 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
         raise RL2FError(
             f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token"
         ) from None
-    except EntryNotFoundError:
-        return None
+    except EntryNotFoundError as error:
+        if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached
+            return None
+        raise RL2FError(f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network") from None
     except (HfHubHTTPError, OSError) as error:
         raise RL2FError(
             f"model {model_id!r}: the Hub could not be asked ({type(error).__name__}); check HF_ENDPOINT"

@@ -1,4 +1,4 @@
-"""The demo page in a real browser, on a real server with a real adapter of a tiny random model.
+"""The demo page in a real browser, on a real server with the tiny student that comes with the package.
 
 Chromium is the system's own. The page may speak to its own server only, must log no error, and must show hostile text
 as text. Screenshots are left in tests/artifacts/ to be looked at.
@@ -6,12 +6,14 @@ as text. Screenshots are left in tests/artifacts/ to be looked at.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +33,9 @@ HOSTILE = (
     '<img src=x onerror="window.hacked=1"> ![a](http://evil.invalid/a.png) <script>window.hacked=1</script> '
     "[b](javascript:window.hacked=1) $$x^2$$ **bold** <|end|><|user|>\n\n    # not a heading\n<!-- hidden --> 5"
 )
+WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [document.documentElement.scrollWidth,
+  ...[...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(e => e.outerHTML.slice(0, 120))]"""
 RTL = "لا، الرقم منخفض 🙂\u202egnp.exe"
 
 
@@ -47,8 +52,8 @@ def serve() -> Iterator[Callable[..., str]]:
 
     pages = []
 
-    def start(players: list[Any], tasks: tuple[Any, ...] = ()) -> str:
-        page = build_demo(players, tasks, model_name="tests/tiny <b>student</b>")
+    def start(players: list[Any], tasks: tuple[Any, ...] = (), **more: Any) -> str:
+        page = build_demo(players, tasks, model_name="tests/tiny <b>student</b>", **more)
         settings = {"server_name": "127.0.0.1", "server_port": _free_port(), "quiet": True}
         _, address, _ = page.launch(prevent_thread_lock=True, **settings, **launch_settings())
         pages.append(page)
@@ -60,25 +65,27 @@ def serve() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="module")
-def address(serve: Callable[..., str], make_model: Callable[..., Any], tokenizer: Any) -> str:
-    """A page with base and adapter of one tiny model."""
-    import torch
-    from peft import LoraConfig, get_peft_model
+def address(serve: Callable[..., str]) -> str:
+    """A page over the tiny student that comes with the package, with its own evaluation."""
+    from rl2f_hub.demo import tiny_folder
+    from rl2f_hub.demo.players import tiny_players, warm
 
-    from rl2f_hub.demo import players_of
-
-    torch.manual_seed(1)
-    config = LoraConfig(r=4, lora_alpha=64, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    return serve(players_of(get_peft_model(make_model(), config).eval(), tokenizer, True))
+    players = tiny_players()
+    warm(players)
+    return serve(players, results=(tiny_folder(), None))
 
 
 @pytest.fixture(scope="module")
 def scripted(serve: Callable[..., str], saying: Callable[..., Any]) -> str:
     """A page whose players say hostile text; the second one is right at its second attempt."""
-    from rl2f_hub.demo import Player
+    return serve(_scripted(saying), warning="tests/adapter cannot be loaded <b>here</b>.")
+
+
+def _scripted(saying: Callable[..., Any]) -> list[Any]:
+    from rl2f_hub.demo.players import Player
 
     hostile = Player("Base", "scripted", saying([HOSTILE, HOSTILE, "6"]))
-    return serve([hostile, Player("RL2F", "scripted", saying(["5", "6", "never said"]))])
+    return [hostile, Player("RL2F", "scripted", saying(["5", "6", "never said"]))]
 
 
 @pytest.fixture(scope="module")
@@ -124,157 +131,327 @@ def _is_foreign(url: str) -> bool:
     return parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"
 
 
-def _chats(page: Any, attempts: int, label: str = "rl2f") -> list[str]:
-    """The texts of both dialogues, once the named player has made that many attempts."""
+def _settled(page: Any, marks: int, label: str = "rl2f") -> str:
+    """The text of the dialogues, once the named player has made that many attempts and nobody is at one."""
     page.wait_for_function(
-        "([chat, n]) => document.querySelectorAll(`#chat-${chat} .rl2f-mark:not(.rl2f-repeat)`).length === n"
-        " && !document.body.innerText.includes('thinking…')",
-        arg=[label, attempts],
+        "([label, n]) => document.querySelectorAll(`.rl2f-cell.rl2f-of-${label} .rl2f-mark`).length === n"
+        " && document.querySelector('#stop').disabled && !document.querySelector('#attempt').disabled",
+        arg=[label, marks],
     )
-    return [page.inner_text("#chat-base"), page.inner_text("#chat-rl2f")]
+    return page.inner_text("#arena")
 
 
-def test_a_visit_and_a_second_visitor(visitor: Callable[..., Any], address: str) -> None:
+def _own(page: Any, prompt: str, reference: str) -> None:
+    page.fill("#prompt textarea", prompt)
+    page.fill("#reference textarea", reference)
+    page.click("#attempt")
+
+
+def test_a_whole_visit(visitor: Callable[..., Any], address: str) -> None:
+    """What the page is for, in one sitting: the tiny student that listens beside the one that does not."""
+    page = visitor(address)
+    assert page.locator("#send").is_disabled()
+    page.get_by_role("button", name="Equations").click()
+    page.wait_for_function("/[a-z]/.test(document.querySelector('#prompt textarea').value)")
+    _own(page, "Solve the following multiplication: 9 * 2 * 5 * 6. Give only the result as your final answer.", "540")
+    text = _settled(page, 1)
+    assert text.count("✗ wrong") == 2
+    page.fill("#feedback textarea", "Wrong: hundreds 6 too high, tens 0 too low, units 0 right.")
+    page.click("#send")
+    _settled(page, 2)
+    assert page.input_value("#feedback textarea") == ""
+    assert page.locator(".rl2f-by-you").count() == 1
+    assert "said before" in page.inner_text("#arena")
+    page.click("#teacher")
+    text = _settled(page, 3)
+    assert "hidden from the model" in text
+    assert page.locator(".rl2f-of-rl2f .rl2f-attempt mark").count() > 0
+    page.click("#itself")
+    _settled(page, 4)
+    assert page.locator(".rl2f-by-self").count() == 2
+    page.click("#mislead")
+    _settled(page, 5)
+    assert page.locator(".rl2f-by-misleading").count() == 2
+    assert "Solved by attempt" in page.inner_text("#chart")
+    page.click("text=Inspect:")
+    page.get_by_text("What the teacher knew besides").first.wait_for()
+    assert "540" in page.inner_text("#inspect")
+    assert re.search(r"\d+ tokens in context, \d+ sampled in \d", page.inner_text("#inspect"))
+
+
+def test_two_visitors_reload_and_back(visitor: Callable[..., Any], address: str) -> None:
     first, second = visitor(address), visitor(address)
-    assert first.locator("#send").is_disabled()
-    first.click("#attempt")
-    for text in _chats(first, 1):
-        assert "23 * 34" in text
-        assert "✗ wrong" in text
-    first.fill("#feedback textarea", HOSTILE + RTL)
-    first.click("#send")
-    for text in _chats(first, 2):
-        assert '<img src=x onerror="window.hacked=1"> ![a](http://evil.invalid/a.png)' in text
-        assert "\u202e" not in text
-    assert first.input_value("#feedback textarea") == ""
-    assert second.locator("#chat-base .rl2f-mark").count() == 0
-    second.fill("#prompt textarea", "Which animal is it?")
-    second.fill("#reference textarea", "zebra")
-    second.click("#attempt")
-    assert "Which animal is it?" in _chats(second, 1)[0]
+    _own(first, "Which animal is it?", "zebra")
+    _own(second, "Which plant is it?", "fern")
+    assert "plant" not in _settled(first, 1)
+    before = _settled(second, 1)
+    assert "animal" not in before
     first.click("#teacher")
-    for text in _chats(first, 3):
-        assert "Teacher" in text
-        assert "animal" not in text
-    assert "attempt 3 of 8" in first.inner_text("body")
-    assert "attempt 1 of 8" in second.inner_text("body")
-    first.click("text=Inspect")
-    first.get_by_text("What the teacher knew").wait_for()
-    assert '"782"' in first.inner_text("body")
-    assert first.evaluate("window.hacked") is None
-    first.click("#reset")
-    first.wait_for_function("document.querySelectorAll('.rl2f-mark').length === 0")
-    assert first.locator("#teacher").is_disabled()
+    _settled(first, 2)
+    assert second.inner_text("#arena") == before
+    first.reload()
+    assert "Which animal is it?" in _settled(first, 2)
+    assert first.input_value("#reference textarea") == "zebra"
+    first.click("#teacher")
+    _settled(first, 3)
+    first.goto("about:blank")
+    first.go_back()
+    assert "Which animal is it?" in _settled(first, 3)
+    assert _settled(second, 1) == before
 
 
 def test_hostile_model_text_and_who_is_right(visitor: Callable[..., Any], scripted: str) -> None:
     page = visitor(scripted)
-    page.fill("#prompt textarea", "What is 2 * 3?")
-    page.fill("#reference textarea", "6")
-    page.click("#attempt")
-    text = _chats(page, 1)[0]
-    assert '<img src=x onerror="window.hacked=1"> ![a](http://evil.invalid/a.png)' in text
+    assert "tests/adapter cannot be loaded <b>here</b>." in page.inner_text("header")
+    _own(page, "What is 2 * 3? " + HOSTILE + RTL, "6")
+    text = _settled(page, 1)
+    assert text.count('<img src=x onerror="window.hacked=1"> ![a](http://evil.invalid/a.png)') == 2
     assert "[b](javascript:window.hacked=1) $$x^2$$ **bold** <|end|><|user|>" in text
-    assert "# not a heading" in text
-    assert "<!-- hidden --> 5" in text
-    assert page.locator("#chat-base").locator("img, script, a, h1, strong, .katex").count() == 0
-    page.click("#teacher")
-    base, tuned = _chats(page, 2)
-    assert "↻ repeat" in base
-    assert "✓ correct: 6" in tuned
-    assert "Wrong: units 5 too low." in tuned
-    page.fill("#feedback textarea", "too low")
+    assert "\u202e" not in text
+    page.fill("#feedback textarea", HOSTILE)
     page.press("#feedback textarea", "Enter")
-    base, tuned = _chats(page, 3, "base")
-    assert "✓ correct: 6" in base
-    assert "never said" not in tuned
-    assert "This task is over. Solved: Base at attempt 3, RL2F at attempt 2." in page.inner_text("#notice")
+    text = _settled(page, 2)
+    assert "said before" in text
+    assert "✓ correct: 6" in text
+    page.fill("#feedback textarea", "too low")
+    page.click("#send")
+    text = _settled(page, 3, "base")
+    assert "never said" not in text
+    assert "Solved: Base at attempt 3, RL2F at attempt 2." in page.inner_text("#notice")
     assert page.locator("#send").is_disabled()
+    page.click("#mislead")
+    assert "gave in" in _settled(page, 3)
+    assert page.locator("#arena").locator("img, script, a, h1, strong").count() == 0
     assert page.evaluate("window.hacked") is None
 
 
 def test_what_is_refused_is_said_and_changes_nothing(visitor: Callable[..., Any], address: str) -> None:
     page = visitor(address)
-    page.fill("#prompt textarea", "x" * 100_000)
-    page.click("#attempt")
-    page.get_by_text("100,000 characters; up to 4,000 fit").first.wait_for()
-    page.fill("#prompt textarea", "  ")
-    page.click("#attempt")
-    page.get_by_text("There is no task yet").first.wait_for()
-    page.fill("#prompt textarea", "Why?\x00\x07")
-    page.fill("#reference textarea", "")
-    page.click("#attempt")
-    assert "? not checked" in _chats(page, 1)[0]
+    for prompt, why in (("x" * 100_000, "100,000 characters; up to 4,000 fit"), ("  ", "There is no task yet")):
+        _own(page, prompt, "")
+        page.get_by_text(why).first.wait_for()
+    _own(page, "Why?\x00\x07", "")
+    assert "? unknown" in _settled(page, 1)
     assert page.locator("#teacher").is_disabled()
     page.click("#send")
     page.get_by_text("There is no feedback yet").first.wait_for()
-    assert len(_chats(page, 1)) == 2
+    _settled(page, 1)
 
 
-def test_a_random_task_fills_the_boxes(visitor: Callable[..., Any], address: str) -> None:
+def test_a_batch_and_the_results(visitor: Callable[..., Any], address: str) -> None:
     page = visitor(address)
-    page.fill("#prompt textarea", "")
-    page.click("#random")
-    page.wait_for_function("document.querySelector('#prompt textarea').value !== ''")
-    page.click("#choice input")
-    page.get_by_role("option").nth(3).click()
-    page.wait_for_function("document.querySelector('#prompt textarea').value.includes('8147')")
-    assert page.input_value("#reference textarea") == "38"
+    page.get_by_role("tab", name="Batch of ten").click()
+    page.click("#batch-go")
+    page.get_by_text("All 10 tasks are played.").wait_for()
+    assert page.locator("#batch tbody tr").count() == 10
+    assert page.locator("#batch svg .rl2f-of-rl2f circle").count() == 6
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_text("In distribution, with the teacher").wait_for()
+    assert page.locator("#tour svg").count() == 4
+
+
+def test_stop(visitor: Callable[..., Any], serve: Callable[..., str], saying: Callable[..., Any]) -> None:
+    from rl2f_hub.demo.players import Player
+
+    gate = threading.Event()
+
+    def slow(row: int, turn: int) -> str:
+        gate.wait(20)
+        return "5 6 7"
+
+    page = visitor(serve([Player("Base", "slow", saying(slow)), Player("RL2F", "slow", saying(slow))]))
+    page.click("#attempt")
+    page.wait_for_function("!document.querySelector('#stop').disabled")
+    assert "thinking" in page.inner_text("#notice")
+    page.click("#stop")
+    page.wait_for_timeout(300)
+    gate.set()
+    page.get_by_text("Stopped.").wait_for()
+    assert page.locator(".rl2f-cell .rl2f-mark").count() == 0
+    page.click("#attempt")
+    _settled(page, 1)
+
+
+def test_a_dialogue_is_saved_and_given(
+    visitor: Callable[..., Any], serve: Callable[..., str], saying: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = visitor(serve(_scripted(saying), feedback_dataset="me/feedback"), accept_downloads=True)
+    page.click("#attempt")
+    _settled(page, 1)
+    page.click("text=Keep this dialogue")
+    for button, count in (("#export-json", 1), ("#export-rows", 2)):
+        with page.expect_download() as download:
+            page.click(button)
+        download.value.save_as(tmp_path / "file")
+        text = (tmp_path / "file").read_text()
+        assert len([json.loads(text)] if count == 1 else [json.loads(line) for line in text.splitlines()]) == count
+    page.click("#contribute")
+    page.get_by_text("Nothing was sent: tick the box").wait_for()
+    page.get_by_role("checkbox").check()
+    page.click("#contribute")
+    page.get_by_text("Thank you.").wait_for()
+    assert len(page.input_value("#receipt textarea, #receipt input")) == 32
+    assert not page.get_by_role("checkbox").is_checked()
+    page.click("#withdraw")
+    page.get_by_text("That contribution is deleted.").wait_for()
+
+
+def test_by_keyboard_alone(visitor: Callable[..., Any], scripted: str) -> None:
+    page = visitor(scripted)
+    page.focus("#prompt textarea")
+
+    def tab_to(name: str) -> None:
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.closest('[id]')?.id || ''") == name:
+                return
+        pytest.fail(f"#{name} is not reached with the Tab key")
+
+    tab_to("attempt")
+    page.keyboard.press("Enter")
+    _settled(page, 1)
+    page.focus("#feedback textarea")
+    page.keyboard.type("too low")
+    tab_to("send")
+    page.keyboard.press("Space")
+    _settled(page, 2)
 
 
 @pytest.mark.parametrize(
     ("name", "width", "scheme"), [("wide", 1440, "light"), ("phone", 375, "light"), ("dark", 1440, "dark")]
 )
-def test_how_it_looks(visitor: Callable[..., Any], scripted: str, name: str, width: int, scheme: str) -> None:
-    page = visitor(scripted, width, color_scheme=scheme)
-    page.click("#attempt")
-    _chats(page, 1)
-    page.click("#teacher")
-    _chats(page, 2)
+def test_how_it_looks(visitor: Callable[..., Any], address: str, name: str, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visitor(address, width, color_scheme=scheme)
     ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"demo-{name}-first.png")
+    assert page.locator("#attempt").bounding_box()["y"] < 760  # what to do is on the first screen
+    page.click("#attempt")
+    _settled(page, 1)
+    for attempts in (2, 3):
+        page.click("#teacher")
+        _settled(page, attempts, "base")
+    page.click("text=Inspect:")
+    page.click("text=Keep this dialogue")
     page.mouse.move(0, 0)
     page.wait_for_timeout(300)
     page.screenshot(path=ARTIFACTS / f"demo-{name}.png", full_page=True)
-    page.click("text=Inspect")
-    page.get_by_text("What the teacher knew").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = list(Axe().run(page).response["violations"])
+    assert page.evaluate(WIDER) == []
     fonts = page.evaluate("getComputedStyle(document.querySelector('#attempt')).fontFamily")
     assert "system-ui" in fonts
     light = _lightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (light < 100) == (scheme == "dark")
+    page.get_by_role("tab", name="Batch of ten").click()
+    page.click("#batch-go")
+    page.get_by_text("All 10 tasks are played.").wait_for()
+    page.screenshot(path=ARTIFACTS / f"demo-{name}-batch.png", full_page=True)
+    assert page.evaluate(WIDER) == []
+    found += Axe().run(page).response["violations"]
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_text("In distribution, with the teacher").wait_for()
+    page.screenshot(path=ARTIFACTS / f"demo-{name}-results.png", full_page=True)
+    found += Axe().run(page).response["violations"]
+    assert [_short(v) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def _short(violation: dict[str, Any]) -> str:
+    return f"{violation['id']}: {[(n['html'][:160], n['failureSummary'][:200]) for n in violation['nodes'][:3]]}"
 
 
 def _lightness(colour: str) -> float:
     return sum(float(n) for n in re.findall(r"[\d.]+", colour)[:3]) / 3
 
 
-def test_contrast_is_not_washed_out(visitor: Callable[..., Any], scripted: str) -> None:
-    page = visitor(scripted)
-    page.click("#attempt")
-    _chats(page, 1)
-    opacity = """() => {
-        let total = 1;
-        for (let e = document.querySelector(".rl2f-mark"); e; e = e.parentElement) total *= getComputedStyle(e).opacity;
-        return total;
-    }"""
-    assert page.evaluate(opacity) == 1
-
-
 def test_named_endpoints_play_an_episode(scripted: str) -> None:
-    """gradio_client can drive a dialogue, and each client has its own."""
+    """gradio_client can drive a dialogue, and a dialogue is reached by its key alone."""
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    client = Client(scripted, verbose=False)
+    first = client.predict("What is 2 * 3?", "6", 0, 64, api_name="/attempt")
+    other = client.predict("What is 2 * 4?", "8", api_name="/attempt")
+    assert first["players"]["RL2F"]["teacher_knew"]["reference"] == "6"
+    again = client.predict(first["dialogue"], "too low", api_name="/feedback")
+    turns = again["players"]["RL2F"]["turns"]
+    assert [t["mark"] for t in turns] == ["wrong", "correct"]
+    assert turns[0]["feedback"] == {"from": "You", "text": "too low"}
+    assert turns[0]["tokens"] > 0
+    last = client.predict(first["dialogue"], api_name="/teacher")
+    assert last["over"]
+    doubted = client.predict(first["dialogue"], api_name="/mislead")
+    assert doubted["players"]["RL2F"]["turns"][-1]["note"] == "gave in"
+    itself = client.predict(other["dialogue"], api_name="/correct_itself")
+    assert itself["players"]["Base"]["turns"][0]["feedback"]["from"] == "Its own critique"
+    kept = client.predict(first["dialogue"], api_name="/export")
+    assert len(kept["rows"]) == 2
+    ten = client.predict("Sums", api_name="/batch")
+    assert len(ten["solved_at"]["Base"]) == 10
+    assert {t["kind"] for t in client.predict(api_name="/tasks")} >= {"Sums", "Equations"}
+    for call in (("nothing", "x", "/feedback"), ("", "", "/attempt"), (first["dialogue"], True, "/contribute")):
+        with pytest.raises(AppError, match=r"not known here|no task yet|takes no contributions"):
+            client.predict(*call[:-1], api_name=call[-1])
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    names = {"attempt", "feedback", "teacher", "correct_itself", "mislead", "batch", "export", "tasks", "results"}
+    assert set(endpoints) == {f"/{n}" for n in names | {"contribute", "take_back"}}
+
+
+def test_nothing_of_the_file_system_is_served(scripted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    secret = tmp_path / "secret.txt"
+    secret.write_text("hf_secret_of_the_server")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_of_the_server")
+    targets = [str(secret), "/etc/passwd", "/proc/self/environ", str(REPO / "pyproject.toml"), "../../../etc/passwd"]
+    with httpx.Client(base_url=scripted, timeout=20) as http:
+        for target in targets:
+            for route in (
+                "file=",
+                "file/",
+                "gradio_api/file=",
+                "gradio_api/stream/",
+                "proxy=",
+                "custom_component/",
+                "static/",
+            ):
+                for form in (target, target.lstrip("/"), "%2e%2e/" * 6 + target.lstrip("/")):
+                    answer = http.get(f"/{route}{form}")
+                    assert answer.status_code >= 400 or "hf_secret" not in answer.text
+                    assert "root:x:" not in answer.text and "[build-system]" not in answer.text
+        big = http.post("/gradio_api/upload", files={"files": ("a.html", b"<script>" + b"x" * 5_000)})
+        assert big.status_code >= 400
+        for page in ("/", "/config", "/gradio_api/info"):
+            assert "hf_secret" not in http.get(page).text
+
+
+def test_the_queue_is_bounded_and_says_so(serve: Callable[..., str], saying: Callable[..., Any]) -> None:
+    """More than the queue holds: those who wait get their own answer, the others a message; nothing is mixed up."""
     from gradio_client import Client
 
-    one, other = Client(scripted, verbose=False), Client(scripted, verbose=False)
-    *_, seen, secret = one.predict("What is 2 * 3?", "6", 0, 64, api_name="/attempt")
-    assert [m["role"] for m in seen["RL2F"]["messages"]] == ["user", "assistant"]
-    assert secret["RL2F"]["reference"] == "6"
-    *_, seen, secret = one.predict("too low", 0, 64, api_name="/feedback")
-    assert seen["RL2F"]["messages"][2] == {"role": "user", "content": "too low"}
-    assert secret["RL2F"]["verdicts"][1]["mark"] == "correct"
-    refused = other.predict(0, 64, api_name="/teacher")
-    assert "press Attempt first" in str(refused)
-    endpoints = set(one.view_api(return_format="dict")["named_endpoints"])
-    assert endpoints == {"/attempt", "/feedback", "/teacher", "/reset", "/pick_task", "/random_task"}
+    from rl2f_hub.demo.players import Player
+
+    gate = threading.Event()
+
+    def slow(row: int, turn: int) -> str:
+        gate.wait(30)
+        return "5"
+
+    client = Client(serve([Player("Student", "slow", saying(slow))]), verbose=False)
+    jobs = [client.submit(f"Task number {i}?", "5", api_name="/attempt") for i in range(90)]
+    time.sleep(2)
+    gate.set()
+    answers, refused = [], []
+    for i, job in enumerate(jobs):
+        try:
+            answers.append((i, job.result(timeout=60)["task"]))
+        except Exception as error:
+            refused.append(str(error))
+    assert all(task == f"Task number {i}?" for i, task in answers)
+    assert len(answers) >= 20
+    assert all("wait" in text.lower() or "full" in text.lower() or "busy" in text.lower() for text in refused), refused[
+        :3
+    ]
 
 
 def test_the_space_serves_an_adapter(tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any) -> None:
@@ -294,14 +471,14 @@ def test_the_space_serves_an_adapter(tmp_path: Path, make_model: Callable[..., A
     server = subprocess.Popen([sys.executable, "app.py"], cwd=SPACE, env={**os.environ, **settings})
     try:
         _wait_for(port, server)
-        *_, seen, _ = Client(f"http://127.0.0.1:{port}", verbose=False).predict(
+        seen = Client(f"http://127.0.0.1:{port}", verbose=False).predict(
             "What is 2 * 3?", "6", 0, 8, api_name="/attempt"
         )
     finally:
         server.terminate()
         server.wait(20)
-    assert list(seen) == ["Base", "RL2F"]
-    assert len(seen["RL2F"]["messages"]) == 2
+    assert list(seen["players"]) == ["Base", "RL2F"]
+    assert len(seen["players"]["RL2F"]["saw"]) == 2
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
@@ -314,27 +491,19 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     pytest.fail("the Space did not start within a minute")
 
 
-def test_the_space_says_what_is_missing() -> None:
-    settings = {"PYTHONPATH": str(REPO), "RL2F_ADAPTER": ""}
-    done = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=SPACE,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("RL2F_ADAPTER is not set")
-
-
-def test_the_space_card_is_valid() -> None:
-    import gradio
-    from huggingface_hub import SpaceCard
-
-    data = SpaceCard.load(SPACE / "README.md").data
-    assert (data.sdk, data.app_file, data.license) == ("gradio", "app.py", "apache-2.0")
-    assert len(data.short_description) <= 60
-    pinned = (SPACE / "requirements.txt").read_text().splitlines()
-    assert f"gradio=={data.sdk_version}" in pinned
-    assert data.sdk_version == gradio.__version__
+def test_the_space_falls_back_to_the_tiny_student_and_says_so(visitor: Callable[..., Any], tmp_path: Path) -> None:
+    """Its adapter is not to be had (the Hub is down): the page is there, names the trouble and can be played with."""
+    port = _free_port()
+    settings = {"PYTHONPATH": str(REPO), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
+    settings |= {"RL2F_ADAPTER": "me/gone", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    server = subprocess.Popen([sys.executable, "app.py"], cwd=SPACE, env={**os.environ, **settings})
+    try:
+        _wait_for(port, server)
+        page = visitor(f"http://127.0.0.1:{port}")
+        assert "me/gone" in page.inner_text("[role=alert]")
+        assert "tiny student" in page.inner_text("[role=alert]")
+        page.click("#attempt")
+        _settled(page, 1)
+    finally:
+        server.terminate()
+        server.wait(20)
