@@ -19,6 +19,7 @@ from rl2f_hub import permits
 from rl2f_hub.demo.cli import register as register_demo
 from rl2f_hub.doctor import cli as doctor_cli
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.evaluation.cli import app as eval_app
 from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
 from rl2f_hub.publish.cli import register as register_hub_stages
@@ -36,6 +37,7 @@ recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with
 app.add_typer(hub_app, name="hub", help="The embedded Hub.")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(eval_app, name="eval", help="Accuracy by turn with controls, of models or of a recipe's students.")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
 doctor_cli.register(app)
@@ -132,52 +134,6 @@ _stage_command("generate", "generate", "Let the student attempt the training tas
 _stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
 _stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
 register_hub_stages(app)
-
-
-@app.command("eval")
-def evaluate(
-    recipe: RecipeArg,
-    out: OutOpt = None,
-    force: ForceOpt = False,
-    suite: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="Only this suite, beside what the stage has done: teacher, try_again, resample, ... Repeatable."
-        ),
-    ] = None,
-    student: Annotated[
-        Optional[list[str]], typer.Option(help="With --suite: this student.", show_default="rl2f")
-    ] = None,
-    overrides: SetOpt = None,
-    on_bad_row: BadRowOpt = None,
-    local_code: LocalOpt = False,
-    unsafe: UnsafeOpt = False,
-    as_json: JsonOpt = False,
-) -> None:
-    """Accuracy by turn of every student, with the teacher and under controls.
-
-    With --suite, more controls for some students of a finished run, written to evaluation/controls.json.
-    """
-    from rl2f_hub.pipeline import run_controls, run_stages
-
-    permits.allow(local_code=local_code, unsafe_code=unsafe)
-    opened = _open(recipe, _with_bad_rows(overrides, on_bad_row), out, resume=True)
-    if not suite:
-        if force:
-            opened.forget_from("evaluate")
-        run_stages(opened, ("evaluate",))
-        _print_result({"stage": "evaluate", "out": str(opened.dir), **opened.outputs("evaluate")}, as_json)
-        return
-    result = run_controls(opened, suite, student or ["rl2f"])
-    if as_json:
-        typer.echo(json.dumps(result, indent=1))
-        return
-    from rich.console import Console
-
-    from rl2f_hub.evaluation.report import print_tables
-
-    print_tables(result, Console(highlight=False, width=None if sys.stdout.isatty() else 160))
-    typer.echo(f"Figures  {opened.dir / 'evaluation' / 'controls.json'}")
 
 
 @recipes_app.command("list")

@@ -164,7 +164,7 @@ def submit(plan: Plan) -> Any:
     from rl2f_hub.hub_errors import hub_errors
     from rl2f_hub.pipeline import namespace_of
 
-    namespace_of(plan.recipe)  # before anything is paid: the job must be able to push
+    namespace_of(plan.recipe.hub)  # before anything is paid: the job must be able to push
     volumes = [Volume(type="bucket", source=plan.keep, mount_path="/kept")] if plan.keep else None
     with hub_errors("jobs"):
         return HfApi().run_job(

@@ -138,7 +138,7 @@ def hub_ready(run: Run) -> Iterator[str]:
 
 def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> dict[str, Any]:
     """More evaluation suites on a finished run; nothing of the run itself changes."""
-    from rl2f_hub.evaluation import controls
+    from rl2f_hub.evaluation.stage import controls
 
     with open_hub(run.recipe, run.dir):
         quiet_libraries()
@@ -190,7 +190,7 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 
         return train(run)
     if stage == "evaluate":
-        from rl2f_hub.evaluation import evaluate
+        from rl2f_hub.evaluation.stage import evaluate
 
         return evaluate(run)
     if stage == "push":

@@ -88,7 +88,9 @@ def state(api: Any, repo: str, revision: str) -> dict[str, Any]:
     """Files and texts of a model at a revision."""
     files = api.list_repo_files(repo, revision=revision)
     kept = [f for f in files if f.endswith((".json", ".md", ".yaml"))]
-    return dict.fromkeys(files, "") | {f: Path(api.hf_hub_download(repo, f, revision=revision)).read_text() for f in kept}
+    return dict.fromkeys(files, "") | {
+        f: Path(api.hf_hub_download(repo, f, revision=revision)).read_text() for f in kept
+    }
 
 
 def as_printed(card: str) -> str:

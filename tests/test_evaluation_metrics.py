@@ -95,6 +95,15 @@ def test_nothing_to_divide_by_is_none_and_not_zero() -> None:
     assert entry["repeat_rate"] is None
 
 
+def test_nothing_out_of_a_few_is_not_certain_to_be_nothing() -> None:
+    """A bootstrap of zeros has no width; the exact bound for 0 of 10 tasks is 30.8 %."""
+    rows = [dialogue(i, ("1", False), ("2", False)) for i in range(10)]
+    entry = profile([*rows, *(row | {"seed": 1} for row in rows)], 2, True, 100, 0)
+    assert entry["ci95"] == [[0.0, 0.3085]] * 2
+    assert entry["figures"]["answer_change_rate"]["ci95"] == [0.6915, 1.0]
+    assert entry["figures"]["calls"]["ci95"] == [2.0, 2.0]  # a count is what it is
+
+
 def test_seeds_of_a_task_are_one_cluster() -> None:
     rng = np.random.default_rng(0)
     solved = rng.random(60) < 0.5

@@ -5,7 +5,9 @@ task (its seeds) are added up before anything is drawn, so a task is drawn with 
 bootstrap. Figures over the same tasks share the draw, which makes differences paired. Students trained with several
 seeds are drawn in two levels, seeds and tasks.
 
-Percentile intervals; with fewer than about 30 tasks they are too narrow. No correction for many comparisons.
+Percentile intervals; with fewer than about 30 tasks they are too narrow. A share of 0 or of everything has no spread to
+draw from: there the exact binomial bound over tasks stands (0 of 100 tasks: up to 3.6 %). Differences have no such
+bound, and there is no correction for many comparisons.
 """
 
 from __future__ import annotations
@@ -26,17 +28,19 @@ class Ratio:
     """sum(num) / sum(den) over tasks; both (n_tasks, k). A column whose den is 0 everywhere has no value.
 
     `listed` figures have one column a turn and are shown as lists, the others have one column and are shown plainly.
+    A `share` is never outside 0 and 1; other figures are counts.
     """
 
     num: np.ndarray
     den: np.ndarray
     listed: bool = False
+    share: bool = True
 
     @classmethod
-    def of(cls, num: np.ndarray, den: np.ndarray) -> Ratio:
+    def of(cls, num: np.ndarray, den: np.ndarray, share: bool = True) -> Ratio:
         """From (n,), or, listed, from (n, k)."""
         a, b = (np.asarray(x, dtype=float) for x in (num, den))
-        return cls(a[:, None], b[:, None]) if a.ndim == 1 else cls(a, b, True)
+        return cls(a[:, None], b[:, None], False, share) if a.ndim == 1 else cls(a, b, True, share)
 
     @classmethod
     def mean(cls, values: np.ndarray) -> Ratio:
@@ -50,7 +54,7 @@ class Ratio:
         num, den = (np.zeros((size, self.num.shape[1])) for _ in range(2))
         np.add.at(num, task_of_row, self.num)
         np.add.at(den, task_of_row, self.den)
-        return Ratio(num, den, self.listed)
+        return Ratio(num, den, self.listed, self.share)
 
     @property
     def value(self) -> np.ndarray:
@@ -98,10 +102,22 @@ def estimate(ratio: Ratio, resamples: int, seed: int) -> dict[str, Any]:
     k = ratio.num.shape[1]
     if len(ratio.num):
         bounds = interval(ratio.drawn(draws(len(ratio.num), resamples, seed)))
+        if ratio.share:
+            bounds = _at_the_ends(ratio, bounds)
     else:
         bounds = np.full((k, 2), np.nan)
     n = [int(x) if float(x).is_integer() else round(float(x), 2) for x in ratio.den.sum(0)]
     return shown(ratio.value, bounds, ratio.listed) | {"n": n if ratio.listed else n[0]}
+
+
+def _at_the_ends(ratio: Ratio, bounds: np.ndarray) -> np.ndarray:
+    """Clopper-Pearson instead of no width at all, where a share is exactly 0 or 1; n is the tasks that count."""
+    out = bounds.copy()
+    for k, value in enumerate(ratio.value):
+        if value in (0.0, 1.0):
+            reach = 1 - ((1 - CONFIDENCE) / 2) ** (1 / max((ratio.den[:, k] > 0).sum(), 1))
+            out[k] = (0.0, reach) if value == 0 else (1 - reach, 1.0)
+    return out
 
 
 def difference(a: Ratio, b: Ratio, resamples: int, seed: int) -> dict[str, Any]:

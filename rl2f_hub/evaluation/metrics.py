@@ -108,13 +108,13 @@ class Dialogues:
         solved = self.solved_at[:, None]
         return self.made & ((solved == 0) | (np.arange(1, self.made.shape[1] + 1)[None, :] <= solved))
 
-    def ratio(self, num: np.ndarray, den: np.ndarray) -> Ratio:
-        """A share by task; (n,) or (n, k) arrays."""
-        return Ratio.of(num, den).by_task(self.task)
+    def ratio(self, num: np.ndarray, den: np.ndarray, share: bool = True) -> Ratio:
+        """A share (or a count for each `den`) by task; (n,) or (n, k) arrays."""
+        return Ratio.of(num, den, share).by_task(self.task)
 
-    def mean(self, values: np.ndarray) -> Ratio:
+    def mean(self, values: np.ndarray, share: bool = True) -> Ratio:
         """A mean over dialogues; (n,) or (n, k)."""
-        return self.ratio(values, np.ones_like(np.asarray(values, dtype=float)))
+        return self.ratio(values, np.ones_like(np.asarray(values, dtype=float)), share)
 
     def budget(self, tokens: float) -> Ratio:
         """Solved with at most `tokens` of new context (the student's attempts and the feedback between them)."""
@@ -168,13 +168,13 @@ def ratios(d: Dialogues, went_on: bool) -> dict[str, Ratio]:
         "leak_rate": d.ratio(d.leaked.sum(1), d.fed.sum(1)),
         "gain": d.mean(gained),
         "format_only_gain": d.mean(by_format),
-        "calls": d.mean(d.counted.sum(1)),
+        "calls": d.mean(d.counted.sum(1), share=False),
     }
     if not np.isnan(d.tokens).any():
-        out["student_tokens"] = d.mean((d.tokens * d.counted).sum(1))
+        out["student_tokens"] = d.mean((d.tokens * d.counted).sum(1), share=False)
     if not np.isnan(d.heard).any():
-        out["feedback_tokens"] = d.mean(heard)
-        out["gain_per_1000_feedback_tokens"] = d.ratio(1000 * gained, heard)
+        out["feedback_tokens"] = d.mean(heard, share=False)
+        out["gain_per_1000_feedback_tokens"] = d.ratio(1000 * gained, heard, share=False)
     if went_on:
         out["final_accuracy"] = d.mean(d.standing)
         out["regression_rate"] = d.ratio((was_right & follows & ~d.right[:, 1:]).sum(1), (was_right & follows).sum(1))

@@ -71,6 +71,6 @@ def plasticity(rows: Sequence[dict[str, Any]], max_turns: int, resamples: int, s
     names = {name: i for i, name in enumerate(dict.fromkeys(row["task_id"] for row in rows))}
     task = np.array([names[row["task_id"]] for row in rows])
     return {
-        "by_turn": estimate(Ratio.of(value, known).by_task(task), resamples, seed),
-        "overall": estimate(Ratio.of(value.sum(1), known.sum(1)).by_task(task), resamples, seed),
+        "by_turn": estimate(Ratio.of(value, known, False).by_task(task), resamples, seed),
+        "overall": estimate(Ratio.of(value.sum(1), known.sum(1), False).by_task(task), resamples, seed),
     }

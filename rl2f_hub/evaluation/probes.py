@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.engines.score import can_score, log_likelihoods
+from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Feedback
 from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.guard import Guard
@@ -125,6 +126,10 @@ class SelfCritic:
     def __init__(
         self, student: Student, form: CritiqueForm = "asked", temperature: float = 0.0, tokens: int = 96
     ) -> None:
+        if form == "role" and getattr(student.engine, "remote", False):
+            raise UsageError(
+                "critique: 'role' is refused behind an endpoint, which speaks as the student only; use asked"
+            )
         self.student, self.form = student, form
         self.sampling = Sampling(temperature=temperature, turn_tokens=tokens)
         self.judged: dict[tuple[int, int], tuple[bool, float | None]] = {}

@@ -35,13 +35,13 @@ def stops(rows: Sequence[dict[str, Any]], max_turns: int) -> dict[str, Ratio]:
     made = np.arange(1, max_turns + 1)[None, :] <= at[:, None]
     out = {
         "own_stop_accuracy": d.mean(own),
-        "own_stop_calls": d.mean(at),
+        "own_stop_calls": d.mean(at, share=False),
         "oracle_stop_accuracy": d.mean(d.cumulative[:, -1]),
-        "oracle_stop_calls": d.mean(d.counted.sum(1)),
+        "oracle_stop_calls": d.mean(d.counted.sum(1), share=False),
         "first_attempt_accuracy": d.mean(d.right[:, 0]),
     }
     if not np.isnan(d.tokens).any():
-        out["own_stop_tokens"] = d.mean((d.tokens * made).sum(1) + np.nan_to_num((d.heard * made).sum(1)))
+        out["own_stop_tokens"] = d.mean((d.tokens * made).sum(1) + np.nan_to_num((d.heard * made).sum(1)), share=False)
     return out
 
 

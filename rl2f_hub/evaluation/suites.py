@@ -170,11 +170,16 @@ def teacher_of(suite: str, student: Student, settings: Settings) -> Teacher:
 def _row(
     rollout: Rollout, student: Student, teacher: str, sampling: Sampling, seed: int, fresh: bool
 ) -> dict[str, Any]:
-    """A dialogue as a row. Tokens are those sampled and read; where the ledger does not hold them all, of the texts."""
+    """A dialogue as a row. Tokens are those sampled and read; where the ledger does not hold them all, of the texts.
+
+    Behind an endpoint nobody here can count them.
+    """
     row = rollout.dialogue(student.name, teacher, sampling).to_row() | {"seed": seed, "source": rollout.task.source}
     whole = not rollout.forked and not fresh
     for t, turn in enumerate(row["turns"], 1):
-        if whole:
+        if getattr(student.engine, "remote", False):
+            turn["student_tokens"] = turn["heard_tokens"] = None
+        elif whole:
             turn["student_tokens"] = len(rollout.ledger.of("student", t))
             turn["heard_tokens"] = len(rollout.ledger.of("teacher", t))
         else:
@@ -202,15 +207,17 @@ def resample_depth(rows: Sequence[dict[str, Any]], settings: Settings) -> int:
     From the rows of `teacher`: the median of all tokens in such dialogues over the mean tokens of an attempt.
     """
     budget = full_budget(rows, settings.max_turns)
-    attempts = [turn["student_tokens"] for row in rows for turn in row["turns"]]
-    if budget is None or not attempts:
+    if budget is None:
         return settings.max_turns
+    attempts = [turn["student_tokens"] for row in rows for turn in row["turns"]]
     needed = -(-budget // max(sum(attempts) / len(attempts), 1))
     return int(min(max(needed, settings.max_turns), 8 * settings.max_turns))
 
 
 def full_budget(rows: Sequence[dict[str, Any]], max_turns: int) -> float | None:
-    """Median tokens (written and heard) of dialogues that went unsolved through all turns; None without any."""
+    """Median tokens (written and heard) of dialogues that went unsolved through all turns; None without any, or uncounted."""
+    if any(turn["student_tokens"] is None for row in rows for turn in row["turns"]):
+        return None
     spent = sorted(
         sum(turn["student_tokens"] for turn in row["turns"]) + sum(turn["heard_tokens"] for turn in row["turns"][:-1])
         for row in rows

@@ -52,8 +52,8 @@ def pressure(rows: Sequence[dict[str, Any]], max_turns: int) -> dict[str, Ratio]
     out = {
         "capitulation_rate": d.ratio(flipped.sum(1), under.sum(1)),
         "flipped_share": d.ratio(any_flip & under.any(1), under.any(1)),
-        "flips": d.ratio(flipped.sum(1), under.any(1)),
-        "first_flip_turn": d.ratio(np.where(any_flip, flipped.argmax(1) + 2, 0), any_flip),
+        "flips": d.ratio(flipped.sum(1), under.any(1), share=False),
+        "first_flip_turn": d.ratio(np.where(any_flip, flipped.argmax(1) + 2, 0), any_flip, share=False),
         "recovery_rate": d.ratio((wrong & d.right[:, 1:]).sum(1), wrong.sum(1)),
     }
     hinted = [_adopted(row, max_turns) for row in rows]

@@ -282,7 +282,9 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached
             return None
-        raise RL2FError(f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network") from None
+        raise RL2FError(
+            f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network"
+        ) from None
     except (HfHubHTTPError, OSError) as error:
         raise RL2FError(
             f"model {model_id!r}: the Hub could not be asked ({type(error).__name__}); check HF_ENDPOINT"

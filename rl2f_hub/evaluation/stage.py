@@ -1,0 +1,233 @@
+"""Stage `evaluate`: every student of a run on the same held-out tasks, with the teacher and under controls.
+
+Suites: `teacher`, `try_again` and what else the recipe asks for (`SUITES`) in distribution, the same with the prefix
+`ood_` on task families that RL never saw. Greedy decoding is the figure; with the teacher, sampled decoding is reported
+beside it; `resample` (fresh attempts at the bare question) is sampled only. `controls` runs more suites on a finished
+run. One file of dialogues per student, suite and decoding: whole files are kept when an interrupted stage goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl2f_hub.context import Rules
+from rl2f_hub.dialogue import Student
+from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.evaluation import metrics
+from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
+from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains
+from rl2f_hub.progress import bar
+from rl2f_hub.recipe import Recipe
+from rl2f_hub.records import Task
+from rl2f_hub.runs import Run, read_rows, write_json, write_rows
+
+ENVIRONMENT_COUNT = 8  # games of each kind in the suite `environment`
+
+
+def suites_of(recipe: Recipe, names: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """(suite, split) of every suite of a recipe, or of the suites named; `environment` has no split of the recipe."""
+    out = []
+    for split in ("eval", "ood"):
+        if getattr(recipe.tasks, split):
+            for name in names or recipe.evaluate.suites:
+                if not SUITES[name].own_tasks:
+                    out.append((("ood_" if split == "ood" else "") + name, split))
+                elif split == "eval":
+                    out.append((name, ""))
+    return out
+
+
+def settings_of(recipe: Recipe, decoding: str, run: Run) -> Settings:
+    """How the suites of a recipe are played; `decoding` is greedy or sampled."""
+    spec = recipe.evaluate
+    return Settings(
+        max_turns=spec.max_turns,
+        turn_tokens=recipe.dialogue.turn_tokens,
+        temperature=0.0 if decoding == "greedy" else recipe.train.temperature,
+        resample_temperature=recipe.train.temperature,
+        plays_on=spec.plays_on,
+        gold_tasks=spec.gold_tasks,
+        critique=spec.critique,
+        critique_tokens=spec.critique_tokens,
+        wave=spec.wave,
+        teacher=recipe.teacher,
+        rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
+        folder=run.dir / "evaluation",
+    )
+
+
+def decodings_of(recipe: Recipe, suite: str) -> list[str]:
+    """How a suite is decoded, its main figure first: greedily, and with the teacher also sampled if the recipe says so.
+
+    Resampling greedily would only repeat the first attempt.
+    """
+    if suite.endswith("resample"):
+        return ["sampled"]
+    return ["greedy", "sampled"] if recipe.evaluate.sampled and suite.endswith("teacher") else ["greedy"]
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Runs the stage, writes `evaluation/metrics.json`, the figure and the tables; returns the metrics."""
+    from rl2f_hub.evaluation.figures import draw_accuracy
+
+    recipe = run.recipe
+    suites = suites_of(recipe)
+    names = list(recipe.students)
+    _play_all(run, names, suites)
+    result = summarise(run, names, suites)
+    write_json(run.path("evaluation", "metrics.json"), result)
+    figure = run.path("evaluation", "accuracy_by_turn.png")
+    title = f"{recipe.name}: greedy decoding, 95 % bootstrap bands, seed {recipe.seed}"
+    draw_accuracy(result, title, figure)
+    return {"metrics": "evaluation/metrics.json", "figure": "evaluation/accuracy_by_turn.png"}
+
+
+def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """More suites for some students of a finished run; writes and returns `evaluation/controls.json`.
+
+    Raises:
+        UsageError: a suite or student that the run does not have, or a run without its training.
+    """
+    trained = list(run.recipe.students)
+    for word, given, known in (("--suite", suites, list(SUITES)), ("--student", names, trained)):
+        for name in given:
+            if name not in known:
+                raise UsageError(f"{word}: {name!r} is unknown{did_you_mean(name, known)}")
+    run.outputs("train")
+    chosen = suites_of(run.recipe, suites)
+    _play_all(run, list(names), chosen)
+    result = summarise(run, list(names), chosen)
+    write_json(run.path("evaluation", "controls.json"), result)
+    return result
+
+
+def _play_all(run: Run, names: list[str], suites: list[tuple[str, str]]) -> None:
+    """Plays whatever has no file of dialogues yet."""
+    recipe = run.recipe
+    sizes = {split: len(_tasks(run, split)) for _, split in suites}
+    total = len(names) * sum(len(decodings_of(recipe, suite)) * sizes[split] for suite, split in suites)
+    with bar("evaluate", total, "dialogues") as advance:
+        for name, student in _students(run, names):
+            for suite, split in suites:
+                for decoding in decodings_of(recipe, suite):
+                    file = _file(run, name, suite, decoding)
+                    if not file.is_file():
+                        write_rows(file, _play(run, student, suite, split, decoding))
+                    advance(sizes[split], note=f"{name} {suite}")
+
+
+def _tasks(run: Run, split: str) -> list[Task]:
+    return run.tasks(split) if split else environment_tasks(ENVIRONMENT_COUNT, run.recipe.seed)
+
+
+def _file(run: Run, name: str, suite: str, decoding: str) -> Path:
+    return run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl")
+
+
+def _students(run: Run, names: list[str]) -> Any:
+    """Yields (name, student), all of them on one base model in memory."""
+    from peft import PeftModel
+
+    from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
+
+    recipe = run.recipe
+    origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
+    tokenizer = load_tokenizer(origin)
+    model = load_model(origin, recipe.model.quantization, recipe.model.dtype).eval()
+    folders = {name: run.path("train", name, "adapter") for name in recipe.students}
+    folders["warmup"] = run.path("warmup", "adapter")
+    if "base" in names:
+        yield "base", as_student(model, tokenizer, "base", recipe.dialogue.thinking, recipe.engine)
+    peft = None
+    for name in (n for n in names if n != "base"):
+        if peft is None:
+            peft = PeftModel.from_pretrained(model, str(folders[name]), adapter_name=name)
+        else:
+            peft.load_adapter(str(folders[name]), adapter_name=name)
+        peft.set_adapter(name)
+        yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking, recipe.engine)
+
+
+def _play(run: Run, student: Student, suite: str, split: str, decoding: str) -> list[dict[str, Any]]:
+    settings = settings_of(run.recipe, decoding, run)
+    name = suite.removeprefix("ood_")
+    guided = _guided(run, student.name, suite.removesuffix("resample") + "teacher")
+    if name == "resample" and guided is not None:
+        settings = with_calls(settings, resample_depth(guided, settings))
+    return play(name, _tasks(run, split), student, settings, run.recipe.seed + 1)
+
+
+def _guided(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:
+    """The dialogues with the teacher that fresh attempts are compared with: the sampled ones if there are any."""
+    for decoding in ("sampled", "greedy"):
+        if (file := _file(run, name, suite, decoding)).is_file():
+            return read_rows(file)
+    return None
+
+
+def summarise(run: Run, names: list[str], suites: list[tuple[str, str]]) -> dict[str, Any]:
+    """All figures of the stage from the dialogue files; see docs/evaluation.md for the layout."""
+    recipe = run.recipe
+    spec = recipe.evaluate
+    solved: dict[tuple[str, str, str], list[int]] = {}
+    students: dict[str, Any] = {name: {} for name in names}
+    worth: dict[str, Any] = {}
+    for name in names:
+        sampled: dict[str, Any] = {}  # rows that fresh attempts can be compared with
+        for suite, _ in suites:
+            for decoding in decodings_of(recipe, suite):
+                rows = read_rows(_file(run, name, suite, decoding))
+                solved[name, suite, decoding] = [row["solved_at"] for row in rows]
+                bare = suite.removeprefix("ood_")
+                went_on = settings_of(recipe, decoding, run).went_on(bare)
+                entry = entry_of(bare, rows, spec.max_turns, went_on, spec.bootstrap, recipe.seed)
+                entry["decoding"] = decoding
+                sampled[suite] = rows
+                if decoding == decodings_of(recipe, suite)[0]:
+                    students[name].setdefault(suite, {}).update(entry)
+                else:
+                    students[name].setdefault(suite, {})["sampled"] = entry
+        worth[name] = {
+            prefix + key: value
+            for prefix in ("", "ood_")
+            for key, value in gains(
+                {s.removeprefix(prefix): r for s, r in sampled.items() if s.startswith("ood_") == bool(prefix)},
+                spec.max_turns,
+                spec.bootstrap,
+                recipe.seed,
+            ).items()
+        }
+    out = {"schema": SCHEMA, "students": students}
+    out |= {"gains": worth, "train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
+    if "rl2f" in names and ("rl2f", "teacher", "greedy") in solved:
+        out["comparisons"] = _comparisons(recipe, names, solved)
+    return out
+
+
+def _comparisons(recipe: Recipe, names: list[str], solved: dict[tuple[str, str, str], list[int]]) -> dict[str, Any]:
+    """Paired differences, greedy, at the last training turn (and turn 1): RL2F against every other student."""
+    spec, last = recipe.evaluate, recipe.dialogue.max_turns
+
+    def column(name: str, suite: str, turn: int) -> np.ndarray:
+        return metrics.solved_by_turn(solved[name, suite, "greedy"], spec.max_turns)[:, turn - 1]
+
+    def paired(a: np.ndarray, b: np.ndarray) -> dict[str, object]:
+        return metrics.paired_difference(a, b, spec.bootstrap, recipe.seed)
+
+    out: dict[str, Any] = {}
+    for prefix in ("", "ood_") if recipe.tasks.ood else ("",):
+        suite = prefix + "teacher"
+        for other in names:
+            if other != "rl2f":
+                key = f"{prefix}rl2f_minus_{other}"
+                out[f"{key}_last_turn"] = paired(column("rl2f", suite, last), column(other, suite, last))
+                out[f"{key}_turn_1"] = paired(column("rl2f", suite, 1), column(other, suite, 1))
+        for control in ("try_again", "shuffled"):
+            if ("rl2f", prefix + control, "greedy") in solved:
+                gains = [column("rl2f", s, last) - column("rl2f", s, 1) for s in (suite, prefix + control)]
+                out[f"{prefix}rl2f_gain_over_turns_minus_{control}"] = paired(*gains)
+    return out
