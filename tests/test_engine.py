@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rl2f_hub.engines.transformers as engine_module
-from rl2f_hub.engines import Interrupted, Sampled, Sampling, batches, derive_seed, uniforms
+from rl2f_hub.engines import Interrupted, Sampled, Sampling, batches, derive_seed, folded, uniforms
 from rl2f_hub.engines.draw import draw
 from rl2f_hub.engines.slots import SlotCache
 from rl2f_hub.engines.transformers import TransformersEngine, TransformersSession
@@ -124,6 +124,65 @@ def test_an_adapter_is_used_when_on_and_not_when_off(make_model: Callable[..., A
             np.testing.assert_allclose(attempt.logprobs, expected, atol=1e-4)
     with adapted.disable_adapter():
         same_as_base(play(adapted, [0, 2], sampling))
+
+
+def lively(model: Any, seed: int, name: str = "default") -> None:
+    """Give an adapter weights that change what the model says."""
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if f"lora_B.{name}" in key:
+                parameter.normal_(generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_an_adapter_is_folded_for_speed_and_every_weight_is_as_it_was(
+    make_model: Callable[..., Any], fold: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after an interrupt; a step of training, another adapter and one that is off are seen at the next call."""
+    from peft import LoraConfig, get_peft_model
+
+    if not fold:
+        monkeypatch.setattr(folded, "MOST_BYTES", 0)
+    adapted = get_peft_model(make_model(), LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.3)).train()
+    adapted.add_adapter("second", LoraConfig(r=2, target_modules=["q_proj"]))
+    lively(adapted, 0)
+    lively(adapted, 1, "second")
+    engine, sampling, linears = TransformersEngine(adapted, PAD), Sampling(1.0, 1.0, 9), []
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda *a: (linears.append(1), linear(*a))[1])
+    before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
+    places = {name: p.data_ptr() for name, p in adapted.named_parameters()}
+
+    def agrees() -> list[int]:
+        session = engine.open([100], sampling, STOP)
+        del linears[:]
+        (attempt,) = session.generate([0], [FED[1][0]], 1)
+        assert len(linears) == len(attempt.ids) * (15 if fold else 43), "the adapter's own products are left out"
+        for name, p in adapted.named_parameters():
+            assert p.data_ptr() == places[name]
+        assert not any(getattr(m, "merged", False) for m in adapted.modules())
+        adapted.eval()
+        (expected,) = replayed(adapted, 1, [attempt], 1.0)
+        adapted.train()
+        np.testing.assert_allclose(attempt.logprobs, expected, atol=1e-4)
+        return attempt.ids
+
+    first = agrees()
+    assert agrees() == first
+    assert {k: torch.equal(v, before[k]) for k, v in adapted.state_dict().items()} == dict.fromkeys(before, True)
+    with pytest.raises(Interrupted):
+        engine.open([1], sampling, STOP).generate([0], [[10]], 1, lambda row, token: (_ for _ in ()).throw(Interrupted))
+    assert {k: torch.equal(v, before[k]) for k, v in adapted.state_dict().items()} == dict.fromkeys(before, True)
+    lively(adapted, 7)  # as an optimizer does: in place
+    changed = agrees()
+    assert changed != first
+    monkeypatch.undo()
+    adapted.set_adapter("second")
+    second = play(adapted, [2], sampling, 1)[2]
+    assert second[0].ids != changed
+    with adapted.disable_adapter():
+        base = play(adapted, [2], sampling, 1)[2]
+    assert base[0].ids == play(make_model(), [2], sampling, 1)[2][0].ids
 
 
 @pytest.mark.parametrize("training", [True, False])

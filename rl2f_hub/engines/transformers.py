@@ -28,6 +28,7 @@ import torch
 from rl2f_hub.engines import OnToken, Sampled, Sampling, uniforms
 from rl2f_hub.engines.batches import alike, common_start
 from rl2f_hub.engines.draw import draw
+from rl2f_hub.engines.folded import Folded
 from rl2f_hub.engines.kinds import attention_of, keep_trainable, windows_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.engines.slots import SlotCache
@@ -55,6 +56,7 @@ class TransformersEngine:
         config = model.config.get_text_config()
         self.layers: int = config.num_hidden_layers
         self.windows = windows_of(config)
+        self.folded = Folded(model)
         self.additive = attention_of(config) == "eager"  # eager attention adds its mask, the fused one takes booleans
         # The library is renaming the argument; both names work for a while, the old one with a warning at every call.
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -128,7 +130,8 @@ class TransformersSession:
         self.broken = True  # until all went well
         try:
             turns = [turn] * len(rows) if isinstance(turn, int) else list(turn)
-            out = self._generate(rows, new_ids, turns, on_token)
+            with self.engine.folded.within():
+                out = self._generate(rows, new_ids, turns, on_token)
             self.broken = False
             return out
         finally:

@@ -42,7 +42,7 @@ from unittest.mock import patch
 
 import torch
 
-from rl2f_hub import dialogue
+from rl2f_hub import rollouts as rollout_module
 from rl2f_hub.chat import ChatFormat
 from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampling
@@ -105,7 +105,7 @@ def ours(bench: Bench, load: Workload) -> int:
         return [Verdict(s, float(s), "5", "") for s in solved]
 
     student = Student(TransformersEngine(bench.model, bench.tokenizer.pad_token_id), bench.chat, "bench")
-    with patch.object(dialogue, "verify_many", judged):
+    with patch.object(rollout_module, "verify_many", judged):
         rollouts = run_dialogues(
             tasks,
             student,
@@ -227,7 +227,9 @@ def chain_sums(count: int) -> list[Task]:
 
 def opened(name: str, count: int) -> Bench:
     tasks = chain_sums(count)
-    if name == "quickstart":  # random weights of the quickstart's shape: speed does not depend on what it has learnt
+    if name.startswith(
+        "quickstart"
+    ):  # random weights of the quickstart's shape: speed does not depend on what it has learnt
         from rl2f_hub.recipe import ScratchSpec
         from rl2f_hub.students.scratch import build_model, build_tokenizer
 
@@ -241,6 +243,10 @@ def opened(name: str, count: int) -> Bench:
     chat = ChatFormat(tokenizer)
     chat.stop_ids = frozenset()
     model.generation_config.eos_token_id = None
+    if name.endswith("+lora"):  # as in training: an adapter beside its base, for every contestant
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
     return Bench(model.eval(), tokenizer, chat, tasks)
 
 
@@ -352,9 +358,11 @@ def plan(model: str, quick: bool) -> list[Workload]:
     short = Workload("short", 64, 4, 16)
     long = Workload("long", 32, 4, 128)
     ragged = Workload("ragged", 64, 6, 16, True)
-    if model == "quickstart":
+    if model.startswith("quickstart"):
         loads = [replace(long, dialogues=16, tokens=64), short, ragged] if quick else [short, long, ragged]
-        if not quick:
+        if quick and model == "quickstart+lora":
+            loads = [ragged]
+        if not quick and model == "quickstart":
             loads += [Workload(f"turns {n}", 32, n, 16) for n in (1, 2, 4, 8)]
             loads += [Workload(f"batch {n}", n, 4, 16) for n in (1, 8, 32, 128)]
         return loads
@@ -368,7 +376,7 @@ def plan(model: str, quick: bool) -> list[Workload]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under 50 s on two cores, smaller workloads")
-    parser.add_argument("--models", default="quickstart,smollm2")
+    parser.add_argument("--models", default="quickstart,quickstart+lora,smollm2")
     parser.add_argument(
         "--contestants", help="all by default; with --quick all but `continuous`, whose start-up is long"
     )

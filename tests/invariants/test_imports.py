@@ -44,7 +44,7 @@ ORDER = [
     {"errors", "records", "permits", "spec", "sandbox.jobs"},
     {"hub_errors", "tasks.spec", "teachers.spec"},
     {"recipe", "credit", "critique", "chat", "engines"},
-    {"engines.batches", "engines.draw", "engines.kinds", "engines.memory", "engines.slots"},
+    {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
     {"engines.transformers"},
     {"sandbox.inside", "sandbox.inside.lockdown", "sandbox.talk"},
     {"sandbox.bubblewrap"},
