@@ -12,11 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rl2f_hub.engines.transformers as engine_module
+import rl2f_hub.engines.session as engine_module
 from rl2f_hub.engines import Interrupted, Sampled, Sampling, batches, derive_seed, folded, uniforms
 from rl2f_hub.engines.draw import draw
+from rl2f_hub.engines.session import TransformersSession
 from rl2f_hub.engines.slots import SlotCache
-from rl2f_hub.engines.transformers import TransformersEngine, TransformersSession
+from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
 
 PAD = 0

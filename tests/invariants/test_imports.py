@@ -45,6 +45,7 @@ ORDER = [
     {"hub_errors", "tasks.spec", "teachers.spec"},
     {"recipe", "credit", "critique", "chat", "engines"},
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
+    {"engines.session"},
     {"engines.transformers"},
     {"sandbox.inside", "sandbox.inside.lockdown", "sandbox.talk"},
     {"sandbox.bubblewrap"},
