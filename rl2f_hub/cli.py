@@ -15,7 +15,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits
+from rl2f_hub import permits, processes
 from rl2f_hub.demo.cli import register as register_demo
 from rl2f_hub.doctor import cli as doctor_cli
 from rl2f_hub.errors import RL2FError, UsageError
@@ -97,6 +97,8 @@ def run(
     if start:
         opened.forget_from(start)
     run_stages(opened, chosen)
+    if not processes.is_main():
+        return
     if all(opened.done(stage) for stage in STAGES):
         _show(write_summary(opened), opened, as_json)
     else:
@@ -124,6 +126,8 @@ def _stage_command(name: str, stage: str, text: str) -> None:
             opened.forget_from(stage)
         wanted = ("base", stage) if stage == "generate" else (stage,)
         run_stages(opened, wanted)
+        if not processes.is_main():
+            return
         _print_result({"stage": stage, "out": str(opened.dir), **opened.outputs(stage)}, as_json)
 
     command.__doc__ = text

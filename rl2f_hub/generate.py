@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub import processes
 from rl2f_hub.context import Rules
 from rl2f_hub.dialogue import Student, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
@@ -95,27 +96,37 @@ def _generate_shard(
     recipe = run.recipe
     before = teacher_record(teacher)
     guard = Guard(**recipe.teacher.guard.model_dump())
+    mine = processes.share(jobs)
     rollouts = run_dialogues(
-        [task for task, _ in jobs],
+        [task for task, _ in mine],
         student,
         teacher,
         guard=guard,
         max_turns=recipe.dialogue.max_turns,
         sampling=sampling,
         seed=recipe.seed,
-        seeds=[derive_seed("generate", recipe.seed, task.task_id, k) for task, k in jobs],
-        on_wave=lambda n: advance(n, note=timings.note()),
+        seeds=[derive_seed("generate", recipe.seed, task.task_id, k) for task, k in mine],
+        on_wave=lambda n: advance(n * processes.world(), note=timings.note()),
         rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
         timings=timings,
         overlap=recipe.engine.overlap,
     )
     rows = []
-    for rollout, (task, k) in zip(rollouts, jobs, strict=True):
+    for rollout, (task, k) in zip(rollouts, mine, strict=True):
         dialogue = rollout.dialogue(student.name, teacher.name, sampling)
         rows.append(replace(dialogue, dialogue_id=f"{task.task_id}/{k}").to_row())
-    write_json(_shard(run, number).with_suffix(".guard.json"), dict(guard.counts))
-    write_json(_shard(run, number).with_suffix(".teacher.json"), _since(before, teacher_record(teacher)))
-    write_rows(_shard(run, number), rows)  # last: its presence says that the shard is whole
+    made = processes.gathered([(rows, dict(guard.counts), _since(before, teacher_record(teacher)))])
+    if processes.is_main():
+        counted: Counter[str] = Counter()
+        spoken: dict[str, Any] = {}
+        for _, counts, said in made:
+            counted.update(counts)
+            spoken = merged_records(spoken, said)
+        write_json(_shard(run, number).with_suffix(".guard.json"), dict(counted))
+        write_json(_shard(run, number).with_suffix(".teacher.json"), spoken)
+        # last: its presence says that the shard is whole
+        write_rows(_shard(run, number), [row for part, _, _ in made for row in part])
+    processes.wait()
 
 
 def _shard(run: Run, number: int) -> Path:

@@ -14,9 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub import processes
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, write_atomic, write_json
+
+
+ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 
 
 @contextmanager
@@ -114,9 +118,13 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     """Runs those of `stages` that are not done yet, in order."""
     if "train" in stages and not run.done("train"):
         run.recipe.check_trainable()
-    with open_hub(run.recipe, run.dir) as hub:
+    processes.check_hub(run.recipe.hub.endpoint)
+    again = f"the same command (`rl2f run` with --resume) goes on from what is whole in {run.dir}"
+    with open_hub(run.recipe, run.dir) as hub, processes.together(again):
         run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}
         run.save()
+        if processes.world() > 1:
+            _meet(run)
         if all(run.done(stage) for stage in stages):
             return
         quiet_libraries()
@@ -125,7 +133,18 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
         for stage in STAGES:
             if stage in stages and not run.done(stage):
                 with run.stage(stage) as outputs:
-                    outputs |= _run_stage(run, stage, namespace)
+                    if processes.is_main() or stage not in ALONE:
+                        outputs |= _run_stage(run, stage, namespace)
+                    outputs |= processes.shared(outputs)
+
+
+def _meet(run: Run) -> None:
+    """All processes join; the main one makes the tasks, and every one takes its manifest."""
+    quiet_libraries()
+    processes.connect()
+    if processes.is_main():
+        run.tasks("train")
+    run.manifest = processes.shared(run.manifest)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rl2f_hub import processes
+
 console = Console(stderr=True, highlight=False)
 LINE_EVERY_S = 15.0
 
@@ -18,6 +20,9 @@ Advance = Callable[..., None]  # advance(n, note="loss 0.4")
 @contextmanager
 def bar(label: str, total: int, unit: str, start: int = 0) -> Iterator[Advance]:
     """Shows the progress of `total` units of work of which `start` are done already."""
+    if not processes.is_main():  # one bar for all of them
+        yield lambda n=1, note="": None
+        return
     began = time.monotonic()
     state = {"done": start, "line": began}
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub import processes
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
@@ -78,6 +79,8 @@ class Run:
             UsageError: the folder holds a run and neither `resume` nor `overwrite` was asked for, or it holds a run of
                 another recipe.
         """
+        if not processes.is_main():  # what the main process finds or writes is handed out once all are there
+            return cls(recipe, folder, _fresh_manifest(recipe))
         file = folder / "manifest.json"
         if file.is_file() and not overwrite:
             if not resume:
@@ -99,7 +102,8 @@ class Run:
         return run
 
     def save(self) -> None:
-        write_json(self.dir / "manifest.json", self.manifest)
+        if processes.is_main():
+            write_json(self.dir / "manifest.json", self.manifest)
 
     def done(self, stage: str) -> bool:
         return self.manifest["stages"].get(stage, {}).get("status") == "done"
@@ -118,7 +122,8 @@ class Run:
         """Mark a stage and all later ones as not done, and remove what they left."""
         for name in STAGES[STAGES.index(stage) :]:
             self.manifest["stages"].pop(name, None)
-            shutil.rmtree(self._folder(name), ignore_errors=True)
+            if processes.is_main():
+                shutil.rmtree(self._folder(name), ignore_errors=True)
         self.save()
 
     def _folder(self, stage: str) -> Path:
@@ -239,5 +244,6 @@ def latest_checkpoint(folder: Path) -> str | None:
         if (path / MARKER).is_file():
             found.append(path)
         else:
-            shutil.rmtree(path)
+            if processes.is_main():
+                shutil.rmtree(path, ignore_errors=True)
     return str(max(found, key=lambda p: int(p.name.split("-")[1]))) if found else None

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub import processes
 from rl2f_hub.chat import ChatFormat, Ledger, Thinking
 from rl2f_hub.dialogue import CLOSING_WORDS
 from rl2f_hub.errors import RL2FError, UsageError
@@ -83,7 +84,7 @@ def fit_sft(
     args = SFTConfig(
         output_dir=str(trainer_folder(run, where)),
         max_steps=max(steps, 1),
-        per_device_train_batch_size=batch_size,
+        per_device_train_batch_size=processes.part_of(batch_size, "batch_size"),
         learning_rate=learning_rate,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=5,

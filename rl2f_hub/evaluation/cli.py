@@ -12,7 +12,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits
+from rl2f_hub import permits, processes
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.tasks.cli import JsonOpt, LocalOpt, UnsafeOpt
 
@@ -177,6 +177,8 @@ def _evaluate_recipe(
         if force:
             opened.forget_from("evaluate")
         run_stages(opened, ("evaluate",))
+        if not processes.is_main():
+            return
         value = {"stage": "evaluate", "out": str(opened.dir), **opened.outputs("evaluate")}
         typer.echo(json.dumps(value, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in value.items()))
         return

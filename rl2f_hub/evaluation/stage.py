@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rl2f_hub import processes
 from rl2f_hub.context import Rules
 from rl2f_hub.dialogue import Student
 from rl2f_hub.errors import UsageError, did_you_mean
@@ -25,6 +26,8 @@ from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
 
+# What is said there depends on who else is in the batch, or the first few are asked more: one process plays all of it.
+WHOLE = ("shuffled",)
 ENVIRONMENT_COUNT = 8  # games of each kind in the suite `environment`
 
 
@@ -78,11 +81,12 @@ def evaluate(run: Run) -> dict[str, Any]:
     suites = suites_of(recipe)
     names = list(recipe.students)
     _play_all(run, names, suites)
-    result = summarise(run, names, suites)
-    write_json(run.path("evaluation", "metrics.json"), result)
-    figure = run.path("evaluation", "accuracy_by_turn.png")
-    title = f"{recipe.name}: greedy decoding, 95 % bootstrap bands, seed {recipe.seed}"
-    draw_accuracy(result, title, figure)
+    if processes.is_main():
+        result = summarise(run, names, suites)
+        write_json(run.path("evaluation", "metrics.json"), result)
+        figure = run.path("evaluation", "accuracy_by_turn.png")
+        title = f"{recipe.name}: greedy decoding, 95 % bootstrap bands, seed {recipe.seed}"
+        draw_accuracy(result, title, figure)
     return {"metrics": "evaluation/metrics.json", "figure": "evaluation/accuracy_by_turn.png"}
 
 
@@ -116,7 +120,10 @@ def _play_all(run: Run, names: list[str], suites: list[tuple[str, str]]) -> None
                 for decoding in decodings_of(recipe, suite):
                     file = _file(run, name, suite, decoding)
                     if not file.is_file():
-                        write_rows(file, _play(run, student, suite, split, decoding))
+                        rows = processes.gathered(_play(run, student, suite, split, decoding))
+                        if processes.is_main():
+                            write_rows(file, rows)
+                        processes.wait()
                     advance(sizes[split], note=f"{name} {suite}")
 
 
@@ -158,7 +165,12 @@ def _play(run: Run, student: Student, suite: str, split: str, decoding: str) -> 
     guided = _guided(run, student.name, suite.removesuffix("resample") + "teacher")
     if name == "resample" and guided is not None:
         settings = with_calls(settings, resample_depth(guided, settings))
-    return play(name, _tasks(run, split), student, settings, run.recipe.seed + 1)
+    tasks = _tasks(run, split)
+    if name in WHOLE or settings.gold_tasks:
+        tasks = tasks if processes.is_main() else []
+    else:
+        tasks = processes.share(tasks)
+    return play(name, tasks, student, settings, run.recipe.seed + 1)
 
 
 def _guided(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:
