@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -135,3 +136,18 @@ def test_serve_on_a_taken_port_is_one_line(tmp_path: Path) -> None:
         out, err = server.communicate(timeout=20)
     assert server.returncode == 1 and not out
     assert err.startswith("error: port ") and "choose another --port" in err and err.count("\n") == 1
+
+
+def test_the_guide_says_what_runs(tmp_path: Path) -> None:
+    guide = (REPO / "docs" / "localhub.md").read_text()
+    commands = {tuple(found.split()) for found in re.findall(r"rl2f hub ((?:user |org )?[a-z-]+)", guide)}
+    assert {("serve",), ("fsck",), ("push-upstream",), ("user", "add"), ("org", "add")} <= commands
+    for command in commands:
+        assert run(*command, "--help").exit_code == 0, command
+    program = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
+    (tmp_path / "train.py").write_text("import os; print(os.environ['HF_ENDPOINT'], os.environ['HF_TOKEN'][:11])\n")
+    env = {**os.environ, "PYTHONPATH": str(REPO)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("http://127.0.0.1:") and done.stdout.rstrip().endswith("hf_localhub")
