@@ -59,8 +59,8 @@ def test_answer_range_keeps_only_answers_within() -> None:
 
 
 def test_an_unknown_source_is_named_with_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"tasks\.train\[0\]\.source: 'csv:x' is unknown; known: "):
-        load(source="csv:x", count=1)
+    with pytest.raises(UsageError, match=r"tasks\.train\[0\]\.source: 'xml:x' is unknown; known: "):
+        load(source="xml:x", count=1)
     with pytest.raises(UsageError, match="is unknown"):
         load(source="reasoning_gym:", count=1)
 

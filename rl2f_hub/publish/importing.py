@@ -196,7 +196,7 @@ def _verdicts(value: Any, attempts: int) -> list[bool | None]:
 def source_rows(
     source: str, subset: str | None, split: str | None, revision: str | None
 ) -> tuple[Iterator[tuple[int, Any]], dict[str, Any]]:
-    """(rows with numbers, report) of `hub:<owner/name>`, `jsonl:<path>`, `csv:<path>` or `parquet:<path>`. No program of theirs is run.
+    """(rows with numbers, report) of `hub:<owner/name>`, `jsonl:<path>`, `csv:<path>` or `parquet:<path>`.
 
     Raises:
         UsageError: another kind of source, or one that cannot be read.
