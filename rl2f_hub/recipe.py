@@ -6,9 +6,10 @@ as YAML. The fingerprint covers everything that can change a result; where thing
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
 from rl2f_hub.teachers.spec import TeacherSpec
 
 _REPO_NAME = re.compile(r"(?=.{1,96}$)(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9._-]*[A-Za-z0-9_]")
+MOST_PARTS, DEEPEST = 20_000, 50  # of a recipe, so that a few lines of YAML cannot fill the memory
 
 
 class HubSpec(Spec):
@@ -346,11 +348,10 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     file = _find(Path(path))
     try:
-        data = _unshared(yaml.safe_load(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    data = _unshared(_yaml(text, str(file)), itertools.count())
     if not isinstance(data, dict):
         raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
     for text in overrides:
@@ -381,21 +382,30 @@ def _find(path: Path) -> Path:
     raise UsageError(f"recipe: no file {str(path)!r}{did_you_mean(str(path), shipped) or '; give a YAML file'}")
 
 
-def _unshared(node: Any) -> Any:
+def _yaml(text: str, at: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(f"{at}: not valid YAML: {reason}") from None
+
+
+def _unshared(node: Any, parts: Iterator[int], depth: int = 0) -> Any:
     """The same values with a copy for every YAML alias, so that an override changes one place."""
+    if next(parts) > MOST_PARTS or depth > DEEPEST:  # aliases of aliases, or one that holds itself
+        raise UsageError(
+            f"recipe: more than {MOST_PARTS} parts or {DEEPEST} levels, its YAML aliases written out; use fewer of them"
+        )
     if isinstance(node, dict):
-        return {key: _unshared(value) for key, value in node.items()}
-    return [_unshared(value) for value in node] if isinstance(node, list) else node
+        return {key: _unshared(value, parts, depth + 1) for key, value in node.items()}
+    return [_unshared(value, parts, depth + 1) for value in node] if isinstance(node, list) else node
 
 
 def _override(data: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UsageError(f"--set: {text!r} is not of the form a.b=value")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UsageError(f"--set: value of {key!r} is not valid YAML: {value!r}") from None
+    parsed = _yaml(value, f"--set: value of {key!r}")
     node: Any = data
     *parents, last = key.split(".")
     for i, part in enumerate(parents):

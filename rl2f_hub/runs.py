@@ -86,9 +86,12 @@ class Run:
             if not resume:
                 raise UsageError(f"--out: {folder} holds a run already; add --resume, --overwrite or another --out")
             try:
-                manifest = json.loads(file.read_text())
-            except ValueError:
-                raise RL2FError(f"{file}: not valid JSON; delete the folder or use --overwrite") from None
+                manifest = json.loads(file.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError):
+                manifest = None
+            stages = manifest.get("stages") if isinstance(manifest, dict) else None
+            if not isinstance(stages, dict) or not all(isinstance(entry, dict) for entry in stages.values()):
+                raise RL2FError(f"{file}: not a run's manifest; delete the folder or use --overwrite")
             if manifest.get("fingerprint") != recipe.fingerprint:
                 raise UsageError(
                     f"--resume: {folder} was made by another recipe (fingerprint {manifest.get('fingerprint')}, this one is "
