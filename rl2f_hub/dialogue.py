@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from rl2f_hub.chat import ChatFormat, Ledger
 from rl2f_hub.context import RULES, Context, Rules
@@ -94,7 +95,16 @@ def run_dialogues(
 
 
 def waits(teacher: Teacher, tasks: Sequence[Task]) -> bool:
-    """Whether verdicts or feedback come from other processes or machines, so that time spent on them is idle here."""
+    """Whether verdicts or feedback come from other processes or machines, so that time spent on them is idle here.
+
+    Never with a model in this process as the teacher: it may be the student's own weights with the adapter switched off,
+    which nobody else may use meanwhile.
+    """
+    inner: Any = teacher
+    while inner is not None:
+        if getattr(inner, "computes_here", False):
+            return False
+        inner = getattr(inner, "teacher", None)
     return getattr(teacher, "remote", False) or any(task.verifier == "unit_tests" for task in tasks)
 
 

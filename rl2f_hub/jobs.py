@@ -20,7 +20,7 @@ from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.recipe import Recipe
 
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Debian with Python and uv; torch's wheels bring CUDA themselves
-PACKAGE = "rl2f-hub[qlora]"
+PACKAGE = "rl2f-hub[qlora,trackio]"
 PRICES_AS_OF = "2026-11-25"
 PRICES_FROM = "https://huggingface.co/docs/hub/jobs-pricing"
 PRICES = {  # US dollars an hour, as that page said on that day; the Hub's own list is asked first

@@ -29,7 +29,7 @@ def jobs_run(
     keep: Annotated[
         Optional[str], typer.Option(help="A bucket (owner/name) that keeps the run's folder, to go on after a timeout.")
     ] = None,
-    package: Annotated[Optional[str], typer.Option(help="What uv installs [default: rl2f-hub[qlora]].")] = None,
+    package: Annotated[Optional[str], typer.Option(help="What uv installs [default: rl2f-hub[qlora,trackio]].")] = None,
     image: Annotated[Optional[str], typer.Option(help="Docker image with uv in it.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once instead of showing the log.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent and what it may cost.")] = False,

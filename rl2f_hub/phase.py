@@ -8,6 +8,8 @@ changes of the same weights are one of the summed rank, exactly, so whoever load
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ def fit(trainer: Any, run: Run, where: tuple[str, ...], label: str, steps: int, 
     start = int(resume.rsplit("-", 1)[1]) if resume else 0
     with bar(label, steps, "steps", start=start) as advance:
         trainer.add_callback(StepProgress(advance, notes))
-        train_to_end(trainer, resume, steps)
+        with redirect_stdout(sys.stderr):  # trackers talk; standard output is for results
+            train_to_end(trainer, resume, steps)
 
 
 def trainer_folder(run: Run, where: tuple[str, ...]) -> Path:

@@ -19,7 +19,6 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, write_atomic, write_json
 
-
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 
 

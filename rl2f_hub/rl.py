@@ -177,31 +177,36 @@ def _config(run: Run, folder: Path, training: Training) -> Any:
     while prompts * spec.num_generations % parts:  # the single-turn baseline's: rounded up
         prompts += 1
     several = training.max_turns > 1
-    settings: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": spec.steps,
-        "per_device_train_batch_size": prompts * spec.num_generations // parts,
-        "gradient_accumulation_steps": spec.accumulation,
-        "num_generations": spec.num_generations,
-        "learning_rate": spec.learning_rate,
-        "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": 5,
-        "temperature": spec.temperature,
-        "max_turns": training.max_turns,
-        "turn_tokens": recipe.dialogue.turn_tokens,
-        "discount": recipe.dialogue.discount,
-        "credit": spec.credit,
-        "thinking": recipe.dialogue.thinking,
-        "on_cut": recipe.dialogue.on_cut,
-        "critique_coef": spec.critique_coef if several and spec.critique == "joint" else 0.0,
-        "first_turn_kl": spec.first_turn_kl if several else 0.0,
-        "resample_rounds": spec.resample_rounds,
-        "max_completion_length": training.max_turns * (recipe.dialogue.turn_tokens + 64),
-        "seed": recipe.seed,
-        "save_steps": spec.save_steps,
-        "save_total_limit": 2,
-        "logging_steps": max(1, spec.steps // 50),
-    } | cpu_arguments()
+    settings: dict[str, Any] = (
+        {
+            "output_dir": str(folder),
+            "project": recipe.name,  # what a tracker (`grpo: {report_to: trackio}`) files the run under
+            "run_name": f"{training.name}-{recipe.fingerprint[:8]}",
+            "max_steps": spec.steps,
+            "per_device_train_batch_size": prompts * spec.num_generations // parts,
+            "gradient_accumulation_steps": spec.accumulation,
+            "num_generations": spec.num_generations,
+            "learning_rate": spec.learning_rate,
+            "lr_scheduler_type": "constant_with_warmup",
+            "warmup_steps": 5,
+            "temperature": spec.temperature,
+            "max_turns": training.max_turns,
+            "turn_tokens": recipe.dialogue.turn_tokens,
+            "discount": recipe.dialogue.discount,
+            "credit": spec.credit,
+            "thinking": recipe.dialogue.thinking,
+            "on_cut": recipe.dialogue.on_cut,
+            "critique_coef": spec.critique_coef if several and spec.critique == "joint" else 0.0,
+            "first_turn_kl": spec.first_turn_kl if several else 0.0,
+            "resample_rounds": spec.resample_rounds,
+            "max_completion_length": training.max_turns * (recipe.dialogue.turn_tokens + 64),
+            "seed": recipe.seed,
+            "save_steps": spec.save_steps,
+            "save_total_limit": 2,
+            "logging_steps": max(1, spec.steps // 50),
+        }
+        | cpu_arguments()
+    )
     try:
         return RL2FConfig(**settings | spec.grpo)
     except TypeError as error:

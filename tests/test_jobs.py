@@ -128,7 +128,7 @@ def test_the_jobs_shell_text_runs_the_recipe_it_was_given(tmp_path: Path) -> Non
         "run",
         "--no-project",
         "--with",
-        "rl2f-hub[qlora]",
+        "rl2f-hub[qlora,trackio]",
         "rl2f",
         "run",
         "recipe.yaml",

@@ -71,6 +71,8 @@ class ModelTeacher(PromptedTeacher):
         tokenizer: the model's own.
     """
 
+    computes_here = True  # read by the dialogue loop: nothing else may use the model meanwhile
+
     def __init__(self, spec: TeacherSpec, engine: Any, tokenizer: Any, name: str) -> None:
         super().__init__(spec)
         self.name = name
