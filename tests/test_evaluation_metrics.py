@@ -350,3 +350,9 @@ def test_turns_beyond_the_limit_do_not_count() -> None:
     assert metrics.solved_by_turn([5], 4).sum() == 0
     assert profile(rows, 2, False, 50, 0)["acc_at_turn"] == [0.0, 0.0]
     assert value(rows, "calls", False, 2) == 2
+
+
+def test_a_budget_holds_what_was_written_and_what_was_heard_before_the_answer() -> None:
+    d = Dialogues.read([dialogue(0, ("1", False), ("42", True)), dialogue(1, ("1", False), ("2", False))], T)
+    assert [float(d.budget(tokens).value[0]) for tokens in (24, 25, 1000)] == [0, 0.5, 0.5]  # 10, then 5 heard, then 10
+    assert (d.short_of(25), d.short_of(26)) == (0, 0.5)

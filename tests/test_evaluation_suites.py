@@ -199,3 +199,15 @@ def test_environments_bring_their_own_tasks_and_answer_for_themselves(saying: An
     assert len(entry["by_source"]) == 4
     kinds = {turn["feedback_kind"] for row in rows for turn in row["turns"] if turn["feedback"]}
     assert kinds == {"environment"}
+
+
+def test_every_suite_and_figure_is_in_the_docs(make_student: Any, products: list[Task]) -> None:
+    from pathlib import Path
+
+    text = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    entry = entry_of("teacher", play("teacher", products[:2], make_student(), SETTINGS, 0), 4, True, 50, 0)
+    pressed = entry_of("are_you_sure", play("are_you_sure", products[:2], make_student(), SETTINGS, 0), 4, True, 50, 0)
+    for name in [*SUITES, *entry["figures"], *pressed["sycophancy"]]:
+        assert f"`{name}`" in text, name
+    for name in entry:
+        assert name in text, name
