@@ -18,13 +18,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rl2f_hub.errors import RL2FError, UsageError
 
-from .app import LOOPBACK
 from .blobs import git_oid, write_atomically
 from .history import Repo, held
 from .names import URL_PREFIX
@@ -72,15 +72,24 @@ class Plan:
         return {name: getattr(self, name) for name in fields} | {"bytes": self.bytes, "files": rows}
 
 
+def is_near(host: str) -> bool:
+    """Whether a host is this machine or one of its own network, where the real Hub cannot be."""
+    try:
+        return ip_address(host).is_private  # loopback too
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local"))
+
+
 def check_token(root: Path, endpoint: str, token: str | None) -> None:
-    """A token of a local Hub never goes to the real one, a real one never to a server on this machine."""
-    here = (urlsplit(endpoint).hostname or "") in (*LOOPBACK, "::1")
+    """A token of a local Hub never goes to the real one, a real one never to a server on this machine or network."""
+    host = urlsplit(endpoint).hostname or ""
     if token is None:
         return
     if Users(root).by_token(token) is not None:
         raise UsageError(f"HF_TOKEN is a token of the local Hub in {root}: set the one for {endpoint}")
-    if here != token.startswith(LOCAL_TOKEN):
-        what = "a local Hub" if token.startswith(LOCAL_TOKEN) else "the real Hub"
+    local, real = token.startswith(LOCAL_TOKEN), f".{host}".endswith((".huggingface.co", ".hf.co"))
+    if (local and real) or (not local and is_near(host)):
+        what = "a local Hub" if local else "the real Hub"
         raise UsageError(f"HF_TOKEN is a token of {what} and is not sent to {endpoint}: set the one for {endpoint}")
 
 

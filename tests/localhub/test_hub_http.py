@@ -48,6 +48,9 @@ def test_every_endpoint_hides_a_private_repository(http_: Any, tokens: dict[str,
         ("POST", f"{api}/commit/main"), ("GET", f"/{name}/resolve/main/a.txt"), ("HEAD", f"/{name}/resolve/main/a.txt"),
         ("POST", f"/{name}.git/info/lfs/objects/batch"), ("GET", f"{api}/xet-write-token/main"), ("GET", f"/{name}"),
         ("GET", f"{api}/auth-check"), ("POST", f"{api}/duplicate"), ("PUT", f"{api}/settings"),
+        ("GET", f"{api}/discussions"), ("POST", f"{api}/discussions"), ("POST", f"/{name}/ask-access"),
+        ("GET", f"{api}/user-access-request/pending"), ("POST", f"{api}/user-access-request/grant"),
+        ("GET", f"/{name}/discussions"),
         ("POST", f"{api}/branch/x"), ("POST", f"{api}/tag/main"), ("GET", f"/{name}/blob/main/a.txt"),
     ]  # fmt: skip
     for method, path in calls:

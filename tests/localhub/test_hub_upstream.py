@@ -156,8 +156,23 @@ def test_a_token_never_goes_to_the_wrong_hub(push: Any, other: LocalHub, root: P
         code, _, err = push("--all", "--endpoint", endpoint, HF_TOKEN=token)
         assert code == 2 and words in err and err.count("\n") == 1 and token not in err
     assert other.requests() == []
-    check_token(root, REAL, "hf_" + "a" * 34)
-    check_token(root, "http://localhost:1", other.token)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fits"),
+    [
+        (REAL, "real"), ("https://hf.co", "real"), ("https://hub.example.org", "both"), ("http://localhost:1", "local"),
+        ("http://127.0.0.2", "local"), ("http://[::1]:9", "local"), ("http://192.168.1.7:80", "local"),
+        ("http://box.local", "local"), ("https://nothuggingface.co", "both"), ("https://x.huggingface.co", "real"),
+    ],
+)  # fmt: skip
+def test_which_token_may_go_where(tmp_path: Path, endpoint: str, fits: str) -> None:
+    for kind, token in (("real", "hf_" + "a" * 34), ("local", "hf_localhub" + "a" * 26)):
+        if fits in (kind, "both"):
+            check_token(tmp_path, endpoint, token)
+        else:
+            with pytest.raises(UsageError, match="is not sent to"):
+                check_token(tmp_path, endpoint, token)
 
 
 @pytest.mark.parametrize(
