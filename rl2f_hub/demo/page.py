@@ -26,7 +26,6 @@ from rl2f_hub.errors import UsageError
 Where = tuple[str, str | None]  # repository or folder, and revision
 
 AT_ONCE = 8  # visitors whose attempts are made at the same time; the others wait in the queue and are told where
-QUEUED = 64
 KINDS_SHOWN = 8
 WELCOME = "Pick a task or type your own, and let them try."
 
