@@ -94,7 +94,7 @@ class Page:
                 scale=3, min_width=240, elem_id="prompt",
             )  # fmt: skip
             self.reference = gr.Textbox(
-                first.privilege.reference, label="Right answer (models never see it)", placeholder="optional",
+                first.privilege.reference, label="Right answer (hidden from them)", placeholder="optional",
                 lines=2, max_lines=8, scale=1, min_width=290, elem_id="reference",
             )  # fmt: skip
         again = "Let both try" if len(self.players) == 2 else "Let it try"
