@@ -29,6 +29,7 @@ def build_demo(
     warning: str = "",
     feedback_dataset: str | None = None,
     results: tuple[str, str | None] = ("", None),
+    queued: int = 64,
 ) -> gr.Blocks:
     """The page over players that are loaded already. Launch it with `**launch_settings()`.
 
@@ -37,11 +38,12 @@ def build_demo(
         warning: shown on top of the page.
         feedback_dataset: where consented dialogues go; none are taken by default.
         results: repository or folder, and revision, of the evaluation to show.
+        queued: how many actions may wait; whoever comes when that many do is told that the queue is full.
     """
     from rl2f_hub.demo.acts import Acts
     from rl2f_hub.demo.api import add_endpoints
     from rl2f_hub.demo.contribute import Contributions
-    from rl2f_hub.demo.page import QUEUED, Page
+    from rl2f_hub.demo.page import Page
     from rl2f_hub.demo.play import EXAMPLES, playable
     from rl2f_hub.teachers.scripted import ScriptedTeacher
 
@@ -52,7 +54,7 @@ def build_demo(
     page = Page(acts, warning=warning, contributions=contributions, results=results)
     with page.blocks:
         add_endpoints(page)
-    page.blocks.queue(max_size=QUEUED, default_concurrency_limit=8)
+    page.blocks.queue(max_size=queued, default_concurrency_limit=8)
     return page.blocks
 
 

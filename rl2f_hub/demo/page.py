@@ -26,7 +26,6 @@ from rl2f_hub.errors import UsageError
 Where = tuple[str, str | None]  # repository or folder, and revision
 
 AT_ONCE = 8  # visitors whose attempts are made at the same time; the others wait in the queue and are told where
-QUEUED = 64
 KINDS_SHOWN = 8
 WELCOME = "Pick a task or type your own, and let them try."
 
@@ -95,7 +94,7 @@ class Page:
                 scale=3, min_width=240, elem_id="prompt",
             )  # fmt: skip
             self.reference = gr.Textbox(
-                first.privilege.reference, label="Right answer (models never see it)", placeholder="optional",
+                first.privilege.reference, label="Right answer (hidden from them)", placeholder="optional",
                 lines=2, max_lines=8, scale=1, min_width=290, elem_id="reference",
             )  # fmt: skip
         again = "Let both try" if len(self.players) == 2 else "Let it try"
