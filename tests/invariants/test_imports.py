@@ -83,6 +83,7 @@ ORDER = [
     {"rollouts"},
     {"dialogue"},
     {"reference", "trainer_config"},
+    {"processes"},
     {"runs"},
     {"checkpoints"},
     {"trainer_rollouts"},
