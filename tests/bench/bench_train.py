@@ -11,8 +11,9 @@ a busy machine slows both sides. Seconds are CPU seconds of one thread.
 * `critique`: a step with the critique term against one without, on the same dialogues, at temperature 1 (where it has
   the policy's own log-probabilities) and at 0.8 (where the teacher's tokens go through the head once more); and the
   memory that the loss and its gradient hold at most, measured by the allocator's high-water mark of resident memory.
-* `against_trl`: an RL2F step of `turns` attempts against a step of TRL's GRPOTrainer with one attempt as long as all of
-  them together: equal prompts, dialogues and sampled tokens. RL2F's context also holds what the teacher says.
+* `against_trl`: an RL2F step of `turns` attempts against a step of TRL's GRPOTrainer on as many prompts and completions,
+  with one attempt as long as a whole dialogue, so that both are trained on as many tokens; `against_trl_sampled` gives it
+  the length of all attempts together, so that both sample as many and RL2F also reads what the teacher says.
 * `growth`: seconds a step by turns and by dialogues.
 * `peak_share`: multiply-adds of a step's model passes as a share of what this machine's matrix product reaches.
 
@@ -40,6 +41,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -48,7 +50,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from rl2f_hub import trainer_rollouts
+from rl2f_hub import timings, trainer_rollouts
 from rl2f_hub.callbacks import quiet
 from rl2f_hub.recipe import ScratchSpec, SourceSpec
 from rl2f_hub.records import Privilege, Task
@@ -70,6 +72,7 @@ class Parts:
 
     steps: list[float] = field(default_factory=list)
     passes: float = 0.0
+    length: int = 0  # ids after the prompt, of the longest completion
     timings: Timings = field(default_factory=Timings)
     warm: tuple[float, float] = (0.0, 0.0)  # of passes and sampling, when the first step was over
 
@@ -131,6 +134,7 @@ def _measure(trainer: Any, parts: Parts) -> None:
     logps, backward = trainer._get_per_token_logps_and_entropies, trainer.accelerator.backward
 
     def timed_logps(*args: Any, **kwargs: Any) -> Any:
+        parts.length = args[3]
         with adding(parts):
             return logps(*args, **kwargs)
 
@@ -154,15 +158,15 @@ def ours(model: Any, tokenizer: Any, turns: int = TURNS, dialogues: int = DIALOG
         trainer.chat.stop_ids = frozenset()
         trainer._without_idle_rows = lambda batch: batch
         played = partial(trainer_rollouts.run_dialogues, timings=parts.timings)
-        with patch.object(trainer_rollouts, "run_dialogues", played):
+        cpu = SimpleNamespace(perf_counter=time.process_time)
+        with patch.object(trainer_rollouts, "run_dialogues", played), patch.object(timings, "time", cpu):
             _measure(trainer, parts)
     return parts
 
 
-def trls(model: Any, tokenizer: Any, turns: int = TURNS, dialogues: int = DIALOGUES) -> Parts:
-    """Steps of TRL's GRPOTrainer: one attempt of as many tokens as all of a dialogue's."""
+def trls(model: Any, tokenizer: Any, length: int, dialogues: int = DIALOGUES) -> Parts:
+    """Steps of TRL's GRPOTrainer: one attempt of `length` tokens."""
     parts = Parts()
-    length = turns * TOKENS
     with tempfile.TemporaryDirectory() as out:
         args = GRPOConfig(
             max_completion_length=length,
@@ -262,12 +266,14 @@ def bench(shape: str, rounds: int, quick: bool) -> dict[str, Any]:
         without = ours(fresh(), tokenizer, critique_coef=0.0)
         warm = ours(fresh(), tokenizer, critique_coef=0.1, temperature=0.8)
         warm_without = ours(fresh(), tokenizer, critique_coef=0.0, temperature=0.8)
-        single = trls(fresh(), tokenizer)
+        single = trls(fresh(), tokenizer, with_term.length)
+        sampled = trls(fresh(), tokenizer, TURNS * TOKENS)
         whole.append(with_term)
         note("outside", outside(with_term))
         note("critique_cost", step(with_term) / step(without) - 1)
         note("critique_cost_at_0.8", step(warm) / step(warm_without) - 1)
         note("against_trl", step(with_term) / step(single))
+        note("against_trl_sampled", step(with_term) / step(sampled))
         note("trl_step_s", step(single))
     last = whole[-1]
     result: dict[str, Any] = {name: {"median": median(v), "rounds": v} for name, v in ratios.items()}
