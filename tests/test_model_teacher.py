@@ -432,3 +432,18 @@ def test_recipes_say_what_is_missing() -> None:
     for kind in ("model", "endpoint"):
         with pytest.raises(ValueError, match=f"kind {kind} needs the section `{kind}`"):
             TeacherSpec(kind=kind)  # type: ignore[arg-type]
+
+
+def test_a_model_in_this_process_never_answers_while_the_student_generates(make_task: Any) -> None:
+    """It may be the student's own weights, with the adapter switched off: both at once would mix them up."""
+    from rl2f_hub.dialogue import waits
+    from rl2f_hub.teachers.controls import DoubtingTeacher
+    from rl2f_hub.teachers.model import ModelTeacher
+    from rl2f_hub.teachers.scripted import ScriptedTeacher
+
+    code = [make_task(verifier="unit_tests")]
+    local = ModelTeacher.__new__(ModelTeacher)
+    local.name = "local"
+    assert waits(ScriptedTeacher(), code)
+    assert not waits(local, code)
+    assert not waits(DoubtingTeacher(local, 0.5), code)

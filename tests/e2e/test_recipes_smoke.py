@@ -15,6 +15,7 @@ from rl2f_hub.recipe import load_recipe, recipe_files
 
 from . import shrunken
 
+pytestmark = pytest.mark.timeout(1500)  # about a minute and a half of one core; a busy machine takes far longer
 NAMES = [file.parent.name for file in recipe_files()]
 SAME = ("seed", "threads", "model", "tasks", "dialogue", "generate", "warmup", "evaluate")
 
@@ -30,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         capture_output=True,
         text=True,
         env=environment,
-        timeout=580,
+        timeout=1400,
         cwd=folder,
         check=False,
     )
