@@ -1,8 +1,8 @@
 """Run each operation of the Hub on a root and kill it, by SIGKILL, before each of its changes to the disk.
 
 After every kill the root must be whole (fsck), be as it was before the operation or as after it, and the same
-operation again must complete. A step is an open for writing, an fsync, a rename, a mkdir, a removal. Prints one JSON
-line: {operations, kills, problems}. Usage: kill_at_every_step.py FOLDER
+operation again must complete. A step is an open for writing, the first write after it, an fsync, a rename, a mkdir,
+a removal. Prints one JSON line: {operations, kills, problems}. Usage: kill_at_every_step.py FOLDER
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rl2f_hub.localhub.child import build
 from rl2f_hub.localhub.collections_api import every
 from rl2f_hub.localhub.fsck import check
 from rl2f_hub.localhub.store import Store
+from rl2f_hub.localhub.tree import load_tree
 from rl2f_hub.localhub.users import add_user, list_users
 
 BIG = os.urandom(200_000)
@@ -100,6 +101,7 @@ OPERATIONS: list[Any] = [
 
 def state(root: Path) -> Any:
     """What the root says to its users, without ids and dates."""
+    load_tree.cache_clear()  # each trial has the same path
     store, found = Store(root), []
     for repo in store.all_repos():
         refs, values = repo.refs(), repo.settings()
@@ -111,14 +113,20 @@ def state(root: Path) -> Any:
     return json.loads(json.dumps([found, shelves, len(list((root / "jobs").glob("*/*.json")))]))
 
 
+def damage(root: Path) -> list[str]:
+    return [f"{found.where}: {found.what}" for found in check(root).findings if found.level == "damage"]
+
+
 def run(root: Path, operation: Any, kill_at: int | None, report: int) -> None:
     """In a child: do it, and die before step `kill_at`; write the number of steps and the status to `report`."""
     steps, prefix, locks = 0, str(root), str(root / "locks")
 
-    def step() -> None:
+    def step(before_the_end: Callable[[], Any] = int) -> None:
         nonlocal steps
         steps += 1
         if steps == kill_at:
+            steps += 1  # opening the file below is no step
+            before_the_end()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def audit(event: str, details: tuple[Any, ...]) -> None:
@@ -128,6 +136,8 @@ def run(root: Path, operation: Any, kill_at: int | None, report: int) -> None:
         name = str(details[0]) if event == "open" or event in changes else ""
         if name.startswith(prefix) and not name.startswith(locks):
             step()
+            if event == "open":  # and once more with the file open, and nothing in it yet
+                step(lambda: os.open(details[0], details[2], 0o600))
 
     def fsync(number: int, real: Callable[[int], None] = os.fsync) -> None:
         step()
@@ -181,14 +191,14 @@ def main(folder: Path) -> dict[str, Any]:
             if child(trial, operation, step) is not None:
                 problems.append(f"{name}: not killed at step {step}")
             kills += 1
-            damage = [finding for finding in check(trial).findings if finding.level == "damage"]
-            found = state(trial)
-            if damage or found not in (before, after):
-                problems.append(f"{name}, step {step}: {damage or found}")
+            lost, found = damage(trial), state(trial)
+            if lost or found not in (before, after):
+                problems.append(f"{name}, step {step}: {lost or found}")
             again = child(trial, operation)
             # A second comment, pull request or job is one more; everything else is done exactly once.
-            if again is None or again[1] >= 500 or (found == before and state(trial) != after):
-                problems.append(f"{name}, step {step}, again: {again}")
+            lost = damage(trial)
+            if again is None or again[1] >= 500 or lost or (found == before and state(trial) != after):
+                problems.append(f"{name}, step {step}, again: {again} {lost}")
             shutil.rmtree(trial)
         shutil.rmtree(folder / "before")
     return {"operations": len(OPERATIONS), "kills": kills, "problems": problems}
