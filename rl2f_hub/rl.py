@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub import processes
 from rl2f_hub.baselines import offline_baselines
 from rl2f_hub.curriculum import Curriculum, CurriculumTeacher
 from rl2f_hub.dialogue import Student
@@ -81,7 +81,7 @@ def _once(run: Run, name: str, work: Callable[..., dict[str, Any]]) -> dict[str,
     if finished.is_file():
         return json.loads(finished.read_text(encoding="utf-8"))
     result = work()
-    if int(os.environ.get("RANK", 0)) == 0:
+    if processes.is_main():
         write_json(finished, result)
     return result
 
@@ -103,7 +103,10 @@ def _then_critique(run: Run, training: Training, start: Path) -> dict[str, Any]:
     reinforced = run.path("train", "before_critique", "adapter")
     result = _once(run, "before_critique", lambda: _reinforce(run, training, start, folder="before_critique"))
     critique = _once(run, "critique", lambda: _critique_phase(run, "critique", reinforced))
-    shutil.copytree(run.path("train", "critique", "adapter"), run.path("train", "rl2f", "adapter"), dirs_exist_ok=True)
+    if processes.is_main():
+        final = run.path("train", "rl2f", "adapter")
+        shutil.copytree(run.path("train", "critique", "adapter"), final, dirs_exist_ok=True)
+    processes.wait()
     return {**result, "critique": critique}
 
 
@@ -165,10 +168,10 @@ def _config(run: Run, folder: Path, training: Training) -> Any:
     from rl2f_hub.trainer import RL2FConfig
 
     recipe, spec = run.recipe, run.recipe.train
-    processes = int(os.environ.get("WORLD_SIZE", 1))  # as accelerate and torchrun set it
-    parts = spec.accumulation * processes
+    count = processes.world()
+    parts = spec.accumulation * count
     if spec.prompts_per_step * spec.num_generations % parts:
-        among = f"{spec.accumulation}" if processes == 1 else f"{spec.accumulation} on {processes} processes"
+        among = f"{spec.accumulation}" if count == 1 else f"{spec.accumulation} on {count} processes"
         raise UsageError(
             f"train.accumulation: {among} does not divide the {spec.prompts_per_step * spec.num_generations} "
             "dialogues of a step (prompts_per_step x num_generations)"

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from rl2f_hub import processes
 from rl2f_hub.runs import Run
 
 
@@ -35,6 +36,8 @@ def nothing_to_learn(run: Run, name: str, start: Path, why: str) -> dict[str, An
 
     The runs before it took long and the comparison is still a true one: this way of learning gets nowhere from here.
     """
-    print(f"note: train.baselines: {name} learns nothing: {why}", file=sys.stderr)
-    shutil.copytree(start, run.path("train", name, "adapter"), dirs_exist_ok=True)
+    if processes.is_main():
+        print(f"note: train.baselines: {name} learns nothing: {why}", file=sys.stderr)
+        shutil.copytree(start, run.path("train", name, "adapter"), dirs_exist_ok=True)
+    processes.wait()
     return {"rows": 0, "steps": 0, "note": why}
