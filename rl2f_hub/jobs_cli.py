@@ -10,7 +10,7 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Run a recipe on rented hardware (HF Jobs): submit, watch, cancel.")
 
 JobArg = Annotated[str, typer.Argument(help="The job's id.")]
-NamespaceOpt = Annotated[Optional[str], typer.Option(help="Who runs and pays it [default: you].")]
+NamespaceOpt = Annotated[Optional[str], typer.Option(help="Who runs and pays it.", show_default="you")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
@@ -29,7 +29,9 @@ def jobs_run(
     keep: Annotated[
         Optional[str], typer.Option(help="A bucket (owner/name) that keeps the run's folder, to go on after a timeout.")
     ] = None,
-    package: Annotated[Optional[str], typer.Option(help="What uv installs [default: rl2f-hub[qlora,trackio]].")] = None,
+    package: Annotated[
+        Optional[str], typer.Option(help="What uv installs.", show_default="the package with qlora and trackio")
+    ] = None,
     image: Annotated[Optional[str], typer.Option(help="Docker image with uv in it.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once instead of showing the log.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent and what it may cost.")] = False,

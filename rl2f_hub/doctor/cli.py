@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     recipe: Annotated[Optional[str], typer.Argument(help="A recipe file, or the name of a shipped one.")] = None,
     out: Annotated[
-        Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")
+        Optional[Path], typer.Option("--out", help="The run's folder.", show_default="runs/<recipe name>")
     ] = None,
     overrides: Annotated[
         Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")
@@ -30,10 +30,10 @@ def doctor(
         Optional[Path], typer.Option(help="The model's config.json, where the Hub is out of reach or the model gated.")
     ] = None,
     prompt_tokens: Annotated[
-        Optional[int], typer.Option(help="Tokens of the longest task with its template [default: 256].", min=1)
+        Optional[int], typer.Option(help="Tokens of the longest task with its template.", show_default="256", min=1)
     ] = None,
     feedback_tokens: Annotated[
-        Optional[int], typer.Option(help="Tokens of one feedback [default: 64; a model's: its max_tokens].", min=1)
+        Optional[int], typer.Option(help="Tokens of one feedback.", show_default="64; a model's: its max_tokens", min=1)
     ] = None,
     processes: Annotated[int, typer.Option(help="Processes that share the work (accelerate).", min=1)] = 1,
     local_code: Annotated[
