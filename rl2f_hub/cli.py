@@ -31,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to load than all the rest of `--help`, and swallows [brackets]
     help="Didactic dialogues: generate and publish them, train on them with RL2F, evaluate, push, try.",
 )
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
