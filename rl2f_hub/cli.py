@@ -22,7 +22,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.evaluation.cli import app as eval_app
 from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
-from rl2f_hub.publish.cli import register as register_hub_stages
+from rl2f_hub.publish_cli import register as register_hub_stages
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
 from rl2f_hub.tasks.cli import app as tasks_app
 from rl2f_hub.teachers.cli import app as teachers_app
