@@ -96,7 +96,8 @@ def cli_reference() -> str:
     lines = [
         MADE,
         "# Command reference\n",
-        "What `--help` says of every command. Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 130 stopped by the user, 143 by SIGTERM.\n",
+        "What `--help` says of every command. Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 130 stopped by "
+        "the user, 143 by SIGTERM.\n",
     ]
     for path, function in commands(app, "rl2f"):
         lines += [f"## `{path}`\n", cleandoc(function.__doc__ or "") + "\n"]

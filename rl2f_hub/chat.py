@@ -199,9 +199,15 @@ class ChatFormat:
         messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
         own = self.tokenizer.chat_template
         dated = SAME_DAY + own if isinstance(own, str) and "strftime_now" in own else None
-        return self.tokenizer.apply_chat_template(
-            messages, chat_template=dated, tokenize=False, add_generation_prompt=True
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, chat_template=dated, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a stranger's program in Jinja's sandbox: whatever it raises
+            reason = " ".join(str(error).split())[:160]
+            raise TemplateError(
+                f"chat template of '{self._name}' fails ({type(error).__name__}: {reason}); use another model or template"
+            ) from None
 
     def _not_append_only(self, why: str) -> TemplateError:
         return TemplateError(

@@ -22,7 +22,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.evaluation.cli import app as eval_app
 from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
-from rl2f_hub.publish.cli import register as register_hub_stages
+from rl2f_hub.publish_cli import register as register_hub_stages
 from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
 from rl2f_hub.tasks.cli import app as tasks_app
 from rl2f_hub.teachers.cli import app as teachers_app
@@ -31,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to load than all the rest of `--help`, and swallows [brackets]
     help="Didactic dialogues: generate and publish them, train on them with RL2F, evaluate, push, try.",
 )
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")

@@ -255,7 +255,7 @@ class EvaluateSpec(Spec):
     the critique term trains it) or `asked` (in its own).
     """
 
-    max_turns: Positive = 6
+    max_turns: Positive = 6  # at least `dialogue.max_turns`
     suites: list[
         Literal[
             "teacher",
@@ -269,14 +269,14 @@ class EvaluateSpec(Spec):
             "autodidact",
             "environment",
         ]
-    ] = ["teacher", "try_again"]
-    sampled: bool = True
+    ] = ["teacher", "try_again"]  # docs/teachers.md and docs/evaluation.md say what each is
+    sampled: bool = True  # also with sampling, beside greedy decoding
     plays_on: bool = False
     gold_tasks: Annotated[int, Field(ge=0)] = 0
     critique: Literal["role", "asked"] = "role"
-    critique_tokens: Positive = 96
-    wave: Positive = 512
-    bootstrap: Positive = 2000
+    critique_tokens: Positive = 96  # of one judgement of its own
+    wave: Positive = 512  # dialogues at a time
+    bootstrap: Positive = 2000  # resamples of an interval
 
 
 class Recipe(Spec):

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rl2f_hub.errors import RL2FError
-from rl2f_hub.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rl2f_hub.recipe import Recipe  # `rl2f --help` loads this package
 
 Status = Literal["ok", "warn", "fail"]
 

@@ -163,6 +163,8 @@ def rl2f_problem(arguments: list[str]) -> str | None:
     while hasattr(command, "commands"):
         if not rest or rest[0] in ("--help", "--version"):
             return None
+        if path == "rl2f eval" and rest[0] not in command.commands:
+            rest = ["models", *rest]  # as the command itself reads it
         if rest[0] not in command.commands:
             return f"{path} has no command {rest[0]!r}"
         path, command = f"{path} {rest[0]}", command.commands[rest[0]]
@@ -173,7 +175,8 @@ def rl2f_problem(arguments: list[str]) -> str | None:
         given = command.make_context(path, rest).params
     except Exception as error:  # click's own, vendored by some versions of typer
         return f"{path}: {getattr(error, 'message', error)}"
-    return _recipe_problem(given.get("recipe"), given.get("overrides") or [])
+    named = given.get("recipe") or next((t for t in given.get("targets") or [] if t.endswith(".yaml")), None)
+    return _recipe_problem(named, given.get("overrides") or [])
 
 
 def _recipe_problem(recipe: str | None, overrides: Any) -> str | None:

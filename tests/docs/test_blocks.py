@@ -125,6 +125,11 @@ def test_python_runs_from_top_to_bottom(page: Path, reader: dict[str, str], tmp_
     parts = [
         f"# {block}\n{block.text}\n" for block in blocks_of(page) if block.language == "python" and not block.reason
     ]
+    (tmp_path / "train.py").write_text(
+        "from huggingface_hub import HfApi\nHfApi().whoami()\n"
+    )  # a program of the reader's
+    (tmp_path / "tmp").mkdir()
+    parts.insert(0, "from pathlib import Path\ntmp_path = Path('tmp')  # as pytest gives it\n")
     code = tmp_path / "page.py"
     code.write_text("\n".join(parts), encoding="utf-8")
     done = subprocess.run(

@@ -197,7 +197,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where the runs are made [a temporary folder]")
     parser.add_argument("--json", type=Path, dest="report")
     given = parser.parse_args()
-    folder = given.out or Path(tempfile.mkdtemp(prefix="rl2f-faults-"))
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="rl2f-faults-", dir=given.out))
     unbroken = folder / "unbroken" / "quickstart"
     done = shrunken.run(unbroken)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -56,7 +56,12 @@ def test_qlora_of_four_turns_in_a_group_of_eight_fits_24_gb(
         {
             "name": "fits",
             "hub": {"dataset": "d", "adapter": "a"},
-            "model": {"id": "random/weights", "quantization": "nf4", "dtype": "bfloat16", "lora": {"r": 16, "alpha": 32}},
+            "model": {
+                "id": "random/weights",
+                "quantization": "nf4",
+                "dtype": "bfloat16",
+                "lora": {"r": 16, "alpha": 32},
+            },
             "tasks": {"train": source, "eval": source},
             "dialogue": {"max_turns": TURNS, "turn_tokens": TURN_TOKENS},
             "warmup": {"steps": 0},

@@ -16,7 +16,7 @@ ROOT = Path(rl2f_hub.__file__).parent
 HEAVY = {"torch", "trl", "peft", "transformers", "gradio", "datasets", "huggingface_hub", "accelerate"}
 LIGHT = [
     "rl2f_hub.publish",
-    "rl2f_hub.publish.cli",
+    "rl2f_hub.publish_cli",
     "rl2f_hub.card_merge",
     "rl2f_hub.hub_commit",
     "rl2f_hub.hub_group",
@@ -110,6 +110,14 @@ def loaded() -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", LIGHT)
 def test_nothing_heavy_is_loaded_before_it_is_needed(name: str, loaded: dict[str, list[str]]) -> None:
     assert loaded[name] == []
+
+
+def test_help_waits_for_nothing_that_only_commands_need() -> None:
+    code = "import sys, rl2f_hub.cli; print(sorted({'numpy', 'pydantic', 'yaml', 'jinja2'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_public_names_exist_and_unknown_ones_are_attribute_errors() -> None:
