@@ -24,6 +24,7 @@ from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains, versus
 from rl2f_hub.progress import Advance, bar
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.runs import hardware, read_rows, write_json, write_rows
+from rl2f_hub.timings import Timings
 
 PLAN = "evaluation.json"
 
@@ -129,6 +130,7 @@ def evaluate_models(plan: Plan, out: Path) -> dict[str, Any]:
     parts = [(model, suite, seed) for model in plan.models for suite in plan.suites for seed in plan.seeds]
     total = sum(len(plan.of_suite(suite)) for _, suite, _ in parts)
     done = sum(len(chunk) for part in parts for file, chunk in _chunks(plan, out, *part) if file.is_file())
+    timings = Timings()
     with bar("evaluate", total, "dialogues", start=done) as advance:
         for model in plan.models:
             missing = [p for p in parts if p[0] == model and any(not f.is_file() for f, _ in _chunks(plan, out, *p))]
@@ -136,20 +138,22 @@ def evaluate_models(plan: Plan, out: Path) -> dict[str, Any]:
                 student, revision = open_model(model, plan.quantization, plan.dtype)
                 write_json(out / "models" / f"{slug(model)}.json", {"spec": model, "revision": revision})
                 for _, suite, seed in missing:
-                    _play_part(plan, out, student, model, suite, seed, advance)
+                    _play_part(plan, out, student, model, suite, seed, timings, advance)
     result = summarise(plan, out) | {"wall_s": round(time.monotonic() - began, 1)}
     write_json(out / "metrics.json", result)
     return result
 
 
-def _play_part(plan: Plan, out: Path, student: Student, model: str, suite: str, seed: int, advance: Advance) -> None:
+def _play_part(
+    plan: Plan, out: Path, student: Student, model: str, suite: str, seed: int, timings: Timings, advance: Advance
+) -> None:
     settings = plan.settings
     if suite == "resample" and "teacher" in plan.suites:
         settings = with_calls(settings, resample_depth(rows_of(plan, out, model, "teacher"), settings))
     for file, chunk in _chunks(plan, out, model, suite, seed):
         if not file.is_file():
-            write_rows(file, play(suite, chunk, student, settings, seed))
-            advance(len(chunk), note=f"{model} {suite}")
+            write_rows(file, play(suite, chunk, student, settings, seed, timings=timings))
+            advance(len(chunk), note=f"{model} {suite}, {timings.note()}")
 
 
 def _chunks(plan: Plan, out: Path, model: str, suite: str, seed: int) -> Iterator[tuple[Path, tuple[Task, ...]]]:

@@ -25,6 +25,7 @@ from rl2f_hub.progress import bar
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
+from rl2f_hub.timings import Timings
 
 # What is said there depends on who else is in the batch, or the first few are asked more: one process plays all of it.
 WHOLE = ("shuffled",)
@@ -57,6 +58,7 @@ def settings_of(recipe: Recipe, decoding: str, run: Run) -> Settings:
         critique=spec.critique,
         critique_tokens=spec.critique_tokens,
         wave=spec.wave,
+        overlap=recipe.engine.overlap,
         teacher=recipe.teacher,
         rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut),
         folder=run.dir / "evaluation",
@@ -114,17 +116,18 @@ def _play_all(run: Run, names: list[str], suites: list[tuple[str, str]]) -> None
     recipe = run.recipe
     sizes = {split: len(_tasks(run, split)) for _, split in suites}
     total = len(names) * sum(len(decodings_of(recipe, suite)) * sizes[split] for suite, split in suites)
+    timings = Timings()
     with bar("evaluate", total, "dialogues") as advance:
         for name, student in _students(run, names):
             for suite, split in suites:
                 for decoding in decodings_of(recipe, suite):
                     file = _file(run, name, suite, decoding)
                     if not file.is_file():
-                        rows = processes.gathered(_play(run, student, suite, split, decoding))
+                        rows = processes.gathered(_play(run, student, suite, split, decoding, timings))
                         if processes.is_main():
                             write_rows(file, rows)
                         processes.wait()
-                    advance(sizes[split], note=f"{name} {suite}")
+                    advance(sizes[split], note=f"{name} {suite}, {timings.note()}")
 
 
 def _tasks(run: Run, split: str) -> list[Task]:
@@ -159,7 +162,7 @@ def _students(run: Run, names: list[str]) -> Any:
         yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking, recipe.engine)
 
 
-def _play(run: Run, student: Student, suite: str, split: str, decoding: str) -> list[dict[str, Any]]:
+def _play(run: Run, student: Student, suite: str, split: str, decoding: str, timings: Timings) -> list[dict[str, Any]]:
     settings = settings_of(run.recipe, decoding, run)
     name = suite.removeprefix("ood_")
     guided = _guided(run, student.name, suite.removesuffix("resample") + "teacher")
@@ -170,7 +173,7 @@ def _play(run: Run, student: Student, suite: str, split: str, decoding: str) -> 
         tasks = tasks if processes.is_main() else []
     else:
         tasks = processes.share(tasks)
-    return play(name, tasks, student, settings, run.recipe.seed + 1)
+    return play(name, tasks, student, settings, run.recipe.seed + 1, timings=timings)
 
 
 def _guided(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:

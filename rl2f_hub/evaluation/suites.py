@@ -22,6 +22,7 @@ from rl2f_hub.records import Task
 from rl2f_hub.teachers import Teacher, build_teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.spec import TeacherSpec
+from rl2f_hub.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Settings:
         critique: where the student judges itself, see `probes.SelfCritic`.
         resample_calls: attempts of the suite `resample`; None: as many as `max_turns`.
         wave: dialogues at once. The control `shuffled` depends on it.
+        overlap: see `run_dialogues`.
         folder: where a teacher keeps its bill.
     """
 
@@ -87,6 +89,7 @@ class Settings:
     critique_tokens: int = 96
     resample_calls: int | None = None
     wave: int = 256
+    overlap: bool | None = None
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
     rules: Rules = RULES
     folder: Path | None = None
@@ -114,8 +117,9 @@ def play(
     settings: Settings,
     seed: int,
     on_wave: Callable[[int], None] | None = None,
+    timings: Timings | None = None,
 ) -> list[dict[str, Any]]:
-    """Dialogue rows of one suite, a dialogue a task, in order."""
+    """Dialogue rows of one suite, a dialogue a task, in order; their time and tokens are added to `timings`."""
     if suite == "autodidact":
         tasks = [task for task in tasks if task.verifier != "environment"]
     teacher = teacher_of(suite, student, settings)
@@ -134,6 +138,8 @@ def play(
         wave=settings.wave,
         on_wave=on_wave,
         rules=settings.rules,
+        timings=timings,
+        overlap=settings.overlap,
     )
     rows = [_row(r, student, teacher.name, sampling, seed, fresh=suite == "resample") for r in rollouts]
     if SUITES[suite].gold and settings.gold_tasks:
