@@ -148,9 +148,12 @@ class Player:
 
 def players_of(model: Any, tokenizer: Any, is_adapter: bool) -> list[Player]:
     """Base and RL2F from one adapter on its base, or the one student that a full model is."""
-    from rl2f_hub.students.load import as_student
+    from rl2f_hub.chat import ChatFormat
+    from rl2f_hub.engines.transformers import TransformersEngine
 
-    student = as_student(model, tokenizer, "RL2F" if is_adapter else "Student", thinking="keep")
+    # Others use the model between two tokens, with the adapter as they need it: a call must not keep it changed.
+    engine = TransformersEngine(model, tokenizer.pad_token_id, fold=False)
+    student = Student(engine, ChatFormat(tokenizer, thinking="keep"), "RL2F" if is_adapter else "Student")
     if not is_adapter:
         return [Player("Student", "one model, no adapter", student)]
     turns = Turns()

@@ -22,16 +22,20 @@ MOST_BYTES = 2 << 30
 
 
 class Folded:
-    """Folded copies for one model, made again when an adapter or a base weight has changed."""
+    """Folded copies for one model, made again when an adapter or a base weight has changed.
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    Args:
+        most_bytes: nothing is folded where the copies would take more; 0 never folds.
+    """
+
+    def __init__(self, model: Any, most_bytes: int = MOST_BYTES) -> None:
+        self.model, self.most_bytes = model, most_bytes
         self._made: tuple[Any, list[torch.Tensor], list[torch.Tensor]] | None = None
 
     @contextmanager
     def within(self) -> Iterator[None]:
         """Generate with the folded copies in the block, which must not change a weight."""
-        layers = _layers(self.model)
+        layers = _layers(self.model, self.most_bytes)
         if not layers:
             yield
             return
@@ -71,7 +75,7 @@ class Folded:
         return self._made[1]
 
 
-def _layers(model: Any) -> list[Any]:
+def _layers(model: Any, most_bytes: int) -> list[Any]:
     """The layers whose adapter can be folded; none where there would be too much to copy."""
     if "peft" not in sys.modules:
         return []
@@ -79,7 +83,7 @@ def _layers(model: Any) -> list[Any]:
 
     found: list[Any] = [module for module in model.modules() if isinstance(module, Linear) and _foldable(module)]
     size = sum(layer.get_base_layer().weight.nbytes for layer in found)
-    return found if size <= MOST_BYTES else []
+    return found if size <= most_bytes else []
 
 
 def _foldable(layer: Any) -> bool:

@@ -40,18 +40,20 @@ class TransformersEngine:
         model: the model; its train/eval mode is restored after each call.
         pad_id: any valid id; it fills rows up and is never attended to.
         cache_tokens: most positions the cache of a session may have; by default half of the memory that is free now.
+        fold: whether the model's weights may change for the time of a call (`folded.py`); False where an `on_token`
+            lets others use the model between two tokens.
     Raises:
         RL2FError: a model whose layers or attention implementation the engine does not know.
         UsageError: `cache_tokens` too small for a single attempt.
     """
 
-    def __init__(self, model: Any, pad_id: int, cache_tokens: int | None = None) -> None:
+    def __init__(self, model: Any, pad_id: int, cache_tokens: int | None = None, fold: bool = True) -> None:
         self.model = model
         self.pad_id = pad_id
         config = model.config.get_text_config()
         self.layers: int = config.num_hidden_layers
         self.windows = windows_of(config)
-        self.folded = Folded(model)
+        self.folded = Folded(model) if fold else Folded(model, most_bytes=0)
         self.additive = attention_of(config) == "eager"  # eager attention adds its mask, the fused one takes booleans
         # The library is renaming the argument; both names work for a while, the old one with a warning at every call.
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
