@@ -83,7 +83,6 @@ ORDER = [
     {"rollouts"},
     {"dialogue"},
     {"reference", "trainer_config"},
-    {"processes"},
     {"runs"},
     {"checkpoints"},
     {"trainer_rollouts"},
