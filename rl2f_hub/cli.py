@@ -10,12 +10,24 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from rl2f_hub import permits, processes
+from rl2f_hub.cli_shared import (
+    BadRowOpt,
+    ForceOpt,
+    JsonOpt,
+    LocalOpt,
+    OutOpt,
+    RecipeArg,
+    SetOpt,
+    UnsafeOpt,
+    open_run,
+    print_result,
+    with_bad_rows,
+)
 from rl2f_hub.demo.cli import register as register_demo
 from rl2f_hub.doctor import cli as doctor_cli
 from rl2f_hub.errors import RL2FError, UsageError
@@ -23,7 +35,6 @@ from rl2f_hub.evaluation.cli import app as eval_app
 from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
 from rl2f_hub.publish_cli import register as register_hub_stages
-from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
 from rl2f_hub.tasks.cli import app as tasks_app
 from rl2f_hub.teachers.cli import app as teachers_app
 
@@ -43,29 +54,6 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
 doctor_cli.register(app)
 register_demo(app)
-
-RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
-OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder.", show_default="runs/<recipe name>")]
-SetOpt = Annotated[Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-BadRowOpt = Annotated[
-    Optional[str], typer.Option("--on-bad-row", help="Bad rows of a task source: skip (and count) or fail.")
-]
-ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
-
-
-def _open(recipe: str, overrides: list[str] | None, out: Path | None, **how: bool) -> Any:
-    from rl2f_hub.recipe import load_recipe
-    from rl2f_hub.runs import Run
-
-    loaded = load_recipe(recipe, overrides or [])
-    opened = Run.open(loaded, out or Path("runs") / loaded.name, **how)
-    opened.manifest["recipe_file"] = recipe
-    return opened
-
-
-def _with_bad_rows(overrides: list[str] | None, rule: str | None) -> list[str]:
-    return [*(overrides or []), *([f"tasks.on_bad_row={rule}"] if rule is not None else [])]
 
 
 @app.command()
@@ -93,8 +81,8 @@ def run(
 
             raise UsageError(f"stage: {stage!r} is unknown{did_you_mean(stage, STAGES)}")
     permits.allow(local_code=local_code, unsafe_code=unsafe)
-    overrides = _with_bad_rows(overrides, on_bad_row)
-    opened = _open(recipe, overrides, out, resume=resume or start is not None, overwrite=overwrite)
+    overrides = with_bad_rows(overrides, on_bad_row)
+    opened = open_run(recipe, overrides, out, resume=resume or start is not None, overwrite=overwrite)
     if start:
         opened.forget_from(start)
     run_stages(opened, chosen)
@@ -104,7 +92,7 @@ def run(
         _show(write_summary(opened), opened, as_json)
     else:
         left = [stage for stage in STAGES if not opened.done(stage)]
-        _print_result({"done": [s for s in STAGES if s not in left], "left": left, "out": str(opened.dir)}, as_json)
+        print_result({"done": [s for s in STAGES if s not in left], "left": left, "out": str(opened.dir)}, as_json)
 
 
 def _stage_command(name: str, stage: str, text: str) -> None:
@@ -121,15 +109,15 @@ def _stage_command(name: str, stage: str, text: str) -> None:
         from rl2f_hub.pipeline import run_stages
 
         permits.allow(local_code=local_code, unsafe_code=unsafe)
-        overrides = _with_bad_rows(overrides, on_bad_row)
-        opened = _open(recipe, overrides, out, resume=True)
+        overrides = with_bad_rows(overrides, on_bad_row)
+        opened = open_run(recipe, overrides, out, resume=True)
         if force:
             opened.forget_from(stage)
         wanted = ("base", stage) if stage == "generate" else (stage,)
         run_stages(opened, wanted)
         if not processes.is_main():
             return
-        _print_result({"stage": stage, "out": str(opened.dir), **opened.outputs(stage)}, as_json)
+        print_result({"stage": stage, "out": str(opened.dir), **opened.outputs(stage)}, as_json)
 
     command.__doc__ = text
     app.command(name)(command)
@@ -164,14 +152,6 @@ def recipes_show(recipe: RecipeArg, overrides: SetOpt = None) -> None:
     loaded = load_recipe(recipe, overrides or [])
     typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False).rstrip())
     typer.echo(f"# fingerprint: {loaded.fingerprint}")
-
-
-def _print_result(value: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(value, indent=1))
-    else:
-        for key, item in value.items():
-            typer.echo(f"{key}: {json.dumps(item) if isinstance(item, dict | list) else item}")
 
 
 def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from rl2f_hub.cli_shared import JsonOpt
+
 app = typer.Typer(no_args_is_help=True, help="Run a recipe on rented hardware (HF Jobs): submit, watch, cancel.")
 
 JobArg = Annotated[str, typer.Argument(help="The job's id.")]
 NamespaceOpt = Annotated[Optional[str], typer.Option(help="Who runs and pays it.", show_default="you")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
 @app.command("run")

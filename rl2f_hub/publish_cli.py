@@ -12,16 +12,20 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rl2f_hub import permits
-from rl2f_hub.tasks.cli import LocalOpt, UnsafeOpt
+from rl2f_hub.cli_shared import (
+    BadRowOpt,
+    ForceOpt,
+    JsonOpt,
+    LocalOpt,
+    OutOpt,
+    RecipeArg,
+    SetOpt,
+    UnsafeOpt,
+    open_run,
+    print_result,
+    with_bad_rows,
+)
 
-RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of a folder under recipes/.")]
-OutOpt = Annotated[Optional[Path], typer.Option("--out", help="The run's folder [default: runs/<recipe name>].")]
-SetOpt = Annotated[Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
-BadRowOpt = Annotated[
-    Optional[str], typer.Option("--on-bad-row", help="Bad rows of a task source: skip (and count) or fail.")
-]
 DryOpt = Annotated[
     bool, typer.Option("--dry-run", help="Print operations, sizes, visibility and card; change nothing on the Hub.")
 ]
@@ -51,11 +55,10 @@ def publish(
 ) -> None:
     """Push the recorded dialogues as a Hub dataset with a card, in one commit."""
     from rl2f_hub import publish as stage
-    from rl2f_hub.cli import _open, _print_result, _with_bad_rows
     from rl2f_hub.pipeline import hub_ready, run_stages
 
     permits.allow(local_code=local_code, unsafe_code=unsafe)
-    opened = _open(recipe, _with_bad_rows(overrides, on_bad_row), out, resume=True)
+    opened = open_run(recipe, with_bad_rows(overrides, on_bad_row), out, resume=True)
     opened.outputs("generate")
     if dry_run:
         with hub_ready(opened) as namespace:
@@ -68,7 +71,7 @@ def publish(
             outputs |= stage.publish(opened, namespace, append=True)
     else:
         run_stages(opened, ("publish",))
-    _print_result({"stage": "publish", "out": str(opened.dir), **opened.outputs("publish")}, as_json)
+    print_result({"stage": "publish", "out": str(opened.dir), **opened.outputs("publish")}, as_json)
 
 
 def push(
@@ -90,12 +93,11 @@ def push(
 ) -> None:
     """Push the adapter with its card in one tagged commit, and check it by loading it back."""
     from rl2f_hub import adapters
-    from rl2f_hub.cli import _open, _print_result, _with_bad_rows
     from rl2f_hub.pipeline import hub_ready, run_stages
 
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     given = [f"hub.{key}={value}" for key, value in (("tag", tag), ("merged", merged)) if value is not None]
-    opened = _open(recipe, [*_with_bad_rows(overrides, on_bad_row), *given], out, resume=True)
+    opened = open_run(recipe, [*with_bad_rows(overrides, on_bad_row), *given], out, resume=True)
     if dry_run:
         with hub_ready(opened) as namespace:
             show_plan(adapters.dry_run(opened, namespace), as_json)
@@ -103,7 +105,7 @@ def push(
     if force or given:
         opened.forget_from("push")
     run_stages(opened, ("push",))
-    _print_result({"stage": "push", "out": str(opened.dir), **opened.outputs("push")}, as_json)
+    print_result({"stage": "push", "out": str(opened.dir), **opened.outputs("push")}, as_json)
 
 
 def import_(
@@ -139,7 +141,6 @@ def import_(
     """Bring other people's multi-turn data into our schema, by column names, and push it."""
     from pydantic import ValidationError
 
-    from rl2f_hub.cli import _print_result
     from rl2f_hub.errors import UsageError
     from rl2f_hub.hub_commit import plan, put
     from rl2f_hub.hub_errors import hub_errors
@@ -177,7 +178,7 @@ def import_(
             message = f"Import of {public_source(source)}"
             done = put(HfApi(), repo_id, "dataset", lambda _: contents, private=spec.private, message=message)
     told = {"repo_id": repo_id, "revision": done.revision, "url": done.url, "rows": made["rows"]}
-    _print_result(told | {"left_out": made["left_out"]}, as_json)
+    print_result(told | {"left_out": made["left_out"]}, as_json)
 
 
 def traces(
@@ -189,13 +190,12 @@ def traces(
     as_json: JsonOpt = False,
 ) -> None:
     """Write a run's dialogues as session traces for the Hub's trace viewer."""
-    from rl2f_hub.cli import _open, _print_result
     from rl2f_hub.generate import each_row
     from rl2f_hub.publish.traces import write_traces
 
-    opened = _open(recipe, overrides, out, resume=True)
+    opened = open_run(recipe, overrides, out, resume=True)
     files = write_traces(each_row(opened, opened.outputs("generate")["shards"]), to, limit)
-    _print_result({"files": len(files), "folder": str(to)}, as_json)
+    print_result({"files": len(files), "folder": str(to)}, as_json)
 
 
 def show_plan(plan: dict[str, Any], as_json: bool) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from rl2f_hub import permits
-from rl2f_hub.errors import UsageError
-from rl2f_hub.tasks.cli import JsonOpt, LocalOpt, UnsafeOpt
+from rl2f_hub.cli_shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of
 
 space_app = typer.Typer(no_args_is_help=True, help="The demo as a Gradio Space on the Hub.")
 
@@ -24,7 +20,6 @@ ModelArg = Annotated[
     ),
 ]
 RevisionOpt = Annotated[Optional[str], typer.Option(help="Branch, tag or commit on the Hub.")]
-HubRootOpt = Annotated[Optional[Path], typer.Option("--hub-root", help="Use the embedded Hub in this folder.")]
 TasksFromOpt = Annotated[Optional[str], typer.Option("--recipe", help="Take tasks from this recipe's held-out split.")]
 FeedbackOpt = Annotated[
     Optional[str],
@@ -148,21 +143,6 @@ def space_check(
 
         result = check_space(folder, adapter=adapter, wheel=wheel, keep=keep)
     _print(result, as_json)
-
-
-@contextmanager
-def hub_of(root: Path | None) -> Iterator[None]:
-    """The environment of the embedded Hub in `root`, or nothing."""
-    if root is None:
-        yield
-        return
-    if not root.is_dir():
-        raise UsageError(f"--hub-root: no folder {str(root)!r}; `make quickstart` makes runs/hub")
-    from rl2f_hub.localhub import LocalHub
-
-    with LocalHub.start(root) as hub:
-        os.environ.update(hub.env())
-        yield
 
 
 def recipe_tasks(recipe: str | None) -> list[Any]:

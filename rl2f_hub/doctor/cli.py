@@ -8,6 +8,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from rl2f_hub.cli_shared import JsonOpt, LocalOpt, OutOpt, SetOpt
+
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
@@ -17,12 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     recipe: Annotated[Optional[str], typer.Argument(help="A recipe file, or the name of a shipped one.")] = None,
-    out: Annotated[
-        Optional[Path], typer.Option("--out", help="The run's folder.", show_default="runs/<recipe name>")
-    ] = None,
-    overrides: Annotated[
-        Optional[list[str]], typer.Option("--set", help="Override a recipe key: a.b=value. Repeatable.")
-    ] = None,
+    out: OutOpt = None,
+    overrides: SetOpt = None,
     gpu_gib: Annotated[
         Optional[float], typer.Option(help="Judge for a GPU of this much memory instead of this machine.", min=1)
     ] = None,
@@ -36,10 +34,8 @@ def doctor(
         Optional[int], typer.Option(help="Tokens of one feedback.", show_default="64; a model's: its max_tokens", min=1)
     ] = None,
     processes: Annotated[int, typer.Option(help="Processes that share the work (accelerate).", min=1)] = 1,
-    local_code: Annotated[
-        bool, typer.Option("--allow-local-code", help="Let `python:` sources run code from your own files.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    local_code: LocalOpt = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Say before a long run whether it can work: libraries, device, Hub, disk, tasks, template, memory.
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from rl2f_hub import permits, processes
+from rl2f_hub.cli_shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of
 from rl2f_hub.errors import UsageError, did_you_mean
-from rl2f_hub.tasks.cli import JsonOpt, LocalOpt, UnsafeOpt
 
 DEFAULT_SUITES = ("teacher", "try_again", "resample", "shuffled")
 
@@ -80,7 +77,7 @@ def models(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the evaluation in that folder.")] = False,
     push: Annotated[Optional[str], typer.Option(help="Publish the dialogues as this data set on the Hub.")] = None,
     public: Annotated[bool, typer.Option("--public", help="With --push: a public repository.")] = False,
-    root: Annotated[Optional[Path], typer.Option("--hub-root", help="The embedded Hub in this folder.")] = None,
+    root: HubRootOpt = None,
     force: Annotated[bool, typer.Option("--force", help="A recipe: evaluate again, and forget later stages.")] = False,
     student: Annotated[
         Optional[list[str]], typer.Option(help="A recipe with --suite: students [default: rl2f].")
@@ -107,7 +104,7 @@ def models(
         _evaluate_recipe(targets[0], overrides or [], out, force, suite, student or ["rl2f"], as_json)
         return
     _refuse_bad(quantization, dtype, critique, teacher, targets)
-    with _hub_of(root):
+    with hub_of(root):
         from rl2f_hub.evaluation.models import base_of, evaluate_models, make_plan, prepare
         from rl2f_hub.pipeline import quiet_libraries
 
@@ -313,18 +310,3 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
-@contextmanager
-def _hub_of(root: Path | None) -> Iterator[None]:
-    """The environment of the embedded Hub in `root`, or nothing."""
-    if root is None:
-        yield
-        return
-    if not root.is_dir():
-        raise UsageError(f"--hub-root: no folder {str(root)!r}; `make quickstart` makes runs/hub")
-    from rl2f_hub.localhub import LocalHub
-
-    with LocalHub.start(root) as hub:
-        os.environ.update(hub.env())
-        yield

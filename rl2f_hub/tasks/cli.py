@@ -10,19 +10,12 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rl2f_hub import permits
+from rl2f_hub.cli_shared import JsonOpt, LocalOpt, UnsafeOpt
 from rl2f_hub.errors import RL2FError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True, help="Task sources: what there is, what a task looks like, is its verifier right."
 )
-
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-LocalOpt = Annotated[
-    bool, typer.Option("--allow-local-code", help="Let `python:` sources run code from your own files.")
-]
-UnsafeOpt = Annotated[
-    bool, typer.Option("--unsafe-code-execution", help="Run model-written code without the sandbox. Dangerous.")
-]
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from rl2f_hub.cli_shared import JsonOpt
 from rl2f_hub.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Teachers: what the guard lets through to the student.")
@@ -43,7 +44,7 @@ def teachers_audit(
     table: Annotated[
         Optional[Path], typer.Option(help="Also write the table into this Markdown file, between its audit marks.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Measure the guard's string detectors: recall and false positives, for every form of leak.
 
