@@ -117,7 +117,7 @@ def test_a_killed_process_ends_the_job_with_a_word_and_a_checkpoint(alone: Path,
     )
     try:
         checkpoints = out / "train" / "rl2f" / "trainer"
-        until = time.monotonic() + 240
+        until = time.monotonic() + 420
         while not list(checkpoints.glob("checkpoint-*/rl2f_complete")) and time.monotonic() < until:
             assert job.poll() is None, job.communicate()[1][-3000:]
             time.sleep(0.2)
