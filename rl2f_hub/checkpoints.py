@@ -1,4 +1,8 @@
-"""What a checkpoint of RL2FTrainer holds beside TRL's own files: counters to go on with, and whose checkpoint it is."""
+"""What a checkpoint of RL2FTrainer holds beside TRL's own files: counters to go on with, and whose checkpoint it is.
+
+One that is saved within a generation (its dialogues serve several updates) holds them too, a file a process: played
+again, they would be those of another policy.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.runs import write_atomic
 
 STATE_FILE = "rl2f_state.json"
+GENERATION_FILE = "rl2f_generation_{}.pt"  # of a process
 
 
 def write_state(checkpoint: Path, owner: dict[str, Any], counts: dict[str, Any]) -> None:
@@ -42,3 +47,29 @@ def read_state(checkpoint: Path, owner: dict[str, Any]) -> dict[str, Any]:
                 "use the same settings or start afresh"
             )
     return state
+
+
+def write_generation(checkpoint: Path, process: int, parts: list[Any]) -> None:
+    """Keeps the batches of tensors that a generation was split into."""
+    import torch
+
+    torch.save(parts, checkpoint / GENERATION_FILE.format(process))
+
+
+def read_generation(checkpoint: Path, process: int, device: Any) -> list[Any]:
+    """What `write_generation` kept, on `device`.
+
+    Raises:
+        RL2FError: the file is missing or broken.
+    """
+    import torch
+
+    file = checkpoint / GENERATION_FILE.format(process)
+    try:
+        parts: list[Any] = torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # whatever the unpickler says of a stranger's bytes
+        raise RL2FError(
+            f"{file}: cannot be read ({type(error).__name__}), and the checkpoint lies within a generation; resume on as "
+            "many processes as before, or from another checkpoint"
+        ) from None
+    return parts

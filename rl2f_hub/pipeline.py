@@ -16,10 +16,12 @@ from typing import Any
 
 from rl2f_hub import processes
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, write_atomic, write_json
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
+WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
 
 
 @contextmanager
@@ -117,7 +119,11 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     """Runs those of `stages` that are not done yet, in order."""
     if "train" in stages and not run.done("train"):
         run.recipe.check_trainable()
+    if any(stage in stages and not run.done(stage) for stage in WITH_MODEL):
+        check_quantization(run.recipe.model.quantization)
     processes.check_hub(run.recipe.hub.endpoint)
+    if any(stage in stages and not run.done(stage) for stage in ("warmup", "train")):
+        processes.check_whole_weights()
     again = f"the same command (`rl2f run` with --resume) goes on from what is whole in {run.dir}"
     with open_hub(run.recipe, run.dir) as hub, processes.together(again):
         run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}

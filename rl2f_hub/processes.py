@@ -51,6 +51,29 @@ def check_hub(endpoint: str) -> None:
         )
 
 
+def check_whole_weights() -> None:
+    """Refuses to train with weights that accelerate shards over the processes.
+
+    An attempt takes as many passes as it has tokens, and each process plays dialogues of its own length; sharded weights
+    would have to be gathered for each pass by all processes in step.
+
+    Raises:
+        UsageError: FSDP, or DeepSpeed's ZeRO-3.
+    """
+    on = {name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"}
+    zero3 = "DEEPSPEED" in on and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+    if "FSDP" in on or zero3:
+        raise sharded("DeepSpeed's ZeRO-3" if zero3 else "FSDP")
+
+
+def sharded(kind: str) -> UsageError:
+    """What is said where weights are sharded by `kind`."""
+    return UsageError(
+        f"accelerate: {kind} shards the weights, and dialogues are played with whole weights in every process; launch with "
+        "recipes/accelerate/ddp.yaml, and for memory set model.quantization=nf4 or raise train.accumulation"
+    )
+
+
 def connect() -> None:
     """Join the process group; nothing with one process."""
     if world() > 1:

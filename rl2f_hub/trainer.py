@@ -22,14 +22,16 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 
+from rl2f_hub import processes
 from rl2f_hub.chat import ChatFormat, Thinking
-from rl2f_hub.checkpoints import read_state, write_state
+from rl2f_hub.checkpoints import read_generation, read_state, write_generation, write_state
 from rl2f_hub.credit import Scale, turn_advantages, turn_rewards
 from rl2f_hub.critique import PlainLogps, critique_loss
 from rl2f_hub.curriculum import Curriculum
 from rl2f_hub.dialogue import Student
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.quantization import check_quantization_config
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.reference import REFERENCE, first_turn_kl, keep_reference
 from rl2f_hub.teachers import Teacher
@@ -86,15 +88,25 @@ class RL2FTrainer(DialogueRollouts):
         self._logps: torch.Tensor | None = None
         self._plain: PlainLogps | None = None
         self._dull = 0  # updates in a row that could teach nothing
-        super().__init__(
-            model=model,
-            reward_funcs=[self.discounted_return],
-            args=args,
-            train_dataset=prompts,
-            eval_dataset=evaluated,
-            rollout_func=self._rollout,
-            **kwargs,
-        )
+        processes.check_whole_weights()
+        check_quantization_config(kwargs.get("quantization_config"))
+        try:
+            super().__init__(
+                model=model,
+                reward_funcs=[self.discounted_return],
+                args=args,
+                train_dataset=prompts,
+                eval_dataset=evaluated,
+                rollout_func=self._rollout,
+                **kwargs,
+            )
+        except ValueError as error:  # what TRL, PEFT and transformers refuse
+            said = " ".join(str(error).split())[:300]
+            raise UsageError(f"{'peft_config' if 'modules' in said else 'RL2FTrainer'}: {said}") from error
+        if self.is_fsdp_enabled:
+            raise processes.sharded("FSDP")
+        if self.is_deepspeed_enabled and self.accelerator.state.deepspeed_plugin.zero_stage == 3:
+            raise processes.sharded("DeepSpeed's ZeRO-3")
         self.mask_truncated_completions = False  # ours is by attempt (`_trained`): a dialogue ends with feedback
         self.chat = ChatFormat(self._tokenizer, cast(Thinking | None, args.thinking))
         made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
@@ -134,11 +146,6 @@ class RL2FTrainer(DialogueRollouts):
                 )
 
     def _unscaled(self) -> PlainLogps:
-        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise UsageError(
-                f"temperature: {self.args.temperature} with critique_coef {self.args.critique_coef} needs the whole "
-                "language-model head, which FSDP and DeepSpeed split; set temperature to 1 or critique_coef to 0"
-            )
         model = self.accelerator.unwrap_model(self.model)
         return PlainLogps(model.get_base_model() if hasattr(model, "peft_config") else model, self.args.temperature)
 
@@ -293,6 +300,9 @@ class RL2FTrainer(DialogueRollouts):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        if self._within_generation:
+            write_generation(folder, self.accelerator.process_index, self._buffered_inputs)
         if self.args.should_save:
             counts = {
                 "student_tokens": self.student_tokens,
@@ -301,14 +311,21 @@ class RL2FTrainer(DialogueRollouts):
                 "backward_passes": self._step,
             }
             moved = {"curriculum": self.curriculum.state()} if self.curriculum else {}
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
             write_state(folder, self._owner(), {**counts, **moved})
+
+    @property
+    def _within_generation(self) -> bool:
+        """Whether the next backward pass is on dialogues that were played before."""
+        return self._step % (self._passes * self.num_iterations) != 0
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         counts = read_state(Path(resume_from_checkpoint), self._owner())
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self.student_tokens, self.attempts = counts["student_tokens"], counts["attempts"]
         self._step = counts["backward_passes"]  # TRL starts again at 0, but dialogues are seeded with it
+        if self._within_generation:
+            process, device = self.accelerator.process_index, self.accelerator.device
+            self._buffered_inputs = read_generation(Path(resume_from_checkpoint), process, device)
         self.guard.counts.clear()
         self.guard.counts.update(counts["guard"])
         if self.curriculum is not None:

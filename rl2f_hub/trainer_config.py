@@ -58,7 +58,12 @@ class RL2FConfig(GRPOConfig):
     resample_rounds: int = field(default=0, metadata={"help": "Rounds of other tasks for groups of equal returns."})
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            said = " ".join(str(error).split())
+            fix = "; change per_device_train_batch_size, gradient_accumulation_steps or num_generations so that it divides"
+            raise UsageError(said.rstrip(".") + (fix if "divisible" in said else "")) from error
         self._check_ranges()
         self._check_choices()
         self._check_generation()

@@ -40,6 +40,7 @@ class DialogueRollouts(GRPOTrainer):
     guard: Guard
     curriculum: Curriculum | None
     chat: ChatFormat
+    _buffered_inputs: Any  # TRL's: the parts of the generation under way
 
     def _begin(self) -> None:
         self.student_tokens = 0  # sampled in training so far, by all processes, and the attempts they make up

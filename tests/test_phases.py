@@ -199,3 +199,31 @@ def test_what_was_learnt_differs_from_the_start(finished: Path) -> None:
     for name in ("sft", "sdpo"):
         own = load_file(str(finished / "train" / name / "adapter" / "adapter_model.safetensors"))
         assert any(not torch.equal(own[key], warm[key]) for key in warm), name
+
+
+def test_the_warmup_goes_on_from_an_adapter_that_is_given(finished: Path, tmp_path: Path) -> None:
+    """`warmup.start`, through the command line: without an update the adapter is the one given, to the bit."""
+    import shutil
+
+    from safetensors.torch import load_file
+
+    shutil.copytree(
+        finished.parent / "hub", tmp_path / "hub", ignore=shutil.ignore_patterns("server.*", "leases", "locks")
+    )
+    start = finished / "warmup" / "adapter"
+    base = json.loads((start / "adapter_config.json").read_text())["base_model_name_or_path"]
+    changes: dict[str, object] = {
+        "model.scratch": "null",
+        "model.id": base,
+        "hub.base": "null",
+        "hub.dataset": "of-another-run",
+        "warmup.start": str(start),
+        "warmup.steps": 0,
+        "tasks.ood": "[]",
+        **{f"tasks.train.{i}.count": 2 for i in range(4)},
+    }
+    done = shrunken.run(tmp_path / "run", "--only=base,generate,publish,warmup", changes=changes)
+    assert done.returncode == 0, done.stderr[-3000:]
+    given, kept = (load_file(str(f / "adapter_model.safetensors")) for f in (start, tmp_path / "run/warmup/adapter"))
+    assert given.keys() == kept.keys()
+    assert all(torch.equal(given[key], kept[key]) for key in given)

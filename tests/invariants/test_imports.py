@@ -44,7 +44,7 @@ LIGHT = [
 # Each may import what stands before it. What is not listed (stages, hub, demo, command line) stands after all of these.
 ORDER = [
     {"errors", "records", "permits", "spec", "sandbox.jobs"},
-    {"hub_errors", "processes", "tasks.spec", "teachers.spec"},
+    {"hub_errors", "processes", "quantization", "tasks.spec", "teachers.spec"},
     {"recipe", "credit", "critique", "chat", "engines"},
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
     {"engines.session"},
