@@ -35,7 +35,11 @@ api.create_repo("me/adapter")
 api.upload_folder(repo_id="me/adapter", folder_path=tiny_folder())
 os.environ["A_SECRET"] = "hf_secret_value"
 out["first"] = push_space("me/space", "me/adapter", feedback_dataset="me/feedback", secrets=["A_SECRET"])
+made = api.create_collection("RL2F: test", namespace="me", private=True)
+api.add_collection_item(made.slug, "me/adapter", "model")
 out["again"] = push_space("me/space", "me/adapter")
+out["collected"] = [[i.item_type, i.item_id] for i in api.get_collection(made.slug).items]
+out["collections"] = len(list(api.list_collections(owner="me")))
 out["variables"] = {k: v.value for k, v in api.get_space_variables("me/space").items()}
 out["files"] = sorted(api.list_repo_files("me/space", repo_type="space"))
 out["private"] = api.repo_info("me/space", repo_type="space").private
@@ -108,6 +112,13 @@ def test_a_space_is_created_and_updated(seen: dict[str, Any]) -> None:
     assert {"README.md", "app.py", "requirements.txt"} <= set(seen["files"])
     assert seen["private"] is True
     assert (seen["card"]["sdk"], seen["card"]["models"]) == ("gradio", ["me/adapter"])
+
+
+def test_a_space_joins_the_collection_that_its_adapter_is_in(seen: dict[str, Any]) -> None:
+    assert seen["first"]["collection"] is None
+    assert seen["again"]["collection"]["items"] == ["me/space"]
+    assert seen["collected"] == [["model", "me/adapter"], ["space", "me/space"]]
+    assert seen["collections"] == 1
 
 
 def test_the_results_are_read_from_the_adapters_repository(seen: dict[str, Any]) -> None:

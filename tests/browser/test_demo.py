@@ -493,15 +493,21 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 def test_the_space_falls_back_to_the_tiny_student_and_says_so(visitor: Callable[..., Any], tmp_path: Path) -> None:
-    """Its adapter is not to be had (the Hub is down): the page is there, names the trouble and can be played with."""
+    """Its adapter is not to be had (the Hub hangs up): it is asked once, the page names the trouble and can be played with."""
     port = _free_port()
+    hub = socket.create_server(("127.0.0.1", 0))
+    asked: list[int] = []
+    threading.Thread(target=_hang_up, args=(hub, asked), daemon=True).start()
     settings = {"PYTHONPATH": str(REPO), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
-    settings |= {"RL2F_ADAPTER": "me/gone", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    settings |= {"RL2F_ADAPTER": "me/gone", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    settings |= {"HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}"}
     server = subprocess.Popen([sys.executable, "app.py"], cwd=SPACE, env={**os.environ, **settings})
     try:
         _wait_for(port, server)
         page = visitor(f"http://127.0.0.1:{port}")
         assert "me/gone" in page.inner_text("[role=alert]")
+        assert "Hub could not be reached" in page.inner_text("[role=alert]")
+        assert len(asked) == 1
         assert "tiny student" in page.inner_text("[role=alert]")
         page.click("#attempt")
         _settled(page, 1)
@@ -509,3 +515,15 @@ def test_the_space_falls_back_to_the_tiny_student_and_says_so(visitor: Callable[
     finally:
         server.terminate()
         server.wait(20)
+        hub.close()
+
+
+def _hang_up(hub: socket.socket, asked: list[int]) -> None:
+    """A Hub that closes every connection; counts them."""
+    while True:
+        try:
+            connection, _ = hub.accept()
+        except OSError:
+            return
+        asked.append(1)
+        connection.close()
