@@ -179,6 +179,24 @@ def test_a_whole_visit(visitor: Callable[..., Any], address: str) -> None:
     assert re.search(r"\d+ tokens in context, \d+ sampled in \d", page.inner_text("#inspect"))
 
 
+def test_the_same_model_as_teacher(
+    visitor: Callable[..., Any], serve: Callable[..., str], saying: Callable[..., Any]
+) -> None:
+    from rl2f_hub.demo.players import Player
+
+    replies = ["400", "<feedback>Too low: check the tens.</feedback>"]
+    student = Player("Student", "says", saying(lambda row, turn: replies[min(row, 1)] if turn == 1 else "408"))
+    page = visitor(serve([student]))
+    _own(page, "What is 12 * 34?", "408")
+    _settled(page, 1, "student")
+    page.click("#advanced button")
+    page.get_by_label("The same model, told the right answer").check()
+    page.click("#teacher")
+    assert "Too low: check the tens." in _settled(page, 2, "student")
+    page.click("text=Inspect:")
+    page.get_by_text("prompt on attempt 1").wait_for()
+
+
 def test_two_visitors_reload_and_back(visitor: Callable[..., Any], address: str) -> None:
     first, second = visitor(address), visitor(address)
     _own(first, "Which animal is it?", "zebra")
