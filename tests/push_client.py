@@ -112,8 +112,10 @@ def stopped_pushes(api: Any, run: Any) -> list[dict[str, Any]]:
     from huggingface_hub import set_client_factory
     from huggingface_hub.utils._http import default_client_factory
 
+    from rl2f_hub import reload_check
     from rl2f_hub.adapters import push
 
+    reload_check.check_adapter = lambda *_: {}  # it only reads, takes most of the time, and the other pushes run it
     writes: list[str] = []
     at: int | None = None
 

@@ -370,6 +370,7 @@ def test_how_it_looks(visitor: Callable[..., Any], address: str, name: str, widt
     page.get_by_role("tab", name="Results").click()
     page.get_by_text("In distribution, with the teacher").wait_for()
     page.screenshot(path=ARTIFACTS / f"demo-{name}-results.png", full_page=True)
+    assert page.evaluate(WIDER) == []
     found += Axe().run(page).response["violations"]
     assert [_short(v) for v in found if v["impact"] in ("serious", "critical")] == []
 
