@@ -95,6 +95,19 @@ def group(api: Any, namespace: str, title: str, items: list[tuple[str, str, str]
     }
 
 
+def title_of(api: Any, owner: str, model: str) -> str | None:
+    """The title of the collection of `owner` in which a model stands (the newest, if several); None without any."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        found = patiently(lambda: list(api.list_collections(owner=owner, item=[f"models/{model}"], limit=1)))
+    except HfHubHTTPError as error:
+        if status_of(error) in (403, 404, 405, 501):
+            return None
+        raise
+    return found[0].title if found else None
+
+
 def badges(endpoint: str, repos: dict[str, str]) -> str:
     """Markdown for a README: one badge for each of {kind: repo_id}."""
     names = {"dataset": ("Dataset on HF", "dataset-on-hf-sm.svg"), "model": ("Model on HF", "model-on-hf-sm.svg")}

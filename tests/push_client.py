@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recorded_run import dialogue, recorded
+from recorded_run import dialogue, recorded, task
+
+from rl2f_hub.runs import write_rows
 
 SCORES = {
     "acc_at_turn": [0.1, 0.25, 0.5],
@@ -102,6 +104,59 @@ def as_printed(card: str) -> str:
     return type(names["model"]).__name__
 
 
+def stopped_pushes(api: Any, run: Any) -> list[dict[str, Any]]:
+    """Pushes stopped at each request that writes, every one to a model of its own, and the same again.
+
+    A stop at a request that reads leaves what a stop at the next write leaves.
+    """
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    from rl2f_hub import reload_check
+    from rl2f_hub.adapters import push
+
+    reload_check.check_adapter = lambda *_: {}  # it only reads, takes most of the time, and the other pushes run it
+    writes: list[str] = []
+    at: int | None = None
+
+    def hook(request: Any) -> None:
+        if request.method not in ("GET", "HEAD"):
+            writes.append(f"{request.method} {request.url.path}")
+            if len(writes) == at:
+                raise KeyboardInterrupt
+
+    def factory() -> Any:
+        client = default_client_factory()
+        client.event_hooks["request"].append(hook)
+        return client
+
+    def seen(repo: str) -> list[str] | None:
+        return sorted(set(api.list_repo_files(repo)) - {".gitattributes"}) if api.repo_exists(repo) else None
+
+    set_client_factory(factory)
+    out: list[dict[str, Any]] = []
+    while not out or out[-1]["stopped"]:
+        number = len(out) + 1
+        spec = run.recipe.hub.model_copy(update={"adapter": f"stopped-{number}", "collection": f"Stopped {number}"})
+        run.recipe = run.recipe.model_copy(update={"hub": spec})
+        repo, at = f"me/stopped-{number}", number
+        writes.clear()
+        stopped = False
+        try:
+            push(run, "me")
+        except KeyboardInterrupt:
+            stopped = True
+        at, last = None, writes[-1]
+        then = seen(repo)
+        done = push(run, "me")
+        collected = [i.item_id for i in api.get_collection(done["collection"]["slug"]).items]
+        out.append({"stopped": stopped, "request": last, "then": then, "after": seen(repo), "collected": collected})
+        out[-1] |= {"tags": [t.name for t in api.list_repo_refs(repo).tags]}
+        out[-1] |= {"commits": [c.title for c in api.list_repo_commits(repo)]}
+    set_client_factory(default_client_factory)
+    return out
+
+
 def main() -> None:
     from huggingface_hub import HfApi
 
@@ -128,6 +183,9 @@ def main() -> None:
     shown = api.model_info("me/adapter", expand=["evalResults"]).eval_results
     out["shown"] = [[e.dataset_id, e.task_id, e.value] for e in shown or ()]
     out["loaded"] = [as_printed(out[f"{name}_files"]["README.md"]) for name in ("second", "merged")]
+    again = run_of(work / "stopped", revision, model, 5)
+    write_rows(again.path("tasks", "eval.jsonl"), [task(0, "eval").to_row()])  # each push is loaded back: keep it short
+    out["stopped"] = stopped_pushes(api, again)
     named = second.recipe.model.model_copy(update={"scratch": None, "id": str(work), "revision": None})
     second.manifest["stages"]["base"]["outputs"] = {}
     second.recipe = second.recipe.model_copy(update={"model": named})

@@ -17,6 +17,7 @@ import pytest
 from rl2f_hub.demo import batch, draw, marks, play
 from rl2f_hub.demo.acts import Acts, Who, sampling_of
 from rl2f_hub.demo.players import Player, Turns, players_of
+from rl2f_hub.demo.teaching import SAME, SameModelTeacher
 from rl2f_hub.demo.visits import KEPT, Pace, Visit, Visits
 from rl2f_hub.demo.zero import drawing, on_zero_gpu
 from rl2f_hub.engines import Sampling
@@ -418,3 +419,67 @@ def test_on_zero_gpu_the_decorated_function_draws(players: list[Player], monkeyp
     *_, last = batch.play_batch(remote, play.EXAMPLES[:2], ScriptedTeacher(), SHORT, threading.Event())
     assert last.ended
     assert list(replace(players[0], remote=drawing(players[0])).remote([5], 1, 1, SHORT))  # type: ignore[misc]
+
+
+def test_the_same_model_teaches_with_the_answer_in_its_prompt_and_through_the_guard(saying: Callable[..., Any]) -> None:
+    replies = ["400", "<feedback>The answer is 408.</feedback>", "<feedback>Too low: check the tens.</feedback>"]
+    player = Player("Base", "says", saying(lambda row, turn: replies[row] if turn == 1 else "408"))
+    acts, visit = Acts([player], list(play.EXAMPLES), ScriptedTeacher()), Visit()
+    list(acts.begin(visit, "What is 12 * 34?", "408", SHORT, Who()))
+    frames = list(acts.answer(visit, "teacher", "", SHORT, Who(), SAME))
+    assert frames[0].who == "The teacher"
+    assert visit.episode is not None
+    rollout = visit.episode.rollouts[0]
+    assert [t.feedback.text if t.feedback else None for t in rollout.turns] == ["Too low: check the tens.", None]
+    assert "408" in marks.known_to_teacher(visit.episode, rollout)["prompt on attempt 1"]
+    assert "prompt on attempt 1" in draw.inspect([player], visit.episode)
+    before = player.student.chat.tokenizer.decode(rollout.ledger.ids).rpartition("408")[0]
+    assert "408" not in before.replace("12 * 34", "")
+
+
+def test_a_model_that_cannot_teach_is_said_to_and_changes_nothing(saying: Callable[..., Any]) -> None:
+    acts, visit = (
+        Acts(
+            [Player("Base", "says", saying(lambda row, _: "" if row else "400"))],
+            list(play.EXAMPLES),
+            ScriptedTeacher(),
+        ),
+        Visit(),
+    )
+    list(acts.begin(visit, "What is 12 * 34?", "408", SHORT, Who()))
+    was = copy.deepcopy(visit.episode)
+    with pytest.raises(UsageError, match="found no words"):
+        list(acts.answer(visit, "teacher", "", SHORT, Who(), SAME))
+    with pytest.raises(UsageError, match="teacher: 'x' is unknown; choose 'scripted' or 'same model'"):
+        list(acts.answer(visit, "teacher", "", SHORT, Who(), "x"))
+    assert visit.episode is not None
+    assert was is not None
+    assert visit.episode.rollouts[0].turns == was.rollouts[0].turns
+    stopped = SameModelTeacher(acts.players[0], threading.Event())
+    stopped.stop.set()
+    with pytest.raises(UsageError, match="Stopped"):
+        play.by_teacher(acts.players, copy.deepcopy(visit.episode), stopped)
+
+
+@pytest.mark.parametrize(
+    ("reference", "attempt", "verifier", "right"),
+    [
+        ("408", "so 408", "integer", True),
+        ("2.5", "5/2", "math", True),
+        ("3/4", "0.75", "math", True),
+        ("x^2 + 1", "$1 + x^2$", "math", True),
+        ("x^2 + 1", "$x^2 - 1$", "math", False),
+        ("3 blue boxes", "3 blue boxes", "text", True),
+        ("Paris", "paris", "text", True),
+        ('1"; import os', "no", "text", False),
+    ],
+)
+def test_own_tasks_are_judged_by_what_their_answer_is(
+    two: Any, reference: str, attempt: str, verifier: str, right: bool
+) -> None:
+    task = play.own_task("What is it?", reference)
+    assert task.verifier == verifier
+    players = two([attempt], [attempt])
+    episode = play.start(players, task)
+    run(players, episode)
+    assert [r.turns[0].verdict.correct for r in episode.rollouts] == [right, right]

@@ -5,6 +5,7 @@ Clients read their settings when they are imported, so all of it runs in one chi
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import subprocess
@@ -35,7 +36,11 @@ api.create_repo("me/adapter")
 api.upload_folder(repo_id="me/adapter", folder_path=tiny_folder())
 os.environ["A_SECRET"] = "hf_secret_value"
 out["first"] = push_space("me/space", "me/adapter", feedback_dataset="me/feedback", secrets=["A_SECRET"])
+made = api.create_collection("RL2F: test", namespace="me", private=True)
+api.add_collection_item(made.slug, "me/adapter", "model")
 out["again"] = push_space("me/space", "me/adapter")
+out["collected"] = [[i.item_type, i.item_id] for i in api.get_collection(made.slug).items]
+out["collections"] = len(list(api.list_collections(owner="me")))
 out["variables"] = {k: v.value for k, v in api.get_space_variables("me/space").items()}
 out["files"] = sorted(api.list_repo_files("me/space", repo_type="space"))
 out["private"] = api.repo_info("me/space", repo_type="space").private
@@ -110,6 +115,13 @@ def test_a_space_is_created_and_updated(seen: dict[str, Any]) -> None:
     assert (seen["card"]["sdk"], seen["card"]["models"]) == ("gradio", ["me/adapter"])
 
 
+def test_a_space_joins_the_collection_that_its_adapter_is_in(seen: dict[str, Any]) -> None:
+    assert seen["first"]["collection"] is None
+    assert seen["again"]["collection"]["items"] == ["me/space"]
+    assert seen["collected"] == [["model", "me/adapter"], ["space", "me/space"]]
+    assert seen["collections"] == 1
+
+
 def test_the_results_are_read_from_the_adapters_repository(seen: dict[str, Any]) -> None:
     assert seen["tour"] == 4
     assert "no evaluation to show" in seen["no results"]
@@ -157,6 +169,41 @@ def test_odd_metrics_are_drawn_as_far_as_they_go(tmp_path: Path) -> None:
         (tmp_path / "metrics.json").write_text(text)
         with pytest.raises(RL2FError):
             read_results(str(tmp_path))
+
+
+def test_published_figures_are_part_of_the_page_and_nothing_else_is(tmp_path: Path) -> None:
+    from rl2f_hub.demo.tour import read_figures, tour
+
+    def png(width: int, height: int) -> bytes:
+        return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4) + height.to_bytes(4) + b"\x08\x02"
+
+    metrics = {"students": {"rl2f": {"teacher": {"acc_at_turn": [0.1, 0.5]}}}}
+    assert "<img" not in tour(metrics, "x")
+    (tmp_path / "accuracy_by_turn.png").write_bytes(png(900, 500))
+    (tmp_path / "controls.png").write_bytes(png(60_000, 60_000))  # would be gigabytes once drawn
+    (tmp_path / "plasticity.png").write_bytes(b"<svg onload=alert(1)>")
+    figures = read_figures(str(tmp_path))
+    assert list(figures) == ["accuracy_by_turn.png"]
+    drawn = tour(metrics, "x", figures)
+    assert drawn.count("<img") == drawn.count('src="data:image/png;base64,') == 1
+
+
+def test_differences_are_said_in_words() -> None:
+    from rl2f_hub.demo.tour import tour
+
+    entry = {"difference": 0.1, "ci95": [0.0, 0.2]}
+    names = (
+        "rl2f_minus_base_last_turn",
+        "ood_rl2f_minus_warmup_turn_1",
+        "ood_rl2f_gain_over_turns_minus_try_again",
+        "x_y",
+    )
+    students = {"rl2f": {"teacher": {"acc_at_turn": [0.1, 0.5]}}}
+    drawn = html.unescape(tour({"students": students, "comparisons": dict.fromkeys(names, entry)}, "x"))
+    assert "RL2F minus base, last attempt" in drawn
+    assert "RL2F minus warm-up (SFT), first attempt, unseen families" in drawn
+    assert "RL2F, gain by the teacher's words" in drawn
+    assert "x y" in drawn
 
 
 def test_the_spaces_files(tmp_path: Path) -> None:

@@ -140,3 +140,18 @@ def test_the_trainers_log_goes_along_only_where_it_is_asked_for(pushed: dict[str
 def test_badges_are_for_a_readme(pushed: dict[str, Any]) -> None:
     assert pushed["first"]["badges"].count("[![") == 2
     assert "(/datasets/me/didactic)" in pushed["first"]["badges"]
+
+
+def test_a_push_stopped_at_any_write_shows_all_or_nothing_and_the_same_again_completes(pushed: dict[str, Any]) -> None:
+    pushes = pushed["stopped"]
+    whole = pushes[-1]["after"]
+    assert pushes[-1]["then"] == whole
+    assert any("/commit/" in p["request"] for p in pushes)
+    assert any("/tag/" in p["request"] for p in pushes)
+    assert len(pushes) >= 7
+    for number, one in enumerate(pushes, 1):
+        assert one["then"] in (None, [], whole), one["request"]
+        assert one["after"] == whole
+        assert one["tags"] == ["v1"]
+        assert one["commits"] == ["Adapter of recorded (v1)", "initial commit"], one["request"]
+        assert {"me/didactic", f"me/stopped-{number}"} <= set(one["collected"])

@@ -99,7 +99,7 @@ def serve_demo(
     Raises:
         RL2FError: the model cannot be loaded, without `or_tiny`.
     """
-    from rl2f_hub.demo.players import players_of, tiny_players, warm
+    from rl2f_hub.demo.players import cache_alone_if_the_hub_is_silent, players_of, tiny_players, warm
     from rl2f_hub.demo.zero import on_zero_gpu
     from rl2f_hub.students.load import open_pair
 
@@ -107,7 +107,8 @@ def serve_demo(
     results: tuple[str, str | None] = (tiny_folder(), None)
     if model_id:
         try:
-            players = players_of(*open_pair(model_id, revision))
+            with cache_alone_if_the_hub_is_silent(model_id):
+                players = players_of(*open_pair(model_id, revision))
             name, results = f"{model_id}@{revision}" if revision else model_id, (model_id, revision)
         except RL2FError as error:
             if not or_tiny:

@@ -17,6 +17,7 @@ from rl2f_hub.demo import batch, play
 from rl2f_hub.demo.marks import solved_at
 from rl2f_hub.demo.play import Episode, Growing
 from rl2f_hub.demo.players import Player
+from rl2f_hub.demo.teaching import SCRIPTED, TEACHERS, SameModelTeacher
 from rl2f_hub.demo.visits import Pace, Stops, Visit, Visits
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
@@ -40,10 +41,11 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of an action under way. The last one has nothing growing."""
+    """One picture of an action under way, with who is at it if no player is. The last one has nothing growing."""
 
     episode: Episode
     growing: Sequence[Growing | None] = ()
+    who: str = ""
 
 
 @dataclass(slots=True)
@@ -86,24 +88,36 @@ class Acts:
             visit.earlier = [*visit.earlier, tuple(solved_at(r) for r in before.rollouts)][-100:]
             self.visits.keep(visit)
 
-    def answer(self, visit: Visit, by: str, words: str, sampling: Sampling, who: Who) -> Iterator[Frame]:
-        """Feedback by the visitor, the teacher, the students themselves or a deceiver; then everyone tries again."""
+    def answer(
+        self, visit: Visit, by: str, words: str, sampling: Sampling, who: Who, teacher: str = SCRIPTED
+    ) -> Iterator[Frame]:
+        """Feedback by the visitor, the teacher, the students themselves or a deceiver; then everyone tries again.
+
+        Args:
+            by: one of `MOVES`.
+            teacher: one of `TEACHERS`.
+        """
         episode = copy.deepcopy(play.check_open(visit.episode))
         if by == "misleading":
             play.by_deceiver(self.players, episode)
         elif episode.over:
             raise UsageError("This task is over: start again, or pick another one.")
+        elif by == "teacher" and teacher not in TEACHERS:
+            raise UsageError(f"teacher: {str(teacher)[:40]!r} is unknown; choose {' or '.join(map(repr, TEACHERS))}")
         elif by == "visitor":
             play.by_visitor(self.players, episode, words or "")
-        elif by == "teacher":
-            play.by_teacher(self.players, episode, self.teacher)
         self._count(who)
-        yield from self._played(visit, episode, sampling, who, itself=by == "self")
+        yield from self._played(visit, episode, sampling, who, by == "self", teacher if by == "teacher" else "")
 
     def _played(
-        self, visit: Visit, episode: Episode, sampling: Sampling, who: Who, itself: bool = False
+        self, visit: Visit, episode: Episode, sampling: Sampling, who: Who, itself: bool = False, teacher: str = ""
     ) -> Iterator[Frame]:
         with self._stoppable(who) as stop:
+            if teacher == SCRIPTED:
+                play.by_teacher(self.players, episode, self.teacher)
+            elif teacher:  # it takes its time
+                yield Frame(episode, [None if r.stop_reason else Growing() for r in episode.rollouts], "The teacher")
+                play.by_teacher(self.players, episode, SameModelTeacher(self.players[0], stop))
             for growing in play.take_turns(self.players, episode, sampling, itself=itself, stop=stop):
                 yield Frame(episode, growing)
         visit.episode, visit.temperature, visit.tokens = episode, sampling.temperature, sampling.turn_tokens

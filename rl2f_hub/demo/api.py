@@ -14,6 +14,7 @@ from rl2f_hub.demo import batch, marks
 from rl2f_hub.demo.acts import Acts, Frame, sampling_of
 from rl2f_hub.demo.keep import rows_of
 from rl2f_hub.demo.page import AT_ONCE, Page, who_is
+from rl2f_hub.demo.teaching import SCRIPTED
 from rl2f_hub.demo.tour import read_results
 from rl2f_hub.demo.visits import Visit
 from rl2f_hub.errors import RL2FError
@@ -42,9 +43,10 @@ def add_endpoints(page: Page) -> None:
         """Say what is wrong to every model that is not right yet, and let it try again."""
         return go_on(dialogue, "visitor", words, request)
 
-    def teacher(dialogue: str, request: gr.Request | None = None) -> dict[str, Any]:
-        """Let the teacher, who knows the right answer, speak to each model about its own last attempt."""
-        return go_on(dialogue, "teacher", "", request)
+    def teacher(dialogue: str, who: str = SCRIPTED, request: gr.Request | None = None) -> dict[str, Any]:
+        """Let the teacher (`scripted`, or `same model`), who knows the right answer, speak to each model about its last
+        attempt."""
+        return go_on(dialogue, "teacher", "", request, who)
 
     def correct_itself(dialogue: str, request: gr.Request | None = None) -> dict[str, Any]:
         """Let each model criticise its own last attempt, knowing nothing more, and try again."""
@@ -54,11 +56,13 @@ def add_endpoints(page: Page) -> None:
         """Doubt right attempts and hint at a wrong answer after wrong ones: who gives in?"""
         return go_on(dialogue, "misleading", "", request)
 
-    def go_on(dialogue: str, by: str, words: str, request: gr.Request | None) -> dict[str, Any]:
+    def go_on(
+        dialogue: str, by: str, words: str, request: gr.Request | None, teacher: str = SCRIPTED
+    ) -> dict[str, Any]:
         with _told():
             visit = acts.found(dialogue)
             sampling = sampling_of(visit.temperature, visit.tokens)
-            return _last(acts, visit, acts.answer(visit, by, words, sampling, who_is(request)))
+            return _last(acts, visit, acts.answer(visit, by, words, sampling, who_is(request), teacher))
 
     def play_batch(
         kind: str = "", temperature: float = 0.0, tokens: int = 64, request: gr.Request | None = None

@@ -45,7 +45,7 @@ def arena(players: Sequence[Player], episode: Episode | None, growing: Sequence[
     live = list(growing) or [None] * n
     cells = [_head(p, r, live[i]) for i, (p, r) in enumerate(_pairs(players, episode))]
     if episode is None:
-        cells += [f'<div class="rl2f-empty">{plain(p.label)} has not been asked yet.</div>' for p in players]
+        cells.append(_steps(players))
     else:
         cells.append(
             f'<div class="rl2f-all rl2f-asked"><span class="rl2f-from">Task</span>{plain(episode.task.prompt)}</div>'
@@ -54,6 +54,18 @@ def arena(players: Sequence[Player], episode: Episode | None, growing: Sequence[
         for index in range(rows):
             cells += _row(players, episode, live, index)
     return f'<section class="rl2f-arena" style="--n:{n}" aria-label="Attempts side by side">{"".join(cells)}</section>'
+
+
+def _steps(players: Sequence[Player]) -> str:
+    """What will happen here, where nothing has happened yet."""
+    who, whom = (
+        ("Both try the same task.", "which one listens?") if len(players) > 1 else ("It tries.", "did it listen?")
+    )
+    steps = [who, "You say what is wrong, or let the teacher say it.", f"They try again: {whom}"]
+    if len(players) == 1:
+        steps[2] = f"It tries again: {whom}"
+    items = "".join(f"<li><b>{i}</b>{plain(step)}</li>" for i, step in enumerate(steps, 1))
+    return f'<ol class="rl2f-all rl2f-steps" role="list">{items}</ol>'
 
 
 def _pairs(players: Sequence[Player], episode: Episode | None) -> list[tuple[Player, Rollout | None]]:
@@ -163,7 +175,7 @@ def curve(series: Mapping[str, Sequence[float]], title: str, caption: str = "") 
     """Shares by attempt as lines, one a player, from 0 to 100 %; the same numbers stand in words for screen readers."""
     turns = max((len(v) for v in series.values()), default=0)
     labels = {name: f"{name} {100 * values[-1]:.0f} %" for name, values in series.items() if values}
-    left, right, top, bottom, width, height = 52, 24 + 8 * max(map(len, labels.values()), default=0), 14, 30, 620, 230
+    left, right, top, bottom, width, height = 56, 24 + 8 * max(map(len, labels.values()), default=0), 14, 32, 520, 210
     span_x, span_y = (width - left - right) / max(turns - 1, 1), height - top - bottom
 
     def at(index: float, share: float) -> tuple[float, float]:
@@ -194,7 +206,7 @@ def curve(series: Mapping[str, Sequence[float]], title: str, caption: str = "") 
     )
 
 
-def _apart(heights: dict[str, float], lowest: float, step: float = 15) -> dict[str, float]:
+def _apart(heights: dict[str, float], lowest: float, step: float = 17) -> dict[str, float]:
     """Heights of labels, moved up from the lowest on where two would lie on each other."""
     out: dict[str, float] = {}
     last = lowest + step

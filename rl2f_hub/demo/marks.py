@@ -120,7 +120,11 @@ def known_to_teacher(episode: Episode, rollout: Rollout) -> dict[str, Any]:
         verdicts.append({"attempt": i + 1, "mark": kind, "answer": turn.verdict.answer, "reason": turn.verdict.reason})
     privilege = episode.task.privilege
     held = {"reference": privilege.reference or None, "solution": privilege.solution, "tests": privilege.tests}
-    return {name: value for name, value in held.items() if value or name == "reference"} | {"verdicts": verdicts}
+    player = next((i for i, r in enumerate(episode.rollouts) if r is rollout), -1)
+    shown = {f"prompt on attempt {n}": text for (i, n), text in sorted(episode.shown.items()) if i == player}
+    return (
+        {name: value for name, value in held.items() if value or name == "reference"} | shown | {"verdicts": verdicts}
+    )
 
 
 def result_of(players: Sequence[Player], episode: Episode) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rl2f_hub.demo.acts import MAX_TOKENS, Acts, Frame, Who, sampling_of
 from rl2f_hub.demo.contribute import Contributions
 from rl2f_hub.demo.keep import KeepPanel
 from rl2f_hub.demo.panels import BatchPanel, ResultsPanel
+from rl2f_hub.demo.teaching import SAME, SCRIPTED
 from rl2f_hub.demo.visits import Visit
 from rl2f_hub.errors import UsageError
 
@@ -125,7 +126,11 @@ class Page:
             self.seen = gr.HTML(draw.inspect(self.players, None), padding=False)
         with gr.Accordion("Keep this dialogue", open=False, elem_id="keep"):
             KeepPanel(self.acts, self.visit, self.contributions, who_is)
-        with gr.Accordion("Advanced", open=False), gr.Row():
+        with gr.Accordion("Advanced", open=False, elem_id="advanced"), gr.Row():
+            self.voice = gr.Radio(
+                [("Scripted", SCRIPTED), ("The same model, told the right answer", SAME)],
+                value=SCRIPTED, label="Teacher", min_width=240, elem_id="voice",
+            )  # fmt: skip
             self.heat = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature (0: greedy)", min_width=240)
             self.length = gr.Slider(8, MAX_TOKENS, 64, step=8, label="Longest attempt, in tokens", min_width=240)
 
@@ -146,7 +151,7 @@ class Page:
         drawn = [self.visit, self.kept, self.arena, self.notice, self.chart, self.words, self.seen]
         drawn += [self.send, self.teach, self.itself, self.deceive, self.go, self.stop]
         self.go.click(self.begin, [self.visit, *picked, *knobs], drawn, **heavy)
-        told = [self.visit, self.words, *knobs]
+        told = [self.visit, self.words, *knobs, self.voice]
         self.words.submit(self.answering("visitor"), told, drawn, **heavy)
         for button, by in (
             (self.send, "visitor"),
@@ -175,9 +180,11 @@ class Page:
     def answering(self, by: str) -> Callable[..., Iterator[Any]]:
         """What happens when `by` (one of `MOVES`) is to answer the last attempts."""
 
-        def answer(visit: Visit | None, words: str, heat: float, length: int, request: gr.Request) -> Iterator[Any]:
+        def answer(
+            visit: Visit | None, words: str, heat: float, length: int, voice: str, request: gr.Request
+        ) -> Iterator[Any]:
             visit = visit or Visit()
-            frames = self.acts.answer(visit, by, words, sampling_of(heat, length), who_is(request))
+            frames = self.acts.answer(visit, by, words, sampling_of(heat, length), who_is(request), voice)
             yield from self._drawn(visit, frames)
 
         return answer
@@ -196,14 +203,15 @@ class Page:
 
     def _drawn(self, visit: Visit, frames: Iterator[Frame]) -> Iterator[dict[Any, Any]]:
         """The frames of an action as updates of the page; only what changes is sent."""
-        shown = ""
+        shown = at_it = ""
         try:
             for frame in frames:
                 if not frame.growing:
                     continue
-                arena = draw.arena(self.players, frame.episode, frame.growing)
-                if not shown:
+                arena = draw.arena(self.players, frame.episode, frame.growing if not frame.who else ())
+                if not shown or frame.who != at_it:
                     yield {**self._busy(frame), self.arena: arena}
+                    at_it = frame.who
                 elif arena != shown:
                     yield {self.arena: arena}
                 shown = arena
@@ -220,6 +228,8 @@ class Page:
     def _busy(self, frame: Frame) -> dict[Any, Any]:
         """The controls while an action is under way."""
         names = [p.label for p, g in zip(self.players, frame.growing, strict=True) if g]
+        if frame.who:
+            names = [frame.who]
         thinking = draw.notice(f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} thinking…")
         controls = [self.words, self.send, self.teach, self.itself, self.deceive, self.go]
         still = dict.fromkeys(controls, gr.update(interactive=False))

@@ -9,7 +9,7 @@ import gradio as gr
 
 from rl2f_hub.demo import batch, draw
 from rl2f_hub.demo.acts import MAX_TOKENS, Acts, Who, sampling_of
-from rl2f_hub.demo.tour import read_results, tour
+from rl2f_hub.demo.tour import read_figures, read_results, tour
 from rl2f_hub.errors import RL2FError, UsageError
 
 EVERY = "All kinds"
@@ -124,4 +124,5 @@ class ResultsPanel:
         """
         if not self.model_id:
             raise RL2FError("This model has no repository, and so no published evaluation")
-        return tour(read_results(self.model_id, self.revision), self.name)
+        pictures = read_figures(self.model_id, self.revision)
+        return tour(read_results(self.model_id, self.revision), self.name, pictures)

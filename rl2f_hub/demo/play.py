@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rl2f_hub.demo.players import Player
@@ -25,11 +26,13 @@ from rl2f_hub.records import Feedback, Privilege, StopReason, Task, Turn, Verdic
 from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.verify import VERIFIERS
 from rl2f_hub.verify.extract import as_integer, extract_text
 
 MAX_CHARS = 4_000
 MAX_TURNS = 8
 CRITIQUE_TOKENS = 48
+SILENT = "The teacher found no words for this attempt; nothing was changed. Try again, or say yourself what is wrong."
 FRAME_S = 0.08  # the shortest time between two pictures of a growing attempt
 GREEDY = Sampling(temperature=0.0, turn_tokens=64)
 
@@ -57,11 +60,15 @@ class Cost:
 
 @dataclass(slots=True)
 class Episode:
-    """A task and one rollout a player, in the order of the players; `costs` has one entry an attempt."""
+    """A task and one rollout a player, in the order of the players; `costs` has one entry an attempt.
+
+    `shown` has what a teacher that is a model was shown, by (player, attempt).
+    """
 
     task: Task
     rollouts: list[Rollout]
     costs: list[list[Cost]] = field(default_factory=list)
+    shown: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @property
     def checked(self) -> bool:
@@ -87,12 +94,31 @@ def check_length(what: str, text: str) -> str:
 
 
 def own_task(prompt: str, reference: str = "") -> Task:
-    """A visitor's task. Whole-number references are compared as numbers, others as text, none means no verdicts."""
+    """A visitor's task.
+
+    Whole numbers are compared as numbers, other references with a digit (2.5, 3/4, x^2+1) by their mathematical value
+    where that can be read, everything else as text; without a reference there are no verdicts.
+    """
     prompt, reference = check_length("The task", prompt), check_length("The right answer", reference)
     if not prompt:
         raise UsageError("There is no task yet: pick one or type your own.")
-    verifier = "integer" if as_integer(reference) is not None else "text"
-    return Task("own", "visitor", "own", prompt, Privilege("answer", reference), verifier)
+    task = Task("own", "visitor", "own", prompt, Privilege("answer", reference), "text")
+    if as_integer(reference) is not None:
+        return replace(task, verifier="integer")
+    expression = replace(task, verifier="math")
+    return expression if _reads_as_mathematics(expression) else task
+
+
+def _reads_as_mathematics(task: Task) -> bool:
+    """Whether the reference is a number or an expression that math-verify reads, and no sentence."""
+    reference = task.privilege.reference
+    if not re.search(r"\d", reference) or re.search(r"(?<!\\)\b[^\W\d_]{3,}", reference):
+        return False
+    try:
+        VERIFIERS["math"].check(task)
+    except ValueError:
+        return False
+    return True
 
 
 def playable(tasks: Sequence[Task]) -> tuple[list[Task], str]:
@@ -140,15 +166,21 @@ def by_visitor(players: Sequence[Player], episode: Episode, text: str) -> None:
 
 
 def by_teacher(players: Sequence[Player], episode: Episode, teacher: Teacher) -> None:
-    """The privileged teacher's guarded words to everyone who is still wrong, each about its own last attempt."""
+    """The privileged teacher's guarded words to everyone who is still wrong, each about its own last attempt.
+
+    Raises:
+        UsageError: it has nothing to go by, or nothing to say. Somebody may have been told by then: work on a copy.
+    """
     if not episode.checked:
         raise UsageError("The teacher has nothing to go by: this task has no right answer to compare with.")
     for player, rollout in _waiting(players, episode):
         said = ask(teacher, Guard(), [rollout])[0]
         if said is None:
-            rollout.stop_reason = StopReason.TEACHER_ERROR
-        else:
-            tell(player, rollout, said)
+            raise UsageError("Stopped." if getattr(teacher, "stopped", False) else SILENT)
+        if shown := getattr(teacher, "shown", None):
+            number = next(i for i, r in enumerate(episode.rollouts) if r is rollout)
+            episode.shown[(number, len(rollout.turns))] = shown[-1]
+        tell(player, rollout, said)
 
 
 def by_deceiver(players: Sequence[Player], episode: Episode) -> None:

@@ -22,6 +22,7 @@ from rl2f_hub.dialogue import Rollout, Student
 from rl2f_hub.engines import Sampled, Sampling, Session
 
 KEPT_SESSIONS = 32  # dialogues whose cache stays in memory, a player
+PROBE_S = 5.0  # the longest wait for a first answer of the Hub
 SLICE_S = 0.03  # the shortest turn: switching an adapter costs about a token of a small model
 
 Token = Callable[[int], None]  # is told each token as it is drawn; what it raises ends the attempt
@@ -115,14 +116,16 @@ class Player:
 
     def critique(self, rollout: Rollout, sampling: Sampling, on_token: Token | None = None) -> str:
         """What the student itself would say in the teacher's place about its last attempt; the ledger stays as it is."""
-        chat, turn = self.student.chat, len(rollout.turns)
+        chat = self.student.chat
         ids = [*rollout.ledger.ids, *chat.before_feedback(rollout.ledger)]
+        return chat.decode(self.say(ids, rollout.seed, len(rollout.turns), sampling, on_token).ids).strip()
+
+    def say(self, ids: list[int], seed: int, turn: int, sampling: Sampling, on_token: Token | None = None) -> Sampled:
+        """What comes after these ids; nothing of it is kept."""
         if self.remote is not None:
-            sampled = self._drawn_elsewhere(ids, rollout.seed, turn, sampling, on_token)
-        else:
-            session = self.student.engine.open([rollout.seed], sampling, chat.stop_ids)
-            sampled = self._drawn(session, ids, turn, on_token)
-        return chat.decode(sampled.ids).strip()
+            return self._drawn_elsewhere(ids, seed, turn, sampling, on_token)
+        session = self.student.engine.open([seed], sampling, self.student.chat.stop_ids)
+        return self._drawn(session, ids, turn, on_token)
 
     def _drawn(self, session: Session, ids: list[int], turn: int, on_token: Token | None) -> Sampled:
         with self.turns.turn(self.weights) as hand_on:
@@ -159,6 +162,28 @@ def players_of(model: Any, tokenizer: Any, is_adapter: bool) -> list[Player]:
     turns = Turns()
     base = Player("Base", "the same weights, adapter off", replace(student, name="Base"), turns, model.disable_adapter)
     return [base, Player("RL2F", "adapter on: trained to use feedback", student, turns)]
+
+
+@contextmanager
+def cache_alone_if_the_hub_is_silent(model_id: str) -> Iterator[None]:
+    """While it lasts, a Hub that does not answer within seconds is not asked: its client would try for minutes.
+
+    What the cache holds is loaded from there; the rest fails at once.
+    """
+    from pathlib import Path
+
+    from huggingface_hub import constants, get_session
+
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if not before and not Path(model_id).is_dir():
+            try:
+                get_session().head(constants.ENDPOINT, timeout=PROBE_S)
+            except Exception:  # of httpx or httpx2, as the client's version has it: no answer, whatever the reason
+                constants.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def tiny_players() -> list[Player]:

@@ -66,7 +66,10 @@ def push_space(
     wheel: Path | None = None,
     private: bool = True,
 ) -> dict[str, Any]:
-    """Create or update a Space; returns {repo_id, revision, url, adapter, adapter_revision, variables, secrets}.
+    """Create or update a Space.
+
+    Returns {repo_id, revision, url, adapter, adapter_revision, variables, secrets, collection}; the last is None where no
+    collection of the Space's owner holds the adapter (`rl2f push` makes one), else what `hub_group.group` says.
 
     Args:
         adapter: a repository on the Hub; its newest commit is pinned unless a revision is given.
@@ -110,6 +113,7 @@ def push_space(
         if hardware:
             api.request_space_hardware(repo_id, cast(Any, hardware))
         commit = api.create_commit(repo_id, operations, commit_message=f"Demo of {adapter}", repo_type="space")
+        grouped = _beside_its_adapter(api, repo_id, adapter, private)
     return {
         "repo_id": repo_id,
         "revision": commit.oid,
@@ -118,7 +122,19 @@ def push_space(
         "adapter_revision": str(info.sha),
         "variables": variables,
         "secrets": sorted(values),
+        "collection": grouped,
     }
+
+
+def _beside_its_adapter(api: Any, repo_id: str, adapter: str, private: bool) -> dict[str, Any] | None:
+    """Puts the Space into the collection that its adapter is in, if there is one."""
+    from rl2f_hub.hub_group import group, title_of
+
+    owner = repo_id.split("/")[0]
+    title = title_of(api, owner, adapter)
+    if title is None:
+        return None
+    return group(api, owner, title, [(repo_id, "space", f"Correct {adapter} in words")], private=private)
 
 
 def check_wheel(wheel: Path | None) -> None:

@@ -5,17 +5,34 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 import math
+import struct
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rl2f_hub.demo.draw import curve, plain
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.evaluation.report import LABELS, TITLES
 
+log = logging.getLogger(__name__)
 METRICS = "metrics.json"
 MAX_BYTES = 5_000_000
+MAX_SIDE = 4_000  # pixels
+FIGURES = {
+    "accuracy_by_turn.png": "Accuracy by attempt with intervals",
+    "controls.png": "Controls beside the teacher",
+    "plasticity.png": "How attempts change after feedback",
+}
+ENDINGS = {
+    "_last_turn": "last attempt",
+    "_turn_1": "first attempt",
+    "_gain_over_turns_minus_try_again": "gain by the teacher's words over “try again”",
+}
 
 
 def read_results(model_id: str, revision: str | None = None) -> dict[str, Any]:
@@ -24,14 +41,8 @@ def read_results(model_id: str, revision: str | None = None) -> dict[str, Any]:
     Raises:
         RL2FError: there are none, they cannot be read, or the Hub cannot be asked.
     """
-    folder = Path(model_id)
     try:
-        if folder.is_dir():
-            file = folder / METRICS
-        else:
-            from huggingface_hub import hf_hub_download
-
-            file = Path(hf_hub_download(model_id, METRICS, revision=revision))
+        file = _file(model_id, METRICS, revision)
         if file.stat().st_size > MAX_BYTES:
             raise RL2FError(f"{METRICS} of {model_id} is too large to show")
         read = json.loads(file.read_text())
@@ -44,8 +55,40 @@ def read_results(model_id: str, revision: str | None = None) -> dict[str, Any]:
     return read
 
 
-def tour(metrics: dict[str, Any], where: str) -> str:
-    """Figures and tables as HTML."""
+def read_figures(model_id: str, revision: str | None = None) -> dict[str, bytes]:
+    """The figures that the evaluation left beside its metrics, by name; what is missing or is no such picture is not."""
+    found = {}
+    for name in FIGURES:
+        try:
+            with _file(model_id, name, revision).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except Exception as error:  # as above, and figures are extras
+            log.debug("no figure %s: %s", name, type(error).__name__)
+            continue
+        if _is_picture(content):
+            found[name] = content
+    return found
+
+
+def _is_picture(content: bytes) -> bool:
+    """Whether it is a PNG that a page can hold: its head says how large it would become."""
+    if len(content) > MAX_BYTES or content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR":
+        return False
+    width, height = struct.unpack(">II", content[16:24])
+    return 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE
+
+
+def _file(model_id: str, name: str, revision: str | None) -> Path:
+    folder = Path(model_id)
+    if folder.is_dir():
+        return folder / name
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(model_id, name, revision=revision))
+
+
+def tour(metrics: dict[str, Any], where: str, pictures: Mapping[str, bytes] = MappingProxyType({})) -> str:
+    """Figures and tables as HTML; `pictures` are part of the page, nothing is fetched for them."""
     students = {k: v for k, v in metrics["students"].items() if isinstance(v, dict)}
     figures = []
     for suite, title in TITLES.items():
@@ -61,8 +104,18 @@ def tour(metrics: dict[str, Any], where: str) -> str:
     return (
         f'<p class="rl2f-hint">Share of held-out tasks solved by each attempt, greedy decoding; '
         f"from {METRICS} of <code>{plain(where)}</code>.{note}</p>"
-        f'<div class="rl2f-results">{"".join(figures)}</div>{_differences(metrics)}'
+        f'<div class="rl2f-results">{"".join(figures)}</div>{_differences(metrics)}{_pictures(pictures)}'
     )
+
+
+def _pictures(pictures: Mapping[str, bytes]) -> str:
+    if not pictures:
+        return ""
+    drawn = "".join(
+        f'<img src="data:image/png;base64,{base64.b64encode(content).decode()}" alt="{FIGURES[name]}">'
+        for name, content in pictures.items()
+    )
+    return f'<details class="rl2f-figures"><summary>Figures of the evaluation, as published</summary>{drawn}</details>'
 
 
 def _shares(entry: Any) -> list[float]:
@@ -76,6 +129,17 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1
 
 
+def _difference(name: str) -> str:
+    """What a comparison compares, in words."""
+    unseen, name = name.startswith("ood_"), name.removeprefix("ood_")
+    for ending, words in ENDINGS.items():
+        if name.endswith(ending):
+            who, _, other = name.removesuffix(ending).partition("_minus_")
+            sides = " minus ".join(LABELS.get(side, side.replace("_", " ")) for side in (who, other) if side)
+            return f"{sides}, {words}{', unseen families' if unseen else ''}"
+    return name.replace("_", " ")
+
+
 def _differences(metrics: dict[str, Any]) -> str:
     rows = []
     compared = metrics.get("comparisons")
@@ -85,7 +149,7 @@ def _differences(metrics: dict[str, Any]) -> str:
             cells = f"<td>{100 * float(entry['difference']):+.1f}</td><td>{100 * low:+.1f} to {100 * high:+.1f}</td>"
         except (KeyError, TypeError, ValueError):
             continue
-        rows.append(f"<tr><td>{plain(str(name).replace('_', ' '))}</td>{cells}</tr>")
+        rows.append(f"<tr><td>{plain(_difference(str(name)))}</td>{cells}</tr>")
     if not rows:
         return ""
     return (

@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import Any
 
 from rl2f_hub.dialogue import Student
-from rl2f_hub.engines import Sampling
+from rl2f_hub.engines import Sampled, Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Usage
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
@@ -94,11 +94,15 @@ class ModelTeacher(PromptedTeacher):
                 session = self.engine.open([asks[i].seed for i in rows], sampling, self.format.stop_ids)
                 sampled = session.generate(list(range(len(rows))), [ids[i] for i in rows], 1)
                 for i, reply in zip(rows, sampled, strict=True):
-                    text = self.tokenizer.decode(reply.ids, skip_special_tokens=True)
-                    if asks[i].again:
-                        text = OPEN + text + (CLOSE if reply.stopped and CLOSE not in text.lower() else "")
-                    out[i] = Answer(text, reply.stopped, Usage(len(ids[i]), len(reply.ids)))
+                    out[i] = self.answer(asks[i], len(ids[i]), reply)
         return out
+
+    def answer(self, ask: Ask, prompt_tokens: int, reply: Sampled) -> Answer:
+        """Sampled ids as the answer to a prompt of so many tokens."""
+        text = self.tokenizer.decode(reply.ids, skip_special_tokens=True)
+        if ask.again:
+            text = OPEN + text + (CLOSE if reply.stopped and CLOSE not in text.lower() else "")
+        return Answer(text, reply.stopped, Usage(prompt_tokens, len(reply.ids)))
 
     def _weights(self) -> Any:
         """Entered while the model generates."""

@@ -179,6 +179,24 @@ def test_a_whole_visit(visitor: Callable[..., Any], address: str) -> None:
     assert re.search(r"\d+ tokens in context, \d+ sampled in \d", page.inner_text("#inspect"))
 
 
+def test_the_same_model_as_teacher(
+    visitor: Callable[..., Any], serve: Callable[..., str], saying: Callable[..., Any]
+) -> None:
+    from rl2f_hub.demo.players import Player
+
+    replies = ["400", "<feedback>Too low: check the tens.</feedback>"]
+    student = Player("Student", "says", saying(lambda row, turn: replies[min(row, 1)] if turn == 1 else "408"))
+    page = visitor(serve([student]))
+    _own(page, "What is 12 * 34?", "408")
+    _settled(page, 1, "student")
+    page.click("#advanced button")
+    page.get_by_label("The same model, told the right answer").check()
+    page.click("#teacher")
+    assert "Too low: check the tens." in _settled(page, 2, "student")
+    page.click("text=Inspect:")
+    page.get_by_text("prompt on attempt 1").wait_for()
+
+
 def test_two_visitors_reload_and_back(visitor: Callable[..., Any], address: str) -> None:
     first, second = visitor(address), visitor(address)
     _own(first, "Which animal is it?", "zebra")
@@ -352,6 +370,7 @@ def test_how_it_looks(visitor: Callable[..., Any], address: str, name: str, widt
     page.get_by_role("tab", name="Results").click()
     page.get_by_text("In distribution, with the teacher").wait_for()
     page.screenshot(path=ARTIFACTS / f"demo-{name}-results.png", full_page=True)
+    assert page.evaluate(WIDER) == []
     found += Axe().run(page).response["violations"]
     assert [_short(v) for v in found if v["impact"] in ("serious", "critical")] == []
 
@@ -493,15 +512,21 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 def test_the_space_falls_back_to_the_tiny_student_and_says_so(visitor: Callable[..., Any], tmp_path: Path) -> None:
-    """Its adapter is not to be had (the Hub is down): the page is there, names the trouble and can be played with."""
+    """Its adapter is not to be had (the Hub hangs up): it is asked once, the page names the trouble and can be played with."""
     port = _free_port()
+    hub = socket.create_server(("127.0.0.1", 0))
+    asked: list[int] = []
+    threading.Thread(target=_hang_up, args=(hub, asked), daemon=True).start()
     settings = {"PYTHONPATH": str(REPO), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
-    settings |= {"RL2F_ADAPTER": "me/gone", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    settings |= {"RL2F_ADAPTER": "me/gone", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    settings |= {"HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}"}
     server = subprocess.Popen([sys.executable, "app.py"], cwd=SPACE, env={**os.environ, **settings})
     try:
         _wait_for(port, server)
         page = visitor(f"http://127.0.0.1:{port}")
         assert "me/gone" in page.inner_text("[role=alert]")
+        assert "Hub could not be reached" in page.inner_text("[role=alert]")
+        assert len(asked) == 1
         assert "tiny student" in page.inner_text("[role=alert]")
         page.click("#attempt")
         _settled(page, 1)
@@ -509,3 +534,15 @@ def test_the_space_falls_back_to_the_tiny_student_and_says_so(visitor: Callable[
     finally:
         server.terminate()
         server.wait(20)
+        hub.close()
+
+
+def _hang_up(hub: socket.socket, asked: list[int]) -> None:
+    """A Hub that closes every connection; counts them."""
+    while True:
+        try:
+            connection, _ = hub.accept()
+        except OSError:
+            return
+        asked.append(1)
+        connection.close()
