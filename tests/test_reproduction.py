@@ -48,7 +48,7 @@ def test_sizes_read_the_same_lessons_and_are_as_large_as_they_say(tmp_path: Path
 
     parts = [p for p in make_plan(tmp_path, seeds=[1]).parts if p.variant == "main"]
     scratch = [p.recipe.model.scratch for p in parts]
-    shape = set(SIZES["1M"])
+    shape = set(SIZES["1M"])  # and the number of steps
     assert len({s.model_dump_json(exclude=shape) for s in scratch if s}) == 1
     tokenizer = build_tokenizer(["What is 12 * 34? Wrong: tens 4 too low."], 512, 64)
     for part, spec in zip(parts, scratch, strict=True):

@@ -21,11 +21,12 @@ from rl2f_hub.recipe import Recipe, load_recipe
 Family = Literal["scratch", "smollm2"]
 UP_TO_WARMUP = ("base", "generate", "publish", "warmup")
 ALL: tuple[str, ...] = (*UP_TO_WARMUP, "train")
-# Shapes of about 0.1, 1 and 10 million parameters: more width rather than layers, which a CPU computes faster.
+# Shapes of about 0.1, 1 and 10 million parameters: more width rather than layers, which a CPU computes faster. A step of the
+# largest costs seven times one of the middle: it reads the same lessons, but fewer of them.
 SIZES: dict[str, dict[str, Any]] = {
-    "0.1M": {"hidden": 48, "layers": 3, "heads": 4, "intermediate": 128},
-    "1M": {"hidden": 160, "layers": 4, "heads": 5, "intermediate": 320},
-    "10M": {"hidden": 384, "layers": 5, "heads": 6, "intermediate": 1152},
+    "0.1M": {"hidden": 48, "layers": 3, "heads": 4, "intermediate": 128, "steps": 1800},
+    "1M": {"hidden": 160, "layers": 4, "heads": 5, "intermediate": 320, "steps": 1800},
+    "10M": {"hidden": 384, "layers": 5, "heads": 6, "intermediate": 1152, "steps": 800},
 }
 # What each variant changes in the recipe of `main`; a leak rate of 0.3 is a careless teacher, 1 the leaked control.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -35,7 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unguarded": {"teacher.kind": "leaked", "teacher.rate": 0.3},
     "leaked": {"teacher.kind": "leaked", "teacher.rate": 1.0},
 }
-QUICK: dict[str, Any] = {"model.scratch.steps": 700, "train.steps": 60, "generate.samples_per_task": 1}
+QUICK: dict[str, Any] = {"train.steps": 50, "generate.samples_per_task": 1}
+QUICK_STEPS = 0.35  # share of the steps of pre-training
 QUICK_TASKS = 0.5  # share of the held-out tasks that a quick run plays
 BOTH = ("teacher", "try_again")
 PRESSURE = ("are_you_sure", "wrong_answer", "misleading")
@@ -149,7 +151,7 @@ def _recipe(
     if known:
         sets |= {f"model.scratch.{key}": value for key, value in SIZES[size].items()}
         if quick:
-            sets |= QUICK | _fewer_tasks()
+            sets |= QUICK | _fewer_tasks() | {"model.scratch.steps": int(SIZES[size]["steps"] * QUICK_STEPS)}
         if size != work:
             sets["train.baselines"] = ["single_turn_rl"]
     else:

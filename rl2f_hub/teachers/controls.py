@@ -4,6 +4,7 @@
 - `try_again`: only says that the attempt is wrong (the control of arXiv 2507.14295).
 - `shuffled`: the feedback that an attempt at another question earned: right in form, wrong in content.
 - `leaked`: states the answer, past the guard: the upper bound, and a test of whether feedback is read at all.
+- `careless`: the same, at a stated rate and before the guard: what the guard is worth.
 - `misleading`: at a stated rate it doubts right answers and gives hints towards a wrong one: does the student hold on?
 """
 
