@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional, cast
 
 import typer
 
+from rl2f_hub.cli_shared import JsonOpt
 from rl2f_hub.errors import UsageError
 
 
@@ -39,7 +40,7 @@ def reproduce(
         typer.Option("--set", help="Override a key of all recipes; the results say so. Repeatable."),
     ] = None,
     show_plan: Annotated[bool, typer.Option("--plan", help="Only list the parts.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on standard output.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Repeat the paper's claims in small, on a CPU, and write results.json, README.md and figures.
 
