@@ -35,6 +35,7 @@ from rl2f_hub.evaluation.cli import app as eval_app
 from rl2f_hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
 from rl2f_hub.publish_cli import register as register_hub_stages
+from rl2f_hub.reproduction.cli import register as register_reproduction
 from rl2f_hub.tasks.cli import app as tasks_app
 from rl2f_hub.teachers.cli import app as teachers_app
 
@@ -127,6 +128,7 @@ _stage_command("generate", "generate", "Let the student attempt the training tas
 _stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
 _stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
 register_hub_stages(app)
+register_reproduction(app)
 
 
 @recipes_app.command("list")

@@ -16,6 +16,7 @@ from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Privilege, Verdict
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.controls import LeakedTeacher, MisleadingTeacher, ShuffledTeacher
+from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.marks import (
     as_grid,
     as_items,
@@ -27,6 +28,7 @@ from rl2f_hub.teachers.marks import (
     mark_text,
 )
 from rl2f_hub.teachers.scripted import PHRASINGS, STRENGTHS, ScriptedTeacher
+from rl2f_hub.teachers.spec import TeacherSpec
 
 Make = Callable[..., Any]
 PLACES = ["units", "tens", "hundreds", "thousands", "ten-thousands", "hundred-thousands", "millions"]
@@ -312,7 +314,7 @@ def test_a_program_is_told_the_failing_call_and_never_what_was_expected(situatio
     assert "'5'" in reply.text
 
 
-@pytest.mark.parametrize("kind", ["scripted", "none", "try_again", "shuffled", "leaked", "misleading"])
+@pytest.mark.parametrize("kind", ["scripted", "none", "try_again", "shuffled", "leaked", "careless", "misleading"])
 def test_recipes_name_teachers(kind: str) -> None:
     assert build_teacher(kind).name == kind
 
@@ -322,3 +324,16 @@ def test_an_unknown_teacher_is_a_usage_error() -> None:
         UsageError, match=r"teacher\.kind: 'oracle' is unknown; choose one of .*misleading, model, none"
     ):
         build_teacher("oracle")
+
+
+def test_a_careless_teacher_slips_at_its_rate_and_only_the_guard_stops_it(situation: Make) -> None:
+    asked = [situation("412", "408", seed=seed) for seed in range(300)]
+    for kind, reaches in (("careless", False), ("leaked", True)):
+        teacher, guard = build_teacher(TeacherSpec(kind=kind, rate=0.3)), Guard()
+        said = teacher.feedback(asked)
+        stated = [reply is not None and "408" in reply.text for reply in said]
+        assert 60 < sum(stated) < 120
+        assert said == teacher.feedback(asked)
+        heard = [f is not None and "408" in f.text for f in guard.pass_on(teacher, asked)]
+        assert heard == (stated if reaches else [False] * 300)
+        assert bool(guard.counts["retried"]) != reaches

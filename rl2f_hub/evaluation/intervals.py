@@ -140,19 +140,29 @@ def statistic(
     return of(np.ones((1, tasks)))[0], interval(of(draws(tasks, resamples, seed)))
 
 
-def over_seeds(runs: Sequence[Ratio], resamples: int, seed: int) -> dict[str, Any]:
+def over_seeds(
+    runs: Sequence[Ratio], resamples: int, seed: int, minus: Sequence[Ratio] | None = None
+) -> dict[str, Any]:
     """A figure of several training runs (seeds) on the same tasks: its mean over runs, drawing runs and then tasks.
 
-    `by_seed` lists the value of each run. With one run it is the plain bootstrap over tasks.
+    `by_seed` lists the value of each run. With one run it is the plain bootstrap over tasks. `minus` are the same runs'
+    figures to subtract, on the same tasks as `runs`, so the difference is paired in runs and in tasks. Runs may also
+    have as many tasks of their own each.
     """
     rng = np.random.default_rng(seed)
     weights = draws(len(runs[0].num), resamples, seed)
     per_run = np.stack([run.drawn(weights) for run in runs])  # (seeds, resamples, k)
+    values = np.stack([run.value for run in runs])
+    if minus is not None:
+        per_run = per_run - np.stack([run.drawn(weights) for run in minus])
+        values = values - np.stack([run.value for run in minus])
     picked = rng.integers(0, len(runs), (len(runs), resamples))
     drawn = per_run[picked, np.arange(resamples)[None, :]].mean(0)
-    values = np.stack([run.value for run in runs])
-    listed = runs[0].listed
-    out = shown(values.mean(0), interval(drawn), listed)
+    bounds, listed = interval(drawn), runs[0].listed
+    if minus is None and runs[0].share:  # all runs' tasks count where a share is 0 or everything
+        num, den = (np.concatenate([getattr(run, side) for run in runs]) for side in ("num", "den"))
+        bounds = _at_the_ends(Ratio(num, den, listed), bounds)
+    out = shown(values.mean(0), bounds, listed)
     return out | {"by_seed": [_plain(v, listed) for v in values]}
 
 

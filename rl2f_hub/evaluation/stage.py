@@ -103,7 +103,9 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
         for name in given:
             if name not in known:
                 raise UsageError(f"{word}: {name!r} is unknown{did_you_mean(name, known)}")
-    run.outputs("train")
+    for name in names:
+        if name != "base":  # which needs no training
+            run.outputs("warmup" if name == "warmup" else "train")
     chosen = suites_of(run.recipe, suites)
     _play_all(run, list(names), chosen)
     result = summarise(run, list(names), chosen)
@@ -136,6 +138,11 @@ def _tasks(run: Run, split: str) -> list[Task]:
 
 def _file(run: Run, name: str, suite: str, decoding: str) -> Path:
     return run.path("evaluation", "dialogues", f"{name}.{suite}.{decoding}.jsonl")
+
+
+def played(run: Run, name: str, suite: str, decoding: str) -> list[dict[str, Any]]:
+    """The dialogues of one student under one suite, as they were played."""
+    return read_rows(_file(run, name, suite, decoding))
 
 
 def _students(run: Run, names: list[str]) -> Any:

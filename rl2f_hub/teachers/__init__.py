@@ -79,6 +79,9 @@ def build_teacher(spec: str | TeacherSpec, student: Student | None = None, folde
     def misleading() -> Teacher:
         return controls.MisleadingTeacher(1.0 if isinstance(spec, str) else spec.rate)
 
+    def leaking(unguarded: bool) -> Teacher:
+        return controls.LeakedTeacher(1.0 if isinstance(spec, str) else spec.rate, unguarded=unguarded)
+
     def own() -> Teacher:
         from rl2f_hub.teachers.model import SelfTeacher
 
@@ -100,7 +103,8 @@ def build_teacher(spec: str | TeacherSpec, student: Student | None = None, folde
         "none": controls.NoTeacher,
         "try_again": controls.TryAgainTeacher,
         "shuffled": controls.ShuffledTeacher,
-        "leaked": controls.LeakedTeacher,
+        "leaked": lambda: leaking(True),
+        "careless": lambda: leaking(False),
         "misleading": misleading,
         "self": own,
         "model": another,

@@ -4,6 +4,7 @@
 - `try_again`: only says that the attempt is wrong (the control of arXiv 2507.14295).
 - `shuffled`: the feedback that an attempt at another question earned: right in form, wrong in content.
 - `leaked`: states the answer, past the guard: the upper bound, and a test of whether feedback is read at all.
+- `careless`: the same, at a stated rate and before the guard: what the guard is worth.
 - `misleading`: at a stated rate it doubts right answers and gives hints towards a wrong one: does the student hold on?
 """
 
@@ -81,14 +82,28 @@ class ShuffledTeacher:
 
 
 class LeakedTeacher:
-    """States the reference (or, where there is none, the solution). The guard lets it pass and records the leak."""
+    """States the reference (or, where there is none, the solution) at the rate `rate`, else is the scripted teacher.
 
-    name = "leaked"
-    unguarded = True  # read by the guard
+    As the kind `leaked` the guard lets it pass and records the leak. With `unguarded=False` it is the kind `careless`:
+    the same slips, which the guard asks to say again and cuts out.
+    """
+
+    def __init__(self, rate: float = 1.0, *, unguarded: bool = True) -> None:
+        self.rate, self.unguarded = rate, unguarded  # `unguarded` is read by the guard
+        self.name = "leaked" if unguarded else "careless"
 
     def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        secrets = [s.privilege.reference.rsplit("####", 1)[-1].strip() or s.privilege.solution for s in situations]
-        return [Reply(f"Wrong. The answer is {secret}", "leaked") if secret else None for secret in secrets]
+        honest = ScriptedTeacher().feedback(situations) if self.rate < 1 else [None] * len(situations)
+        return [_stated(s) if self._slips(s) else reply for s, reply in zip(situations, honest, strict=True)]
+
+    def _slips(self, s: Situation) -> bool:
+        """Drawn by the dialogue's seed and turn; a reply that is asked for again has another seed."""
+        return self.rate >= 1 or random.Random(f"leaked/{s.seed}/{len(s.attempts)}").random() < self.rate
+
+
+def _stated(s: Situation) -> Reply | None:
+    secret = s.privilege.reference.rsplit("####", 1)[-1].strip() or s.privilege.solution
+    return Reply(f"Wrong. The answer is {secret}", "leaked") if secret else None
 
 
 class MisleadingTeacher:

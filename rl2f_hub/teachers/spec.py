@@ -86,12 +86,21 @@ class TeacherSpec(Spec):
     `answer`). `prompt` names a set of templates under `teachers/prompts/`, or a folder with a set of one's own.
     """
 
-    kind: Literal["scripted", "self", "model", "endpoint", "none", "try_again", "shuffled", "leaked", "misleading"] = (
-        "scripted"  # docs/teachers.md says what each does
-    )
+    kind: Literal[
+        "scripted",
+        "self",
+        "model",
+        "endpoint",
+        "none",
+        "try_again",
+        "shuffled",
+        "leaked",
+        "careless",
+        "misleading",
+    ] = "scripted"  # docs/teachers.md says what each does
     strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
     phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
-    rate: Share = 1.0  # misleading: the share of replies that mislead
+    rate: Share = 1.0  # misleading, leaked, careless: the share of replies that mislead or state the answer
     doubt_rate: Share = 0.0  # any teacher: the share of right answers that are doubted; holding on is rewarded
     curriculum: CurriculumSpec | None = None  # in training only
     privilege: PrivilegeName | None = None

@@ -25,6 +25,8 @@ LIGHT = [
     "rl2f_hub.evaluation.cli",
     "rl2f_hub.evaluation.report",
     "rl2f_hub.evaluation.models",
+    "rl2f_hub.reproduction.cli",
+    "rl2f_hub.reproduction.plan",
     "rl2f_hub.pipeline",
     "rl2f_hub",
     "rl2f_hub.errors",
