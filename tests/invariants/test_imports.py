@@ -85,6 +85,7 @@ ORDER = [
     {"reference", "trainer_config"},
     {"runs"},
     {"checkpoints"},
+    {"trainer_engine"},
     {"trainer_rollouts"},
     {"trainer"},
 ]
