@@ -137,7 +137,7 @@ class DialogueSpec(Spec):
 
 
 class EngineSpec(Spec):
-    """What computes the student's attempts in generation and evaluation; training generates with `transformers` always.
+    """What computes the student's attempts in generation, training and evaluation; `docs/engines.md` compares them.
 
     `kind`: `transformers` (ours, everywhere), `continuous` (the library's batching: greedy evaluation on a GPU), `vllm`
     (extra `vllm`, a GPU; in this process, or at `server`, the address of a `vllm serve` up to and with `/v1`).
@@ -307,6 +307,10 @@ class Recipe(Spec):
             raise ValueError(
                 "engine.kind: vllm takes no nf4 base here; set model.quantization none or engine.kind transformers"
             )
+        if self.engine.kind == "vllm" and self.train.adapter == "stack":
+            raise ValueError(
+                "train.adapter: stack trains on a merged base, which engine.kind vllm does not hold; set continue"
+            )
         if self.evaluate.max_turns < self.dialogue.max_turns:
             raise ValueError(
                 f"evaluate.max_turns: {self.evaluate.max_turns} is below dialogue.max_turns {self.dialogue.max_turns}"
@@ -317,8 +321,13 @@ class Recipe(Spec):
         """Refuses what generation and evaluation allow and RL does not.
 
         Raises:
-            UsageError: `thinking: strip` or `history: drop_oldest`.
+            UsageError: `thinking: strip`, `history: drop_oldest` or an engine that draws nothing.
         """
+        if self.engine.kind == "continuous":
+            raise UsageError(
+                "engine.kind: continuous is greedy only, and training samples; set transformers, or leave out the stage "
+                "train (--only)"
+            )
         for key, refused, allowed in (("thinking", "strip", "keep"), ("history", "drop_oldest", "stop")):
             if getattr(self.dialogue, key) == refused:
                 raise UsageError(

@@ -23,7 +23,7 @@ from rl2f_hub.errors import UsageError
 from rl2f_hub.phase import base_of, fit, save_adapter, trainable, trainer_folder
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, write_json
-from rl2f_hub.students.load import load_tokenizer
+from rl2f_hub.students.load import engine_in_vllm, load_tokenizer
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.controls import DoubtingTeacher
 from rl2f_hub.teachers.guard import Guard
@@ -128,6 +128,7 @@ def _reinforce(run: Run, training: Training, start: Path, folder: str | None = N
         guard=guard,
         curriculum=curriculum,
         processing_class=load_tokenizer(origin),
+        engine=_engine(run),
     )
     steps, turns = recipe.train.steps, training.max_turns
     notes = {"reward": "reward", f"accuracy/turn_{turns}": f"solved by turn {turns}"}
@@ -143,6 +144,12 @@ def _reinforce(run: Run, training: Training, start: Path, folder: str | None = N
         "teacher": teacher_record(trainer.teacher),
         "curriculum": curriculum.state() if curriculum else None,
     }
+
+
+def _engine(run: Run) -> Any:
+    """The engine that holds the base itself, if the recipe names one; the same for all trainings of a run."""
+    spec = run.recipe.engine
+    return engine_in_vllm(base_of(run), spec, run.recipe.model.dtype) if spec.kind == "vllm" else None
 
 
 def _curriculum(run: Run, rows: Iterable[dict[str, Any]]) -> Curriculum | None:
@@ -202,6 +209,8 @@ def _config(run: Run, folder: Path, training: Training) -> Any:
             "critique_coef": spec.critique_coef if several and spec.critique == "joint" else 0.0,
             "first_turn_kl": spec.first_turn_kl if several else 0.0,
             "resample_rounds": spec.resample_rounds,
+            "cache_tokens": recipe.engine.cache_tokens,
+            "overlap": recipe.engine.overlap,
             "max_completion_length": training.max_turns * (recipe.dialogue.turn_tokens + 64),
             "seed": recipe.seed,
             "save_steps": spec.save_steps,

@@ -8,7 +8,7 @@ protects the first attempt. With `max_turns=1`, `critique_coef=0` and `first_tur
 The terms are means over all dialogues of an update, however many backward passes and processes it is split into, and
 dialogues are seeded by their place in the update: neither changes what is learnt.
 
-Left out: vLLM rollouts, multimodal models.
+Left out: multimodal models.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from rl2f_hub.credit import Scale, turn_advantages, turn_rewards
 from rl2f_hub.critique import PlainLogps, critique_loss
 from rl2f_hub.curriculum import Curriculum
 from rl2f_hub.dialogue import Student
-from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.quantization import check_quantization_config
 from rl2f_hub.records import Task, fingerprint
@@ -38,6 +37,7 @@ from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.trainer_config import RL2FConfig
+from rl2f_hub.trainer_engine import AdapterSync, against_sampler
 from rl2f_hub.trainer_rollouts import DialogueRollouts
 
 __all__ = ["RL2FConfig", "RL2FTrainer"]
@@ -56,6 +56,8 @@ class RL2FTrainer(DialogueRollouts):
             own teacher); the scripted teacher by default.
         guard: what checks the teacher's words; a fresh `Guard` by default.
         curriculum: moves tasks and hints with the student's success (give the teacher the same object).
+        engine: one that holds the base itself and takes the adapter as it moves (`engines.vllm.colocated` or `served`);
+            by default our own engine on the model in training.
         eval_dataset: rows like `train_dataset`'s, or a dict of such; every evaluation draws the same numbers.
         peft_config, quantization_config, processing_class, callbacks, optimizers: as in `GRPOTrainer`.
     """
@@ -72,6 +74,7 @@ class RL2FTrainer(DialogueRollouts):
         guard: Guard | None = None,
         curriculum: Curriculum | None = None,
         eval_dataset: Dataset | dict[str, Dataset] | None = None,
+        engine: Any = None,
         **kwargs: Any,
     ) -> None:
         self.tasks: dict[str, Task] = {}
@@ -109,6 +112,10 @@ class RL2FTrainer(DialogueRollouts):
             raise processes.sharded("DeepSpeed's ZeRO-3")
         self.mask_truncated_completions = False  # ours is by attempt (`_trained`): a dialogue ends with feedback
         self.chat = ChatFormat(self._tokenizer, cast(Thinking | None, args.thinking))
+        self.apart = None
+        if engine is not None:
+            unwrapped = self.accelerator.unwrap_model(self.model)
+            self.apart = AdapterSync(engine, unwrapped, self.accelerator.num_processes, args.top_p)
         made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
         self.teacher = cast(Teacher, made or ScriptedTeacher())
         if getattr(self.teacher, "resamples", False) and args.max_turns > 1:
@@ -134,7 +141,7 @@ class RL2FTrainer(DialogueRollouts):
 
     def _check_lengths(self) -> None:
         """A dialogue without a single attempt has nothing to train on."""
-        engine = TransformersEngine(self.accelerator.unwrap_model(self.model), self._tokenizer.pad_token_id)
+        engine = self._student().engine
         room = engine.context_length - self.args.turn_tokens
         for task in self.tasks.values():
             length = len(self.chat.open(task.prompt).ids)
@@ -153,6 +160,8 @@ class RL2FTrainer(DialogueRollouts):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         out = super()._generate_and_score_completions(inputs)
+        if self.apart is not None:
+            out = against_sampler(out)
         mode = "train" if self.model.training else "eval"
         metrics = self._metrics[mode]
         metrics["completions/clipped_ratio"][-1] = self._cut_share  # TRL looks for a stop token after the last feedback

@@ -43,6 +43,10 @@ class RL2FConfig(GRPOConfig):
             so that later turns may change freely without turn 1 being forgotten. Needs an adapter.
         resample_rounds (`int`, defaults to `0`): how often a training step may play other tasks in place of groups
             whose dialogues all return the same. What stays equal after that is trained on as it is.
+        cache_tokens (`int`, *optional*): most positions of the key-value cache that dialogues are sampled with; by default
+            half of the memory that is free.
+        overlap (`bool`, *optional*): generate for one half of the dialogues while the other half is judged and answered;
+            by default where teachers or verdicts are waited for.
 
     `mask_truncated_completions` leaves the attempts that `turn_tokens` cut out of the policy's loss, and no others.
     """
@@ -56,6 +60,8 @@ class RL2FConfig(GRPOConfig):
     critique_coef: float = field(default=0.1, metadata={"help": "Weight of the cross-entropy on teacher words."})
     first_turn_kl: float = field(default=0.0, metadata={"help": "Weight of the KL to the start on the first attempt."})
     resample_rounds: int = field(default=0, metadata={"help": "Rounds of other tasks for groups of equal returns."})
+    cache_tokens: int | None = field(default=None, metadata={"help": "Most positions of the dialogues' cache."})
+    overlap: bool | None = field(default=None, metadata={"help": "Judge one half while the other half generates."})
 
     def __post_init__(self) -> None:
         try:
@@ -74,6 +80,11 @@ class RL2FConfig(GRPOConfig):
         for name, least in (("max_turns", 1), ("turn_tokens", 1), ("resample_rounds", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name}: {getattr(self, name)} must be at least {least}")
+        if self.cache_tokens is not None and self.cache_tokens <= self.turn_tokens:
+            raise UsageError(
+                f"cache_tokens: {self.cache_tokens} must hold a dialogue, and one attempt may have {self.turn_tokens} "
+                "(turn_tokens); raise it"
+            )
         for name in ("critique_coef", "first_turn_kl"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name}: {getattr(self, name)} must be 0 or more")
@@ -96,7 +107,7 @@ class RL2FConfig(GRPOConfig):
         if self.use_vllm:
             raise UsageError(
                 "use_vllm: true is not supported by RL2FTrainer: dialogues keep their cache over turns and their random "
-                "numbers apart, which TRL's vLLM client has no call for; set it to false"
+                "numbers apart, which TRL's vLLM client has no call for; set it to false and give the trainer an `engine`"
             )
         for name, own in _TRL_GENERATION.items():
             if getattr(self, name) != own:

@@ -25,6 +25,7 @@ from rl2f_hub.records import Task
 from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.trainer_config import RL2FConfig
+from rl2f_hub.trainer_engine import AdapterSync, sampled_logps
 
 
 class DialogueRollouts(GRPOTrainer):
@@ -41,6 +42,7 @@ class DialogueRollouts(GRPOTrainer):
     curriculum: Curriculum | None
     chat: ChatFormat
     _buffered_inputs: Any  # TRL's: the parts of the generation under way
+    apart: AdapterSync | None  # an engine that holds the base itself
 
     def _begin(self) -> None:
         self.student_tokens = 0  # sampled in training so far, by all processes, and the attempts they make up
@@ -58,8 +60,12 @@ class DialogueRollouts(GRPOTrainer):
             )
 
     def _student(self) -> Student:
+        if self.apart is not None:
+            self.apart.bring()
+            return Student(self.apart.engine, self.chat, "policy")
         model = self.accelerator.unwrap_model(self.model)
-        return Student(TransformersEngine(model, self._tokenizer.pad_token_id), self.chat, "policy")
+        engine = TransformersEngine(model, self._tokenizer.pad_token_id, self.args.cache_tokens)
+        return Student(engine, self.chat, "policy")
 
     def _rollout(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         """One dialogue for each prompt given, in order (TRL has repeated them `num_generations` times already)."""
@@ -81,7 +87,7 @@ class DialogueRollouts(GRPOTrainer):
         return {
             "prompt_ids": [r.ledger.ids[:c] for r, c in zip(rollouts, cut, strict=True)],
             "completion_ids": after_prompt(lambda r: r.ledger.ids),
-            "logprobs": None,
+            "logprobs": None if self.apart is None else [sampled_logps(r) for r in rollouts],
             "env_mask": after_prompt(self._trained),
             "teacher_mask": after_prompt(lambda r: r.ledger.mask("teacher")),
             "turn_of": after_prompt(turns_of),
@@ -115,6 +121,7 @@ class DialogueRollouts(GRPOTrainer):
                 seeds=[derive_seed(args.seed, mode, *when, round_, place) for place in places],
                 wave=len(tasks),
                 rules=Rules(on_cut=cast(OnCut, args.on_cut)),
+                overlap=args.overlap,
             )
         except RuntimeError:
             self._check_weights()  # drawing from logits that are no numbers fails in ways that do not say so

@@ -231,7 +231,9 @@ def make_trainer(
     def make(verifier: str = "integer", **config: Any) -> Any:
         tasks = config.pop("tasks", None) or [make_task(n, str(n * 34), verifier=verifier) for n in range(3, 9)]
         passed = {
-            k: config.pop(k) for k in ("teacher", "guard", "peft_config", "curriculum", "eval_dataset") if k in config
+            k: config.pop(k)
+            for k in ("teacher", "guard", "peft_config", "curriculum", "eval_dataset", "engine")
+            if k in config
         }
         model = config.pop("model", None) or make_model()
         defaults: dict[str, Any] = {

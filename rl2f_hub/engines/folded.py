@@ -30,7 +30,7 @@ class Folded:
 
     def __init__(self, model: Any, most_bytes: int = MOST_BYTES) -> None:
         self.model, self.most_bytes = model, most_bytes
-        self._made: tuple[Any, list[torch.Tensor], list[torch.Tensor]] | None = None
+        self._made: tuple[Any, list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]] | None = None
 
     @contextmanager
     def within(self) -> Iterator[None]:
@@ -54,15 +54,11 @@ class Folded:
 
     @torch.no_grad()
     def _copies(self, layers: list[Any], own: list[torch.Tensor]) -> list[torch.Tensor]:
-        sources = [
-            tensor
-            for layer in layers
-            for name in layer.active_adapters
-            for tensor in (layer.lora_A[name].weight, layer.lora_B[name].weight, layer.get_base_layer().weight)
-        ]
-        scalings = [float(layer.scaling[name]) for layer in layers for name in layer.active_adapters]
-        state = [(tensor.data_ptr(), tensor._version) for tensor in sources], scalings
-        if self._made is None or self._made[0] != state:
+        pairs = [(layer, name) for layer in layers for name in layer.active_adapters]
+        adapters = [part[name].weight.detach() for layer, name in pairs for part in (layer.lora_A, layer.lora_B)]
+        bases = [layer.get_base_layer().weight for layer in layers]  # `own` have version counters of their own
+        state = [(tensor.data_ptr(), tensor._version) for tensor in bases], [float(a.scaling[n]) for a, n in pairs]
+        if not self._current(state, adapters):
             self._made = None  # never two sets of copies at once
             copies = []
             for layer, weight in zip(layers, own, strict=True):
@@ -70,9 +66,17 @@ class Folded:
                 for name in layer.active_adapters:
                     copy += layer.get_delta_weight(name)
                 copies.append(copy)
-            # The sources are held, so that no other tensor can come to lie where one of them was.
-            self._made = state, copies, [tensor.detach() for tensor in sources]
+            # The base's tensors are held, so that no other tensor can come to lie where one of them was. Adapters are
+            # kept by value: fused optimizers write past the version counters of tensors.
+            self._made = state, copies, [tensor.detach() for tensor in bases], [a.clone() for a in adapters]
+        assert self._made is not None
         return self._made[1]
+
+    def _current(self, state: Any, adapters: list[torch.Tensor]) -> bool:
+        if self._made is None or self._made[0] != state:
+            return False
+        kept = self._made[3]
+        return len(kept) == len(adapters) and all(map(torch.equal, kept, adapters))
 
 
 def _layers(model: Any, most_bytes: int) -> list[Any]:

@@ -9,12 +9,14 @@ numbers are not ours, so sampled texts differ from the transformers engine's, gr
 Written against vLLM's documented interface and **not run**: it needs a GPU that the authors did not have. The tests use
 a stand-in for the package. Log-probabilities are those after temperature and top_p (`processed_logprobs`).
 
-Left out: training (the trainer generates with the transformers engine), quantised bases, more than one node.
+Left out: quantised bases, adapters that are more than plain LoRA of rank 64 or less, more than one node.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 
 CONCURRENCY = 64  # requests to a server at once; it batches them itself
 TIMEOUT_S = 600.0
+MAX_RANK = 64  # of an adapter; vLLM reserves room for it
 # (prompts, sampling, seeds, stop ids, adapter) -> attempts; an adapter is (name, number, folder), None the base
 Adapter = tuple[str, int, str]
 Complete = Callable[[list[list[int]], Sampling, list[int], list[int], "Adapter | None"], list[Sampled]]
@@ -38,13 +41,25 @@ class VllmEngine:
         self._complete, self.context_length, self.cache_tokens = complete, context_length, cache_tokens
         self._adapter: Adapter | None = None
         self._count = 0
+        self._mark = secrets.token_hex(4)
 
-    def sync(self, folder: str | Path) -> None:
-        """From now on generate with the adapter in `folder`. Every sync is a new request: vLLM keeps adapters by number."""
-        if not (Path(folder) / "adapter_config.json").is_file():
+    def sync(self, folder: str | Path | None) -> None:
+        """From now on generate with the adapter in `folder`, or with the base (None).
+
+        Every sync is a new request: vLLM keeps adapters by number, a server by name, which is therefore this engine's own.
+
+        Raises:
+            UsageError: no adapter there, or one that vLLM does not take.
+        """
+        if folder is None:
+            self._adapter = None
+            return
+        file = Path(folder) / "adapter_config.json"
+        if not file.is_file():
             raise UsageError(f"adapter: {folder} has no adapter_config.json; save a PEFT adapter there")
+        _check_plain(json.loads(file.read_text(encoding="utf-8")))
         self._count += 1
-        self._adapter = (f"adapter-{self._count}", self._count, str(folder))
+        self._adapter = (f"adapter-{self._mark}-{self._count}", self._count, str(folder))
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
@@ -111,7 +126,7 @@ def colocated(model: str, revision: str | None = None, dtype: str = "bfloat16", 
         dtype=dtype,
         gpu_memory_utilization=memory,
         enable_lora=True,
-        max_lora_rank=64,
+        max_lora_rank=MAX_RANK,
         enable_prefix_caching=True,
         logprobs_mode="processed_logprobs",
         trust_remote_code=False,
@@ -158,6 +173,8 @@ def served(url: str, model: str, context_length: int) -> VllmEngine:
     ) -> list[Sampled]:
         if adapter is not None and adapter[0] not in loaded:
             _post(f"{url}/load_lora_adapter", {"lora_name": adapter[0], "lora_path": adapter[2]})
+            while loaded:  # a training would leave one there at every update
+                _post(f"{url}/unload_lora_adapter", {"lora_name": loaded.pop()})
             loaded.add(adapter[0])
 
         def one(job: tuple[list[int], int]) -> Sampled:
@@ -189,6 +206,22 @@ def served(url: str, model: str, context_length: int) -> VllmEngine:
             return list(pool.map(one, zip(prompts, seeds, strict=True)))
 
     return VllmEngine(complete, context_length, 2 * (context_length + 1) * CONCURRENCY)
+
+
+def _check_plain(config: dict[str, Any]) -> None:
+    """Refuses an adapter (its `adapter_config.json`) that vLLM does not take."""
+    ranks = [config.get("r", 1), *(config.get("rank_pattern") or {}).values()]
+    odd = [name for name in ("use_dora", "modules_to_save") if config.get(name)]
+    if config.get("bias", "none") != "none":
+        odd.append("bias")
+    if odd:
+        raise UsageError(
+            f"adapter: {', '.join(odd)} is more than plain LoRA, which vLLM takes alone; set engine.kind transformers"
+        )
+    if max(ranks) > MAX_RANK:
+        raise UsageError(
+            f"adapter: rank {max(ranks)} is above {MAX_RANK}, vLLM's; lower it or set engine.kind transformers"
+        )
 
 
 def _sampled(ids: list[int], logprobs: list[float], stops: list[int]) -> Sampled:

