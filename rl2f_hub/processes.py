@@ -144,12 +144,13 @@ def together(again: str) -> Iterator[None]:
         sys.stderr.flush()
         os._exit(1)  # the launcher is waiting, and a collective call may never return
 
-    before = signal.signal(signal.SIGTERM, ended)
+    after = signal.signal(signal.SIGTERM, ended)
     try:
         yield
     except RuntimeError as error:
         if any(word in str(error) for word in LOST):
+            after = signal.SIG_IGN  # we end anyway: the launcher's signal must not take the place of what is said
             raise RL2FError(f"process {rank()} of {world()}: another process was lost; {again}") from None
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, after)
