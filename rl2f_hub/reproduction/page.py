@@ -202,6 +202,7 @@ def _draw(claim: dict[str, Any], title: str, path: Path) -> None:
         axes[0][0].set_xlabel("turn")
         axes[0][0].set_ylabel("solved by this turn")
         axes[0][0].set_ylim(0, 1)
+        axes[0][0].xaxis.get_major_locator().set_params(integer=True)
         axes[0][0].legend(frameon=False, fontsize=7)
     axis = axes[0][-1]
     for i, t in enumerate(reversed(claim["tests"])):
