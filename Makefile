@@ -12,7 +12,7 @@ export GRADIO_ANALYTICS_ENABLED := False
 .PHONY: help setup quickstart demo test lint docs clean
 
 help:
-	@echo "make quickstart  run the whole RL2F loop offline on a CPU (about eleven minutes)"
+	@echo "make quickstart  run the whole RL2F loop offline on a CPU (about nine minutes)"
 	@echo "make demo        open the Gradio page on the quickstart's adapter"
 	@echo "make test        run all tests"
 	@echo "make lint        ruff and mypy"
