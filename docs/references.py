@@ -1,10 +1,10 @@
-"""Writes the references that come from the code: `docs/recipe-reference.md` and `docs/cli-reference.md`.
+"""Writes the references that come from the code: docs/recipe-reference.md, docs/cli-reference.md and docs/api.md.
 
-    python docs/references.py           writes both (`make docs`)
+    python docs/references.py           writes them (`make docs`)
     python docs/references.py --check   says which is out of date and changes nothing; exit code 1 if one is
 
 A key's meaning is the comment behind it in its class, the `description` of its field, or what the docstring of its
-section says. Command help is what `--help` shows. Left out: the Python API, whose docstrings `help()` prints.
+section says. Command help is what `--help` shows. The Python API is `api_reference.py`'s.
 """
 
 from __future__ import annotations
@@ -222,7 +222,13 @@ def _parameter(name: str, kind: Any, told: Any, default: Any) -> tuple[str, str,
 
 
 def main() -> int:
-    made = {HERE / "recipe-reference.md": recipe_reference(), HERE / "cli-reference.md": cli_reference()}
+    from api_reference import api_reference
+
+    made = {
+        HERE / "recipe-reference.md": recipe_reference(),
+        HERE / "cli-reference.md": cli_reference(),
+        HERE / "api.md": api_reference(),
+    }
     stale = [path for path, text in made.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:
         for path in stale:

@@ -16,7 +16,7 @@ _PUBLIC = {
     "RL2FError": "errors", "UsageError": "errors",
     "Recipe": "recipe", "load_recipe": "recipe",
     "LocalHub": "localhub",
-    "RL2FConfig": "trainer", "RL2FTrainer": "trainer",
+    "RL2FConfig": "training.config", "RL2FTrainer": "training.trainer",
 }  # fmt: skip
 
 __all__ = ["__version__", *_PUBLIC]

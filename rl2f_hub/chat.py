@@ -1,8 +1,7 @@
-"""The token ledger: how a conversation becomes ids, appended turn by turn and never re-tokenised.
+"""The chat format: how a conversation becomes ids in a ledger, appended turn by turn and never re-tokenised.
 
 `ChatFormat` takes a tokenizer's chat template apart once, into the fixed pieces around a turn, and checks that turns
-can be appended without changing what came before. `Ledger` holds the ids of one dialogue with the span of every
-role, so that loss masks come from spans and not from searching for special tokens.
+can be appended without changing what came before.
 
 Student spans are the sampled ids, stop token included; everything else is template or teacher. Text from outside
 (task, attempt, feedback) is encoded with special tokens, and the thinking marks of a template, split into plain
@@ -26,13 +25,14 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
+from threading import Lock
 from typing import Any, Literal
 
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.ledger import Ledger
 
-Role = Literal["template", "prompt", "student", "teacher"]
 Thinking = Literal["keep", "strip"]
 THINKING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 # Stands for the function of that name that templates take today's date from.
@@ -45,52 +45,6 @@ SAME_DAY = (
 
 class TemplateError(RL2FError):
     """The chat template cannot be appended to turn by turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Ids `start:end` of a ledger and who produced them; `turn` is 0 for the task, then 1-based."""
-
-    role: Role
-    start: int
-    end: int
-    turn: int
-
-
-@dataclass(slots=True)
-class Ledger:
-    """The ids of one dialogue, append-only. The spans partition the ids in order."""
-
-    ids: list[int] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)  # of the student's ids only, in order
-
-    def append(self, role: Role, ids: list[int], turn: int) -> None:
-        if ids:
-            self.spans.append(Span(role, len(self.ids), len(self.ids) + len(ids), turn))
-            self.ids.extend(ids)
-
-    def of(self, role: Role, turn: int) -> list[int]:
-        """The ids of a role in a turn."""
-        return [i for s in self.spans if s.role == role and s.turn == turn for i in self.ids[s.start : s.end]]
-
-    @property
-    def turns(self) -> list[int]:
-        """The turns that an attempt or feedback of is in the ledger, in order."""
-        return sorted({s.turn for s in self.spans if s.role in ("student", "teacher")})
-
-    @property
-    def prompt_length(self) -> int:
-        """Number of ids before the first student token."""
-        return next((s.start for s in self.spans if s.role == "student"), len(self.ids))
-
-    def mask(self, role: Role, turn: int | None = None) -> list[int]:
-        """1 where the id belongs to `role` (and to `turn` when given), else 0; length len(ids)."""
-        out = [0] * len(self.ids)
-        for span in self.spans:
-            if span.role == role and turn in (None, span.turn):
-                out[span.start : span.end] = [1] * (span.end - span.start)
-        return out
 
 
 class ChatFormat:
@@ -118,7 +72,7 @@ class ChatFormat:
             raise TemplateError(f"tokenizer '{self._name}': no eos token; set `eos_token` to the turn's end")
         source = str(tokenizer.chat_template)
         self._marks = next((marks for marks in THINKING_MARKS if marks[1] in source), THINKING_MARKS[0])
-        self._backend = _own_copy(tokenizer.backend_tokenizer, source)
+        self._backend, self._lock = _own_copy(tokenizer.backend_tokenizer, source)
         self._take_apart(thinking)
         self._check_ids()
 
@@ -217,16 +171,19 @@ class ChatFormat:
     # -- text and ids --------------------------------------------------------------------------------------------
 
     def _structure(self, text: str) -> list[int]:
-        self._backend.encode_special_tokens = False
-        return self._backend.encode(text, add_special_tokens=False).ids
+        return self._ids(text, False)
 
     def _read(self, ids: list[int]) -> str:
         return self._backend.decode(ids, skip_special_tokens=False)
 
     def encode(self, text: str) -> list[int]:
         """Ids of outside text, special tokens taken as characters."""
-        self._backend.encode_special_tokens = True
-        return self._backend.encode(text, add_special_tokens=False).ids
+        return self._ids(text, True)
+
+    def _ids(self, text: str, as_characters: bool) -> list[int]:
+        with self._lock:  # formats of one tokenizer share its copy
+            self._backend.encode_special_tokens = as_characters
+            return self._backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
         """Text of an attempt: its stop token and any other structural token dropped."""
@@ -336,7 +293,7 @@ class ChatFormat:
         return ids
 
 
-def _own_copy(backend: Any, template: str) -> Any:
+def _own_copy(backend: Any, template: str) -> tuple[Any, Lock]:
     """A `tokenizers` backend that adds no space of its own to a piece of text and knows the template's marks as special.
 
     Some tokenizers put a space before a text, and take one off when they decode: right for a whole text, wrong for
@@ -350,7 +307,19 @@ def _own_copy(backend: Any, template: str) -> Any:
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         state[part] = _spaceless(state[part])
     state["truncation"] = state["padding"] = None
-    return type(backend).from_str(json.dumps(state))
+    return _made(json.dumps(state))
+
+
+@lru_cache(maxsize=4)
+def _made(state: str) -> tuple[Any, Lock]:
+    """One backend for all formats with the same state, and who may use it.
+
+    Each that is made and encodes leaves some KiB behind for good (tokenizers 0.23), and one process opens many students
+    on few tokenizers.
+    """
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(state), Lock()
 
 
 def _spaceless(part: Any) -> Any:

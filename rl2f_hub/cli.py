@@ -8,13 +8,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import sys
 from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits, processes
+from rl2f_hub import __version__, permits, processes, stopping
 from rl2f_hub.cli_shared import (
     BadRowOpt,
     ForceOpt,
@@ -25,15 +24,17 @@ from rl2f_hub.cli_shared import (
     SetOpt,
     UnsafeOpt,
     open_run,
+    output_console,
     print_result,
     with_bad_rows,
 )
 from rl2f_hub.demo.cli import register as register_demo
 from rl2f_hub.doctor import cli as doctor_cli
-from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.errors import RL2FError, UsageError, not_installed, out_of_memory
 from rl2f_hub.evaluation.cli import app as eval_app
-from rl2f_hub.jobs_cli import app as jobs_app
+from rl2f_hub.hub.jobs_cli import app as jobs_app
 from rl2f_hub.localhub.cli import app as hub_app
+from rl2f_hub.loopback import direct, proxied
 from rl2f_hub.publish_cli import register as register_hub_stages
 from rl2f_hub.reproduction.cli import register as register_reproduction
 from rl2f_hub.tasks.cli import app as tasks_app
@@ -42,19 +43,33 @@ from rl2f_hub.teachers.cli import app as teachers_app
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to load than all the rest of `--help`, and swallows [brackets]
     help="Didactic dialogues: generate and publish them, train on them with RL2F, evaluate, push, try.",
 )
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
-app.add_typer(hub_app, name="hub", help="The embedded Hub.")
+app.add_typer(hub_app, name="hub", help="The embedded Hub: a Hugging Face Hub served from a folder.")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(recipes_app, name="recipes")
-app.add_typer(eval_app, name="eval", help="Accuracy by turn with controls, of models or of a recipe's students.")
+app.add_typer(eval_app, name="eval", help="Accuracy by turn with controls, of models or of a run.")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(teachers_app, name="teachers")
-doctor_cli.register(app)
-register_demo(app)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rl2f_hub {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -71,7 +86,10 @@ def run(
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Run all stages of a recipe: base, generate, publish, warmup, train, evaluate, push."""
+    """Run all stages of a recipe, from tasks to a pushed adapter.
+
+    The stages: base, generate, publish, warmup, train, evaluate, push.
+    """
     from rl2f_hub.pipeline import run_stages, write_summary
     from rl2f_hub.runs import STAGES
 
@@ -124,11 +142,13 @@ def _stage_command(name: str, stage: str, text: str) -> None:
     app.command(name)(command)
 
 
-_stage_command("generate", "generate", "Let the student attempt the training tasks with the teacher, and record it.")
+_stage_command("generate", "generate", "Let the student attempt the training tasks with the teacher.")
 _stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
-_stage_command("train", "train", "RL over whole dialogues, and the single-turn baseline.")
+_stage_command("train", "train", "RL over whole dialogues, and the baselines of the recipe.")
 register_hub_stages(app)
 register_reproduction(app)
+doctor_cli.register(app)
+register_demo(app)
 
 
 @recipes_app.command("list")
@@ -161,11 +181,9 @@ def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(value, indent=1))
         return
-    from rich.console import Console
-
     from rl2f_hub.evaluation.report import print_tables
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = output_console()
     print_tables(value | {"max_turns": opened.recipe.evaluate.max_turns}, console)
     console.print(f"Figure   {opened.dir / 'evaluation' / 'accuracy_by_turn.png'}", soft_wrap=True)
     console.print(f"Summary  {opened.dir / 'summary.json'} and summary.md", soft_wrap=True)
@@ -189,47 +207,57 @@ def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:
     console.print(f"Chat     rl2f chat {more}", soft_wrap=True)
 
 
-def _refused_write(error: Exception) -> str | None:
-    """A full disk or read-only folder in words, however the library that met it has wrapped it."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-        return f"{error.filename or 'output'}: cannot be written: {error.strerror}"
-    if "No space left on device" in str(error) or "PytorchStreamWriter failed" in str(error):
-        return f"output: cannot be written: {' '.join(str(error).split())[:120]}"
+FULL = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG)  # why nothing can be written
+FREE_SPACE = "free space or choose another --out, then --resume"
+
+
+def _refused(error: BaseException) -> str | None:
+    """A full disk, a read-only folder or a lack of memory in words, however the libraries that met it have wrapped it."""
+    at: BaseException | None = error
+    while at is not None:
+        said = " ".join(str(at).split())[:120]
+        if isinstance(at, OSError) and at.errno in FULL:
+            return f"{at.filename or 'output'}: cannot be written: {at.strerror}; {FREE_SPACE}"
+        words = [os.strerror(number) for number in FULL if number != errno.EACCES]
+        if "PytorchStreamWriter failed" in str(at) or any(word in str(at) for word in words):
+            return f"output: cannot be written: {said}; {FREE_SPACE}"
+        if isinstance(at, FileNotFoundError) and "No usable temporary directory" in str(at):
+            return "TMPDIR: no folder for temporary files can be written; set TMPDIR to one that can"
+        if out_of_memory(at):
+            return f"memory: none left ({said or type(at).__name__}); free memory or use a smaller model, then --resume"
+        at = at.__cause__ or at.__context__
     return None
 
 
-class _Stopped(SystemExit):
-    """SIGTERM or SIGHUP. An exception, so that what is open is closed and a half-written file removed, as on Ctrl-C."""
-
-
-def _stop(number: int, frame: Any) -> None:
-    raise _Stopped(128 + number)
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+GOES_ON = "the same command goes on (`run` and `eval`: with --resume)"
 
 
 def main() -> None:
     """Entry point: every expected failure becomes one line on standard error and an exit code."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a factor of ten on a busy machine
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
-            signal.signal(number, _stop)
+    if proxied(os.environ):
+        os.environ.update(direct(os.environ))
+    stopping.listen()
     code = 0
     try:
         app()
-    except _Stopped as stopped:
-        print("stopped by a signal; the same command with --resume goes on", file=sys.stderr)
+    except stopping.Stopped as stopped:
+        print(f"stopped by a signal; {GOES_ON}", file=sys.stderr)
         code = int(str(stopped.code))
     except RL2FError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on", file=sys.stderr)
-        code = 130
+    except SystemExit as done:
+        if done.code == INTERRUPTED:
+            print(f"stopped; {GOES_ON}", file=sys.stderr)
+        raise
     except Exception as error:
-        refused = _refused_write(error)
+        refused = not_installed(error) or not_installed(error.__cause__) or _refused(error)
         if refused is None:
             raise  # a bug: keep its traceback
-        print(f"error: {refused}; free space or choose another --out, then --resume", file=sys.stderr)
+        print(f"error: {refused}", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.exit(code)

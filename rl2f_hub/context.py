@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rl2f_hub.chat import ChatFormat, Ledger
+from rl2f_hub.chat import ChatFormat
 from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
+from rl2f_hub.ledger import Ledger
 
 History = Literal["stop", "drop_oldest"]
 OnCut = Literal["go_on", "stop"]

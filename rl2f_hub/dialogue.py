@@ -3,7 +3,7 @@
 A dialogue ends at the first correct attempt or at `max_turns`, and gives its place to the next one. One bad verdict or
 one teacher that has nothing to say ends its own dialogue with a typed stop reason and is counted; the batch goes on.
 What happens where a dialogue meets a limit of length is said by `Rules` (`context.py`). The loop knows nothing of
-training: `trainer.py` turns rollouts into a loss, `evaluation/` into figures.
+training: `training/` turns rollouts into a loss, `evaluation/` into figures.
 
 Where verdicts or teachers are waited for, the dialogues play in two crews: while one generates, the other is judged
 and answered in a thread. No text depends on it.
@@ -22,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from rl2f_hub.chat import ChatFormat, Ledger
+from rl2f_hub.chat import ChatFormat
 from rl2f_hub.context import RULES, Context, Rules
 from rl2f_hub.engines import Engine, Interrupted, OnToken, Sampled, Sampling, derive_seed
+from rl2f_hub.ledger import Ledger
 from rl2f_hub.records import Feedback, StopReason, Task
 from rl2f_hub.rollouts import Rollout, ask, judge, react
 from rl2f_hub.teachers import Teacher
@@ -69,6 +70,9 @@ def run_dialogues(
     Where the engine's cache would not hold `wave` dialogues of the length to be expected, fewer run at once.
 
     Args:
+        teacher: who answers wrong attempts; its words reach the student through `guard` only.
+        max_turns: attempts that a dialogue may have.
+        sampling: how attempts are drawn.
         seeds: one seed a dialogue; by default derived from `seed` and the task's id, so that a task draws the same
             numbers in any order and any batch.
         on_wave: called with the number of dialogues just finished (progress).
@@ -112,7 +116,8 @@ def _fitting(rollouts: list[Rollout], engine: Engine, max_turns: int, sampling: 
     """How many dialogues to run at once. A guess: the engine keeps to its budget if dialogues grow longer."""
     prompt = max(len(r.ledger.ids) for r in rollouts)
     longest = min(engine.context_length, prompt + max_turns * sampling.turn_tokens + (max_turns - 1) * REPLY_TOKENS)
-    return max(1, min(wave, len(rollouts), engine.cache_tokens // (longest + 1)))
+    most = getattr(engine, "most_rows", None) or wave  # what an engine has learnt from a lack of memory
+    return max(1, min(wave, most, len(rollouts), engine.cache_tokens // (longest + 1)))
 
 
 def _holds_two(engine: Engine) -> bool:

@@ -158,4 +158,4 @@ def _combined(one: dict[str, Any], other: dict[str, Any], sign: int) -> dict[str
 def _read_json(path: Path) -> dict[str, Any]:
     import json
 
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))

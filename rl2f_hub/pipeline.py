@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
+from rl2f_hub import processes, stopping
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import HubSpec, Recipe
-from rl2f_hub.runs import STAGES, Run, write_atomic, write_json
+from rl2f_hub.runs import STAGES, Run, alone_in, write_atomic, write_json
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
@@ -47,6 +47,8 @@ def open_hub_of(spec: HubSpec, default_root: Path) -> Iterator[dict[str, str]]:
             yield {"endpoint": hub.endpoint, "root": str(root)}
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if spec.endpoint == "hf" else spec.endpoint
+    if "@" in endpoint:  # it is written into manifests and cards
+        raise UsageError("HF_ENDPOINT: it holds a user or a password; leave them out, a token is read from HF_TOKEN")
     with _environment({} if spec.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
         _check_clients(endpoint)
         yield {"endpoint": endpoint, "root": ""}
@@ -104,7 +106,7 @@ def namespace_of(spec: HubSpec) -> str:
     """
     from huggingface_hub import HfApi
 
-    from rl2f_hub.hub_errors import hub_errors
+    from rl2f_hub.hub.errors import hub_errors
 
     with hub_errors(spec.namespace or "(your namespace)"):
         who = HfApi().whoami()
@@ -119,13 +121,13 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     """Runs those of `stages` that are not done yet, in order."""
     if "train" in stages and not run.done("train"):
         run.recipe.check_trainable()
+    if "push" in stages and not run.done("push"):
+        run.recipe.check_pushable()
     if any(stage in stages and not run.done(stage) for stage in WITH_MODEL):
         check_quantization(run.recipe.model.quantization)
     processes.check_hub(run.recipe.hub.endpoint)
-    if any(stage in stages and not run.done(stage) for stage in ("warmup", "train")):
-        processes.check_whole_weights()
     again = f"the same command (`rl2f run` with --resume) goes on from what is whole in {run.dir}"
-    with open_hub(run.recipe, run.dir) as hub, processes.together(again):
+    with alone_in(run.dir), open_hub(run.recipe, run.dir) as hub, processes.together(again):
         run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}
         run.save()
         if processes.world() > 1:
@@ -137,6 +139,7 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
         namespace = namespace_of(run.recipe.hub)
         for stage in STAGES:
             if stage in stages and not run.done(stage):
+                stopping.check()
                 with run.stage(stage) as outputs:
                     if processes.is_main() or stage not in ALONE:
                         outputs |= _run_stage(run, stage, namespace)
@@ -186,7 +189,7 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
         from rl2f_hub.generate import generate
         from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of, vllm_student
 
-        origin = origin_of(run.recipe.model, run.outputs("base") or None)
+        origin = origin_of(run.recipe.model, run.own_base)
         if run.recipe.engine.kind == "vllm":
             name, spec = f"{origin.location}@{origin.revision or 'main'}", run.recipe
             return generate(run, vllm_student(origin, name, spec.engine, spec.model.dtype, spec.dialogue.thinking))
@@ -206,11 +209,11 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 
         return publish(run, namespace)
     if stage == "warmup":
-        from rl2f_hub.warmup import warmup
+        from rl2f_hub.training.warmup import warmup
 
         return warmup(run)
     if stage == "train":
-        from rl2f_hub.rl import train
+        from rl2f_hub.training.rl import train
 
         return train(run)
     if stage == "evaluate":
@@ -218,7 +221,7 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 
         return evaluate(run)
     if stage == "push":
-        from rl2f_hub.adapters import push
+        from rl2f_hub.hub.adapters import push
 
         return push(run, namespace)
     raise UsageError(f"stage: {stage!r} is unknown; stages are {', '.join(STAGES)}")
@@ -226,8 +229,8 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 
 def write_summary(run: Run) -> dict[str, Any]:
     """`summary.json` and `summary.md` of a finished run."""
-    from rl2f_hub.adapters import summary
     from rl2f_hub.evaluation.report import comparison_rows, markdown_table, repeat_rows, sampled_rows, table_rows
+    from rl2f_hub.hub.adapters import summary
 
     value = summary(run)
     write_json(run.dir / "summary.json", value)

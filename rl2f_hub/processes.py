@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from rl2f_hub.errors import RL2FError, UsageError
 
 T = TypeVar("T")
 WAIT = timedelta(hours=12)  # the others wait while the main process does a stage of its own
+JOB = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_", "GROUP_", "ROLE_", "MASTER_")  # what a launcher says of a job, and
+PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # of a process in it
 LOST = ("Connection closed by peer", "Connection reset", "NCCL", "Gloo", "gloo", "TCPStore", "Broken pipe")
 
 
@@ -49,29 +52,6 @@ def check_hub(endpoint: str) -> None:
             f"hub.endpoint: 'local' answers on one machine only, and this job has {world() // max(here, 1)}; set "
             "hub.endpoint=hf, or the URL of a Hub that all of them reach"
         )
-
-
-def check_whole_weights() -> None:
-    """Refuses to train with weights that accelerate shards over the processes.
-
-    An attempt takes as many passes as it has tokens, and each process plays dialogues of its own length; sharded weights
-    would have to be gathered for each pass by all processes in step.
-
-    Raises:
-        UsageError: FSDP, or DeepSpeed's ZeRO-3.
-    """
-    on = {name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"}
-    zero3 = "DEEPSPEED" in on and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
-    if "FSDP" in on or zero3:
-        raise sharded("DeepSpeed's ZeRO-3" if zero3 else "FSDP")
-
-
-def sharded(kind: str) -> UsageError:
-    """What is said where weights are sharded by `kind`."""
-    return UsageError(
-        f"accelerate: {kind} shards the weights, and dialogues are played with whole weights in every process; launch with "
-        "recipes/accelerate/ddp.yaml, and for memory set model.quantization=nf4 or raise train.accumulation"
-    )
 
 
 def connect() -> None:
@@ -154,3 +134,57 @@ def together(again: str) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, after)
+
+
+def apart(work: Callable[..., None], *args: Any) -> None:
+    """Do `work(*args)` in a process that belongs to no job, as one process alone would do it.
+
+    Raises:
+        RL2FError: it failed, and has said why.
+    """
+    import multiprocessing
+
+    import torch
+
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_apart, args=(work, args, torch.get_num_threads()))
+    process.start()
+    try:
+        process.join()
+    finally:
+        process.terminate()
+        process.join()
+    if process.exitcode:
+        raise RL2FError(f"{work.__name__}: its process ended with {process.exitcode}, for the reason above")
+
+
+def _apart(work: Callable[..., None], args: tuple[Any, ...], threads: int) -> None:
+    import torch
+
+    end_with_parent()
+    for name in [name for name in os.environ if name in PLACE or name.startswith(JOB)]:
+        del os.environ[name]
+    torch.set_num_threads(threads)
+    try:
+        work(*args)
+    except RL2FError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def end_with_parent() -> None:
+    """In a child process: end as soon as the process that started it has, however that one ended."""
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    from multiprocessing.connection import wait as wait_for
+
+    wait_for([sentinel])
+    os._exit(1)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rl2f_hub import processes
+from rl2f_hub import processes, stopping
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False)  # notes name models, whose paths may hold [brackets]
 LINE_EVERY_S = 15.0
 
 Advance = Callable[..., None]  # advance(n, note="loss 0.4")
@@ -19,7 +19,10 @@ Advance = Callable[..., None]  # advance(n, note="loss 0.4")
 
 @contextmanager
 def bar(label: str, total: int, unit: str, start: int = 0) -> Iterator[Advance]:
-    """Shows the progress of `total` units of work of which `start` are done already."""
+    """Shows the progress of `total` units of work of which `start` are done already.
+
+    A step is also where a stop that was asked for and got lost takes effect.
+    """
     if not processes.is_main():  # one bar for all of them
         yield lambda n=1, note="": None
         return
@@ -32,6 +35,7 @@ def bar(label: str, total: int, unit: str, start: int = 0) -> Iterator[Advance]:
     if not console.is_terminal:
 
         def advance(n: int = 1, note: str = "") -> None:
+            stopping.check()
             state["done"] += n
             now = time.monotonic()
             if now - state["line"] >= LINE_EVERY_S and state["done"] < total:
@@ -48,19 +52,20 @@ def bar(label: str, total: int, unit: str, start: int = 0) -> Iterator[Advance]:
         return
 
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(label, total=total, completed=start, rate="", note="")
 
         def advance_bar(n: int = 1, note: str = "") -> None:
+            stopping.check()
             state["done"] += n
             progress.update(task, completed=state["done"], rate=f"{rate():.1f} {unit}/s", note=note)
 

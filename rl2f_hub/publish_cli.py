@@ -53,9 +53,10 @@ def publish(
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Push the recorded dialogues as a Hub dataset with a card, in one commit."""
+    """Push the recorded dialogues with a card, in one commit."""
     from rl2f_hub import publish as stage
     from rl2f_hub.pipeline import hub_ready, run_stages
+    from rl2f_hub.runs import alone_in
 
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     opened = open_run(recipe, with_bad_rows(overrides, on_bad_row), out, resume=True)
@@ -67,7 +68,7 @@ def publish(
     if force:
         opened.forget_from("publish")
     if append:
-        with hub_ready(opened) as namespace, opened.stage("publish") as outputs:
+        with alone_in(opened.dir), hub_ready(opened) as namespace, opened.stage("publish") as outputs:
             outputs |= stage.publish(opened, namespace, append=True)
     else:
         run_stages(opened, ("publish",))
@@ -91,8 +92,11 @@ def push(
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Push the adapter with its card in one tagged commit, and check it by loading it back."""
-    from rl2f_hub import adapters
+    """Push the adapter with its card, and load it back as a check.
+
+    It is one tagged commit.
+    """
+    from rl2f_hub.hub import adapters
     from rl2f_hub.pipeline import hub_ready, run_stages
 
     permits.allow(local_code=local_code, unsafe_code=unsafe)
@@ -138,12 +142,12 @@ def import_(
     dry_run: DryOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Bring other people's multi-turn data into our schema, by column names, and push it."""
+    """Bring other people's conversations into our schema, and push."""
     from pydantic import ValidationError
 
     from rl2f_hub.errors import UsageError
-    from rl2f_hub.hub_commit import plan, put
-    from rl2f_hub.hub_errors import hub_errors
+    from rl2f_hub.hub.commit import plan, put
+    from rl2f_hub.hub.errors import hub_errors
     from rl2f_hub.pipeline import namespace_of, open_hub_of, quiet_libraries
     from rl2f_hub.publish.build import public_source
     from rl2f_hub.publish.importing import Mapping, import_contents, source_rows, write_import
@@ -189,7 +193,7 @@ def traces(
     overrides: SetOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Write a run's dialogues as session traces for the Hub's trace viewer."""
+    """Write a run's dialogues for the Hub's viewer of session traces."""
     from rl2f_hub.generate import each_row
     from rl2f_hub.publish.traces import write_traces
 
@@ -202,15 +206,17 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
     """What a dry run prints."""
     import json
 
+    from rl2f_hub.evaluation.written import clean  # the card's other half is somebody else's
+
     if as_json:
         typer.echo(json.dumps(plan, indent=1))
         return
     verb = "would be created" if plan["creates"] else "exists"
     typer.echo(f"{plan['repo_type']} {plan['repo_id']}: {verb}, {plan['visibility']}")
     for operation in plan["operations"]:
-        typer.echo(f"  {operation['do']:<7} {operation['path']}  {operation['bytes']:,} bytes")
+        typer.echo(clean(f"  {operation['do']:<7} {operation['path']}  {operation['bytes']:,} bytes"))
     typer.echo(f"upload: {plan['upload_bytes']:,} bytes at most, one commit; nothing was changed")
     if plan["card_kept_by_hand"]:
         typer.echo(f"card: edited by hand and kept: {', '.join(plan['card_kept_by_hand'])}")
     if plan["card"]:
-        typer.echo(f"\nREADME.md:\n\n{plan['card']}")
+        typer.echo(clean(f"\nREADME.md:\n\n{plan['card']}"))

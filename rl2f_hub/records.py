@@ -40,26 +40,27 @@ class Privilege:
     """
 
     kind: str
-    reference: str
+    reference: str  # the right answer
     solution: str = ""
     tests: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A single-turn verifiable problem. `config` is the JSON text of the settings that made it."""
+    """A single-turn verifiable problem."""
 
-    task_id: str
-    source: str
-    domain: str
-    prompt: str
-    privilege: Privilege
-    verifier: str
-    config: str = "{}"
-    seed: int = 0
-    split: str = "train"
+    task_id: str  # unique in a data set
+    source: str  # what it came from, as a recipe names it
+    domain: str  # what results are listed by
+    prompt: str  # all that the student is told at first
+    privilege: Privilege  # what only the teacher and the verifier see
+    verifier: str  # a name in `verify.VERIFIERS`
+    config: str = "{}"  # the JSON text of the settings that made it
+    seed: int = 0  # the source's own number of it
+    split: str = "train"  # train, eval, ood or pretrain
 
     def to_row(self) -> dict[str, Any]:
+        """A row of the config `tasks`: flat, with the privilege's parts as columns of their own."""
         row = {k: getattr(self, k) for k in ("task_id", "source", "domain", "prompt")}
         row |= {"privilege": self.privilege.kind, "reference": self.privilege.reference}
         row |= {"solution": self.privilege.solution, "tests": self.privilege.tests}
@@ -67,6 +68,7 @@ class Task:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Task:
+        """The task that `to_row` made `row` of. Raises: KeyError where a column is missing."""
         privilege = Privilege(row["privilege"], row["reference"], row["solution"], row["tests"])
         names = ("task_id", "source", "domain", "prompt", "verifier", "config", "seed", "split")
         return cls(privilege=privilege, **{name: row[name] for name in names})
@@ -74,7 +76,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verifier's judgement of one attempt.
+    """The verifier's judgement of one attempt: `correct` or not, and a `score` from 0 to 1.
 
     `answer` is what was extracted from the attempt (None when nothing was found), `reason` is a sentence a person can
     read, `observation` is what running the attempt showed (failing input, expected output) and is privileged. `final`
@@ -111,8 +113,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What the teacher says after a wrong attempt. `leaked` lists the forms in which the guard saw the answer.
+    """What the teacher says after a wrong attempt: its `text` and what `kind` of feedback it is.
 
+    `leaked` lists the forms in which the guard saw the answer.
     `usage` is None where no model was asked.
     """
 
@@ -137,20 +140,21 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A whole didactic dialogue. `solved_at` is the 1-based turn of the first correct attempt, 0 if there is none."""
+    """A whole didactic dialogue on the task `task_id`, whose public half is its `prompt`: `turns`, and why it ended."""
 
-    dialogue_id: str
+    dialogue_id: str  # the task's id and the seed of the student's sampling
     task_id: str
     prompt: str
     turns: tuple[Turn, ...]
-    stop_reason: StopReason
-    student: str
-    teacher: str
-    privilege: str
-    sampling: dict[str, Any] = field(default_factory=dict)
+    stop_reason: StopReason  # why it ended
+    student: str  # the name of the model that attempted
+    teacher: str  # the name of who gave feedback
+    privilege: str  # `Privilege.kind` of the task
+    sampling: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, turn_tokens
 
     @property
     def solved_at(self) -> int:
+        """The 1-based turn of the first correct attempt, 0 if there is none."""
         return next((i + 1 for i, turn in enumerate(self.turns) if turn.verdict.correct), 0)
 
     @property
@@ -168,6 +172,7 @@ class Dialogue:
         return out
 
     def to_row(self) -> dict[str, Any]:
+        """A row of the config `dialogues`; what is privileged in a verdict stays out."""
         turns = [
             {
                 "attempt": turn.attempt,
@@ -200,6 +205,7 @@ class Dialogue:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Dialogue:
+        """The dialogue behind `row`, without what `to_row` leaves out. Raises: KeyError where a column is missing."""
         turns = []
         for t in row["turns"]:
             verdict = Verdict(t["correct"], t["score"], t["answer"], t["reason"])

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rl2f_hub.chat import Ledger
 from rl2f_hub.context import Rules
 from rl2f_hub.engines import Sampling
+from rl2f_hub.ledger import Ledger
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers import Situation, Teacher
 from rl2f_hub.teachers.environment import EnvironmentTeacher
@@ -24,21 +24,22 @@ from rl2f_hub.verify.scorers import many_answers
 
 @dataclass(slots=True)
 class Rollout:
-    """A dialogue with the ids it was made of.
+    """A dialogue under way on `task`, with the ids it is made of; without a `stop_reason` it goes on.
 
     One ledger holds all of it, unless a rule forked it (see `context.py`): then `ledger` is the last attempt's, with
     what it was made from before it, and `forked` is true. `written` counts the tokens of each attempt, as its engine does.
     """
 
     task: Task
-    seed: int
+    seed: int  # of the numbers that its attempts are drawn with
     ledger: Ledger
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)  # those that are judged
     stop_reason: StopReason | None = None
     forked: bool = False
     written: list[int] = field(default_factory=list)
 
     def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
+        """The record of a dialogue that has ended, with the names of `student` and `teacher`, and its `sampling`."""
         assert self.stop_reason is not None
         settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "turn_tokens": sampling.turn_tokens}
         return Dialogue(
@@ -112,7 +113,7 @@ def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None
 
 
 def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
-    """Guarded feedback for each rollout, whose last attempt was wrong; None where the teacher had nothing to give.
+    """Feedback for each of `rollouts`, whose last attempt was wrong, as `guard` passes it on; None where there is none.
 
     Tasks that are an environment answer for themselves, whoever the teacher of the others is.
     """

@@ -8,6 +8,7 @@ checkpoint is whole because of its marker. Anything else is started again or thr
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import resource
@@ -23,7 +24,10 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 
+log = logging.getLogger(__name__)
+
 STAGES = ("base", "generate", "publish", "warmup", "train", "evaluate", "push")
+LOCK_S = 10.0  # a process that was just killed may have children that end a moment later
 MARKER = "rl2f_complete"  # written into a trainer checkpoint after everything else in it
 
 
@@ -77,29 +81,32 @@ class Run:
 
         Raises:
             UsageError: the folder holds a run and neither `resume` nor `overwrite` was asked for, or it holds a run of
-                another recipe.
+                another recipe. One that was refused before it made anything is no run yet: it starts anew.
+            RL2FError: its manifest is damaged.
         """
         if not processes.is_main():  # what the main process finds or writes is handed out once all are there
             return cls(recipe, folder, _fresh_manifest(recipe))
         file = folder / "manifest.json"
         if file.is_file() and not overwrite:
-            if not resume:
-                raise UsageError(f"--out: {folder} holds a run already; add --resume, --overwrite or another --out")
-            try:
-                manifest = json.loads(file.read_text(encoding="utf-8"))
-            except (ValueError, RecursionError):
-                manifest = None
-            stages = manifest.get("stages") if isinstance(manifest, dict) else None
-            if not isinstance(stages, dict) or not all(isinstance(entry, dict) for entry in stages.values()):
-                raise RL2FError(f"{file}: not a run's manifest; delete the folder or use --overwrite")
-            if manifest.get("fingerprint") != recipe.fingerprint:
-                raise UsageError(
-                    f"--resume: {folder} was made by another recipe (fingerprint {manifest.get('fingerprint')}, this one is "
-                    f"{recipe.fingerprint}); use --overwrite or another --out"
-                )
-            return cls(recipe, folder, manifest)
+            manifest = _read_manifest(file)
+            if not _left_nothing(folder, manifest):
+                if not resume:
+                    raise UsageError(f"--out: {folder} holds a run already; add --resume, --overwrite or another --out")
+                if manifest.get("fingerprint") != recipe.fingerprint:
+                    raise UsageError(
+                        f"--resume: {folder} was made by another recipe (fingerprint {manifest.get('fingerprint')}, this one is "
+                        f"{recipe.fingerprint}); use `rl2f run` with --overwrite, or another --out"
+                    )
+                if halves := list(folder.rglob(".*.tmp")):  # what a killed process was writing (`write_atomic`)
+                    with alone_in(folder):  # or a living one is
+                        for half in halves:
+                            half.unlink(missing_ok=True)
+                return cls(recipe, folder, manifest)
+            with alone_in(folder):
+                shutil.rmtree(folder / "tasks", ignore_errors=True)  # a mended recipe may take others
         if overwrite and folder.is_dir() and file.is_file():
-            shutil.rmtree(folder)
+            with alone_in(folder):  # not under another process's feet
+                shutil.rmtree(folder)
         run = cls(recipe, folder, _fresh_manifest(recipe))
         run.save()
         return run
@@ -121,13 +128,19 @@ class Run:
             raise UsageError(f"stage {stage!r} has not run in {self.dir}; run it first (`rl2f run` does all stages)")
         return self.manifest["stages"][stage]["outputs"]
 
+    @property
+    def own_base(self) -> dict[str, Any] | None:
+        """The base that the run made and pushed; None where the recipe names an id, or the stage has not run."""
+        return self.manifest["stages"].get("base", {}).get("outputs") or None
+
     def forget_from(self, stage: str) -> None:
         """Mark a stage and all later ones as not done, and remove what they left."""
-        for name in STAGES[STAGES.index(stage) :]:
-            self.manifest["stages"].pop(name, None)
-            if processes.is_main():
-                shutil.rmtree(self._folder(name), ignore_errors=True)
-        self.save()
+        with alone_in(self.dir):
+            for name in STAGES[STAGES.index(stage) :]:
+                self.manifest["stages"].pop(name, None)
+                if processes.is_main():
+                    shutil.rmtree(self._folder(name), ignore_errors=True)
+            self.save()
 
     def _folder(self, stage: str) -> Path:
         return self.dir / ("evaluation" if stage == "evaluate" else stage)
@@ -179,10 +192,55 @@ class Run:
         return [Task.from_row(row) for row in read_rows(file)]
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a run's folder while this one works in it; a dead process's lock is none.
+
+    Raises:
+        UsageError: another process works there.
+    """
+    from filelock import FileLock, Timeout
+
+    if not processes.is_main():
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_S)
+    except Timeout:
+        raise UsageError(f"--out: another rl2f works in {folder}; wait for it, or choose another --out") from None
+    except NotImplementedError:  # a file system without locks
+        log.warning("%s: its file system has no locks; do not start a second rl2f there", folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def peak_rss_mib() -> int:
     """The largest resident memory of this process or of any child that has ended, in MiB."""
     kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return int(kib / 1024) if platform.system() == "Linux" else int(kib / 1024 / 1024)
+
+
+def _read_manifest(file: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        manifest = None
+    stages = manifest.get("stages") if isinstance(manifest, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(entry, dict) for entry in stages.values()):
+        raise RL2FError(f"{file}: not a run's manifest; delete the folder or use --overwrite")
+    return dict(manifest)
+
+
+def _left_nothing(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether no stage is at work, has an outcome or has written a file."""
+    entries = manifest["stages"].values()
+    if any(entry.get("status") == "running" or entry.get("outputs") for entry in entries):
+        return False
+    names = [name if name != "evaluate" else "evaluation" for name in STAGES]
+    return not any(path.is_file() for name in names for path in (folder / name).rglob("*"))
 
 
 def _fresh_manifest(recipe: Recipe) -> dict[str, Any]:
@@ -213,7 +271,7 @@ def hardware() -> dict[str, Any]:
 
     model = platform.processor() or platform.machine()
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break

@@ -24,4 +24,4 @@ Rate = Annotated[float, BeforeValidator(_number_text), Field(gt=0)]
 
 
 class Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -136,7 +136,7 @@ class _Talk:
         episode = play.check_open(self.episode)
         kept = {"model": self.name} | marks.result_of(self.players, episode)
         try:
-            Path(name).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+            Path(name).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{name}: cannot be written: {error.strerror}") from None
         self.say(f"Saved to {name}.")

@@ -10,25 +10,39 @@ import os
 
 os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", GRADIO_ANALYTICS_ENABLED="False")
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-os.environ.pop("HF_HUB_OFFLINE", None)
 
 import copy
 import random
+import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
+from rl2f_hub.loopback import direct
 from rl2f_hub.records import Privilege, Task
 
+# What a shell, or a service that runs tests, may have set: width and colour of what is printed, and which Hub clients ask.
+# Programs that are tested in processes of their own inherit this.
+PRINTED = "COLUMNS LINES TERMINAL_WIDTH FORCE_COLOR CLICOLOR_FORCE PY_COLORS GITHUB_ACTIONS TTY_COMPATIBLE"
+HUBS = "HF_HUB_OFFLINE HF_DATASETS_OFFLINE TRANSFORMERS_OFFLINE HF_ENDPOINT HF_TOKEN HUGGING_FACE_HUB_TOKEN"
+for _name in (PRINTED + " " + HUBS).split():
+    os.environ.pop(_name, None)
+os.environ.update(direct(os.environ))  # servers of tests are on this machine; e2e/shrunken.py has runs behind a proxy
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "rl2f-hypothesis")  # it would write into the checkout
 settings.register_profile(
     "core",
     deadline=None,
     max_examples=40,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("core")
 
@@ -226,7 +240,7 @@ def make_trainer(
     """An RL2FTrainer on a fresh tiny model; `tasks`, `teacher`, `model` and `peft_config` go past the config."""
     from datasets import Dataset
 
-    from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
+    from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
     def make(verifier: str = "integer", **config: Any) -> Any:
         tasks = config.pop("tasks", None) or [make_task(n, str(n * 34), verifier=verifier) for n in range(3, 9)]

@@ -37,8 +37,14 @@ def slow(seconds: float, then: Behaviour) -> Behaviour:
     return wait
 
 
+NEVER = slow(600.0, lambda request: None)  # longer than any client here waits; its thread ends with the tests
+
+
 class FaultServer:
-    """Answers each request with the next of its behaviours, the last one for ever; `by` chooses by request instead."""
+    """Answers each request with the next of its behaviours, the last one for ever; `by` chooses by request instead.
+
+    The first answers wait until so many requests as `together` says are there at once (or a minute has passed).
+    """
 
     def __init__(self, usual: Behaviour) -> None:
         self.behaviours: list[Behaviour] = [usual]
@@ -47,7 +53,9 @@ class FaultServer:
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
         self.busy = self.most = 0
+        self.together = 1
         lock = threading.Lock()
+        arrived = threading.Condition(lock)
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,6 +69,8 @@ class FaultServer:
                     outer.most = max(outer.most, outer.busy)
                     left = outer.behaviours
                     chosen = outer.by(request) if outer.by else (left.pop(0) if len(left) > 1 else left[0])
+                    arrived.notify_all()
+                    arrived.wait_for(lambda: outer.most >= outer.together, timeout=60)
                 try:
                     answer = chosen(request)
                     if answer is None:

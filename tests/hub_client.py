@@ -30,7 +30,7 @@ def run(steps: list[dict[str, Any]], env: dict[str, str], work: Path) -> list[di
     """One result a step, from a new process in the folder `work`."""
     (work / "steps.json").write_text(json.dumps(steps), encoding="utf-8")
     command = [sys.executable, __file__, str(work / "steps.json"), str(work / "results.json")]
-    done = subprocess.run(command, env=env, cwd=work, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=env, cwd=work, check=False, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads((work / "results.json").read_text(encoding="utf-8"))
 

@@ -70,7 +70,7 @@ def measure(size: str, stage: str, tokenizer: Any) -> dict[str, float]:
     from rl2f_hub.students.load import as_student
     from rl2f_hub.teachers import Reply
     from rl2f_hub.teachers.guard import Guard
-    from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
+    from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
     torch.set_num_threads(1)
     rows = SIZES.get(size, {"rows": 4})["rows"]

@@ -112,8 +112,8 @@ def stopped_pushes(api: Any, run: Any) -> list[dict[str, Any]]:
     from huggingface_hub import set_client_factory
     from huggingface_hub.utils._http import default_client_factory
 
-    from rl2f_hub import reload_check
-    from rl2f_hub.adapters import push
+    from rl2f_hub.hub import reload_check
+    from rl2f_hub.hub.adapters import push
 
     reload_check.check_adapter = lambda *_: {}  # it only reads, takes most of the time, and the other pushes run it
     writes: list[str] = []
@@ -160,7 +160,7 @@ def stopped_pushes(api: Any, run: Any) -> list[dict[str, Any]]:
 def main() -> None:
     from huggingface_hub import HfApi
 
-    from rl2f_hub.adapters import dry_run, push
+    from rl2f_hub.hub.adapters import dry_run, push
 
     api, work, out = HfApi(), Path(sys.argv[1]).parent, {}
     model, revision = base_model(api)

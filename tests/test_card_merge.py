@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.card_merge import merge, sealed, with_section
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.hub.card_merge import merge, sealed, with_section
 
 
 def card(**sections: str) -> str:

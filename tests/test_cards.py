@@ -10,8 +10,8 @@ import yaml
 from markdown_it import MarkdownIt
 from recorded_run import dialogue, recorded
 
-from rl2f_hub.card_merge import merge
-from rl2f_hub.cards import address, code, dataset_card, license_of_all, plain, public_model, wilson
+from rl2f_hub.hub.card_merge import merge
+from rl2f_hub.hub.cards import address, code, dataset_card, license_of_all, plain, public_model, wilson
 from rl2f_hub.publish import merged_index
 from rl2f_hub.publish.build import build
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import gc
 import itertools
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.chat import ChatFormat, Ledger, TemplateError
+from rl2f_hub.chat import ChatFormat, TemplateError
+from rl2f_hub.ledger import Ledger
 
 CHATML = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
@@ -32,6 +35,33 @@ def written(chat: ChatFormat, turns: list[tuple[str, str]], prompt: str, closing
         chat.attempt(ledger, [*chat.encode(attempt), chat.eos_id], [], turn)
         chat.feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
     return ledger
+
+
+class Mallinfo(ctypes.Structure):
+    """glibc's mallinfo2; `uordblks` are the bytes that native code has in use."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
+
+
+def in_use() -> int:
+    libc = ctypes.CDLL(None)
+    libc.mallinfo2.restype = Mallinfo
+    gc.collect()
+    return libc.mallinfo2().uordblks
 
 
 @pytest.mark.parametrize("template", [None, CHATML, SYSTEM + CHATML], ids=["own", "chatml", "default system"])
@@ -166,3 +196,18 @@ def test_a_tokenizer_without_eos_is_refused(tokenizer: Any) -> None:
     changed.eos_token = None
     with pytest.raises(TemplateError, match="no eos token"):
         ChatFormat(changed)
+
+
+def test_opening_students_again_and_again_does_not_fill_the_memory(tokenizer: Any) -> None:
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        return  # another C library than glibc
+
+    def play() -> None:
+        written(ChatFormat(tokenizer), [("12", "no"), ("13", "yes")], "7 + 6")
+
+    for _ in range(5):
+        play()
+    before = in_use()
+    for _ in range(60):
+        play()
+    assert in_use() - before < 60 * 1024

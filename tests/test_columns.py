@@ -58,6 +58,13 @@ def test_a_value_that_is_no_text_is_a_bad_row(value: Any, why: str) -> None:
     assert (len(tasks), report["bad_rows"]) == (1, 1)
 
 
+def test_what_a_row_is_called_cannot_break_the_line_or_the_terminal() -> None:
+    with pytest.raises(UsageError, match="row 0: no column 'q'") as caught:
+        make({"new\nline": 1, "\x1b[31mred\x07": 2, "half \ud800": 3})
+    assert str(caught.value).isprintable()
+    assert "line" in str(caught.value)
+
+
 def test_a_template_names_several_columns_and_reads_no_braces_in_them() -> None:
     row = {"q": "How {a} far?", "in": {"unit": "km"}, "a": "3"}
     assert one(row, prompt="{q} In {in.unit}, {not this!}.").prompt == "How {a} far? In km, {not this!}."
@@ -163,6 +170,7 @@ def test_rows_can_be_left_out_and_are_counted_apart_from_bad_ones() -> None:
 def test_where_takes_a_value_a_list_or_a_nested_column() -> None:
     rows = [{"q": f"Ask {n}?", "a": n, "m": {"level": n % 3}} for n in range(6)]
     assert [t.privilege.reference for t in make(*rows, where={"m.level": 1})[0]] == ["1", "4"]
+    assert make(*rows, where={"m.level": 1})[1] == {"bad_rows": 0, "elsewhere": 4}
     assert [t.privilege.reference for t in make(*rows, where={"m.level": [0, 1], "a": [1, 2, 3]})[0]] == ["1", "3"]
     with pytest.raises(UsageError, match="row 0: no column 'level'"):
         make(*rows, where={"level": 1})

@@ -15,8 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.credit import dialogue_returns, equal_groups, turn_advantages, turn_rewards
-from rl2f_hub.critique import critique_loss
+from rl2f_hub.training.credit import dialogue_returns, equal_groups, turn_advantages, turn_rewards
+from rl2f_hub.training.critique import critique_loss
 
 
 def test_returns_by_hand() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.curriculum import Curriculum, CurriculumTeacher, weaker
 from rl2f_hub.records import Privilege, Task
+from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher, weaker
 
 Make = Callable[..., Any]
 

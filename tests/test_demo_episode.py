@@ -115,8 +115,11 @@ def test_turns_are_taken_first_come_first_served_and_handed_on() -> None:
                 hand_on()
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
-    for thread in threads:
-        thread.start()
+    with turns.turn(nullcontext):
+        for thread in threads:
+            thread.start()
+        while len(turns._waiting) < 3:  # both stand in line before the first has its turn
+            time.sleep(0.01)
     for thread in threads:
         thread.join()
     assert order in (list("ababab"), list("bababa"))
@@ -359,7 +362,7 @@ def test_pace() -> None:
 
 
 def test_who_acts_too_often_is_told_and_nothing_changes(two: Any) -> None:
-    acts = Acts(two(["5"], ["7"]), list(play.EXAMPLES), ScriptedTeacher(), pace=Pace(1, 2))
+    acts = Acts(two(["5"], ["7"]), list(play.EXAMPLES), ScriptedTeacher(), pace=Pace(1, 2, lambda: 0.0))
     visit = Visit()
     list(acts.begin(visit, "What is 2 * 3?", "6", SHORT, Who("a", "x")))
     list(acts.answer(visit, "visitor", "no", SHORT, Who("a", "x")))

@@ -96,7 +96,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, saying: Any) -> dict[str, Any
             env=os.environ | hub.env() | {"HF_HOME": str(folder / "cache")},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=900,
             check=False,
         )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -206,9 +206,12 @@ def test_differences_are_said_in_words() -> None:
     assert "x y" in drawn
 
 
-def test_the_spaces_files(tmp_path: Path) -> None:
+def test_the_spaces_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import gradio
 
+    listed = (Path(__file__).parents[1] / "constraints.txt").read_text().splitlines()
+    newest = next(line.partition("==")[2] for line in listed if line.startswith("gradio=="))
+    monkeypatch.setattr(gradio, "__version__", newest)  # tests may run with another one
     assert (source_folder() / "README.md").read_text() == space_card() + "\n"
     front = read_front_matter(source_folder())
     assert front["sdk_version"] == gradio.__version__

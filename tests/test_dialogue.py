@@ -255,7 +255,7 @@ def test_the_student_speaks_while_a_slow_teacher_thinks(make_task: Make, saying:
 
     def slowly(situation: Any) -> str:
         if len(heard) < 2:  # of the first crew's two dialogues: once for its own attempt, once for the other crew's
-            heard.append(spoken.acquire(timeout=30))
+            heard.append(spoken.acquire(timeout=120))
         return "Wrong."
 
     student.engine.generate = generate

@@ -194,7 +194,7 @@ def test_attempts_run_side_by_side_and_belong_to_their_dialogues(
         number = int(request["messages"][0]["content"].split()[2])
         return slow(0.03 * (number % 4), completion(str(number * 34) if number % 2 else f"no {number}"))
 
-    server.by = by
+    server.by, server.together = by, 2
     told: dict[int, list[int]] = {}
     rollouts = play(
         [make_task(n, str(n * 34)) for n in range(20)],

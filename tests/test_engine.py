@@ -334,6 +334,57 @@ def test_a_cache_too_small_for_a_dialogue_bounds_the_context_instead(tiny_model:
         TransformersEngine(tiny_model, PAD, cache_tokens=1)
 
 
+@pytest.mark.parametrize("fails", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_where_memory_is_short_fewer_run_at_once_and_say_the_same(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch, fails: type[Exception], room: int
+) -> None:
+    """An allocation fails for more than `room` rows, in the middle of an attempt; every id is told once all the same."""
+    sampling, rows = Sampling(1.0, 1.0, 6), list(range(6))
+    fed = [[[10 + r, 11, 12 + r][: 1 + r % 3], [20 + r]] for r in rows]
+
+    def played(engine: TransformersEngine) -> tuple[list[list[list[int]]], list[tuple[int, int]]]:
+        told: list[tuple[int, int]] = []
+        session = engine.open([100 + r for r in rows], sampling, STOP)
+        made = [session.generate(rows, [f[t] for f in fed], t + 1, lambda *id_: told.append(id_)) for t in (0, 1)]
+        return [[attempt.ids for attempt in turn] for turn in made], told
+
+    expected, _ = played(TransformersEngine(tiny_model, PAD))
+    real, passes = TransformersSession._forward, [0]
+
+    def short(self: Any, slots: Any, ids: Any, *args: Any, **named: Any) -> Any:
+        passes[0] += 1
+        if len(ids) > room and passes[0] > 2:
+            raise fails("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+        return real(self, slots, ids, *args, **named)
+
+    monkeypatch.setattr(TransformersSession, "_forward", short)
+    engine = TransformersEngine(tiny_model, PAD)
+    made, told = played(engine)
+    assert made == expected
+    for row in rows:
+        assert [drawn for r, drawn in told if r == row] == [drawn for turn in made for drawn in turn[row]]
+    assert engine.most_rows is not None
+    assert engine.most_rows <= room
+
+
+def test_no_room_for_one_dialogue_is_one_line_and_another_error_stays_itself(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, expected, words in (
+        (MemoryError(), RL2FError, "memory: none left for a single dialogue of 3 ids"),
+        (RuntimeError("shapes differ"), RuntimeError, "shapes differ"),
+    ):
+
+        def fails(*args: Any, error: Exception = error, **named: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(TransformersSession, "_forward", fails)
+        session = TransformersEngine(tiny_model, PAD).open([1, 2], Sampling(), STOP)
+        with pytest.raises(expected, match=words):
+            session.generate([0, 1], [[10, 11, 12], [20, 21, 22]], 1)
+
+
 def test_rows_join_late_and_stay_out_once_they_left(tiny_model: Any) -> None:
     """Rows at different turns in one call are each what they are alone."""
     sampling = Sampling(1.0, 1.0, 6)

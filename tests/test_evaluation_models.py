@@ -205,18 +205,20 @@ def test_a_pushed_log_is_private_and_loads(models: list[str], tmp_path: Path) ->
         env = hub_client.env_of(hub, tmp_path / "home")
         command = [sys.executable, "-m", "rl2f_hub", "eval", models[0], *ARGS, "--suite", "teacher"]
         command += ["--out", str(tmp_path / "e"), "--push", "me/log", "--json"]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
         pushed = json.loads(done.stdout)["hub"]
         code = (
             "import json; from datasets import load_dataset; from huggingface_hub import HfApi, DatasetCard\n"
             "d = load_dataset('me/log', split='train')\n"
-            "print(json.dumps([len(d), d[0]['suite'], HfApi().dataset_info('me/log').private,"
+            "print(json.dumps([len(d), d[0]['suite'], HfApi().dataset_info('me/log').private, d[0]['model'],"
             " 'single_turn' in DatasetCard.load('me/log').content]))"
         )
-        loaded = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200)
+        loaded = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=900)
         assert loaded.returncode == 0, loaded.stderr[-2000:]
-        assert json.loads(loaded.stdout.splitlines()[-1])[:3] == [5, "teacher", True]
+        assert json.loads(loaded.stdout.splitlines()[-1])[:4] == [5, "teacher", True, Path(models[0]).name]
+        for blob in (tmp_path / "hub" / "blobs").rglob("*"):  # where the model lay is nobody's business
+            assert blob.is_dir() or str(Path(models[0]).parent).encode() not in blob.read_bytes()
     assert len(pushed["revision"]) == 40
     assert list((tmp_path / "e" / "eval_results").glob("*.yaml"))
 

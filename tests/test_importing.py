@@ -116,7 +116,7 @@ def test_the_command_imports_from_a_file_and_what_it_made_loads(tmp_path: Path) 
     command += ["--messages", "conversations", "--role", "from", "--content", "value", "--license", "mit"]
     planned, done = (
         subprocess.run(
-            [*command, *more], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=200
+            [*command, *more], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=900
         )
         for more in (["--dry-run"], [])
     )
@@ -139,3 +139,11 @@ def test_the_command_imports_from_a_file_and_what_it_made_loads(tmp_path: Path) 
     assert "'no'" in loaded.stdout
     wrong = subprocess.run([*command[:5], "a--b"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+
+
+def test_more_reasons_than_are_listed_are_still_counted(tmp_path: Path) -> None:
+    good = {"conversations": said("ask", "5"), "ok": True}
+    odd = [{"conversations": [{"from": f"role {n}", "value": "x"}], "ok": True} for n in range(50)]
+    made = write_import(enumerate([good, *odd]), SHARED, tmp_path, "x")
+    assert len(made["left_out"]) == 21
+    assert sum(made["left_out"].values()) == 50

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.jobs import PRICES, PRICES_AS_OF, Plan, hours_of, price_of
+from rl2f_hub.hub.jobs import PRICES, PRICES_AS_OF, Plan, hours_of, price_of
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.recipe import load_recipe
 
@@ -34,7 +34,7 @@ def cli(hub: LocalHub, tmp_path: Path) -> Cli:
         environment = {**os.environ, **hub.env(), **more}
         command = [sys.executable, "-m", "rl2f_hub", "jobs", *arguments]
         return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False
+            command, env=environment, capture_output=True, text=True, timeout=900, cwd=tmp_path, check=False
         )
 
     return call
@@ -122,7 +122,7 @@ def test_the_jobs_shell_text_runs_the_recipe_it_was_given(tmp_path: Path) -> Non
     shell = shutil.which("bash")
     assert shell is not None
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **plan.environment()}
-    subprocess.run([shell, *plan.command()[1:]], env=environment, cwd=tmp_path, check=True, timeout=20)
+    subprocess.run([shell, *plan.command()[1:]], env=environment, cwd=tmp_path, check=True, timeout=900)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked == [
         "run",

@@ -304,11 +304,11 @@ def test_training_refuses_what_an_engine_apart_cannot_serve(
 
 
 def test_the_recipes_engine_reaches_training(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub import trainer_rollouts
+    from rl2f_hub.training import rollouts
 
     asked: list[Any] = []
-    real = trainer_rollouts.run_dialogues
-    monkeypatch.setattr(trainer_rollouts, "run_dialogues", lambda *a, **k: asked.append((a, k)) or real(*a, **k))
+    real = rollouts.run_dialogues
+    monkeypatch.setattr(rollouts, "run_dialogues", lambda *a, **k: asked.append((a, k)) or real(*a, **k))
     make_trainer(cache_tokens=200, overlap=True, max_steps=1).train()
     (arguments, options) = asked[0]
     assert arguments[1].engine.cache_tokens == 200
@@ -352,9 +352,7 @@ def test_a_runs_students_are_one_engine_with_their_adapters(
         engine=EngineSpec(kind="vllm"),
         students=("rl2f",),
     )
-    run: Any = SimpleNamespace(
-        recipe=recipe, manifest={"stages": {"base": {"outputs": {}}}}, path=lambda *parts: tmp_path.joinpath(*parts)
-    )
+    run: Any = SimpleNamespace(recipe=recipe, own_base=None, path=lambda *parts: tmp_path.joinpath(*parts))
     engines, requests = set(), []
     for name, student in _students(run, ["base", "warmup", "rl2f", "base"]):
         student.engine.open([1], GREEDY, STOP).generate([0], [[5]], 1)

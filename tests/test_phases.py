@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from rl2f_hub.baselines.dpo import pairs
-from rl2f_hub.baselines.sdpo import hints
-from rl2f_hub.baselines.sft import solved_rows
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.phase import check_base, stack_adapters
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Turn, Verdict
 from rl2f_hub.students.load import Origin
-from rl2f_hub.warmup import critique_rows, written
+from rl2f_hub.training.baselines.dpo import pairs
+from rl2f_hub.training.baselines.sdpo import hints
+from rl2f_hub.training.baselines.sft import solved_rows
+from rl2f_hub.training.phase import check_base, stack_adapters
+from rl2f_hub.training.warmup import critique_rows, written
 from tests.e2e import shrunken
 
 Make = Callable[..., Any]
@@ -138,6 +138,7 @@ def test_adapters_of_another_base_and_folders_without_one_are_refused(tmp_path: 
     (tmp_path / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": "me/base", "revision": "aaa", "peft_type": "LORA", "use_dora": True})
     )
+    (tmp_path / "adapter_model.safetensors").touch()
     check_base(tmp_path, Origin("me/base", "aaa"))
     check_base(tmp_path, Origin("me/base"))
     with pytest.raises(UsageError, match="trained on 'me/base', this run's base is 'you/base'"):

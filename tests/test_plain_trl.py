@@ -72,7 +72,7 @@ def test_sft_tasks_and_preferences_train_with_plain_trl(
         publish(run, "me", api=HfApi(endpoint=hub.endpoint, token=hub.token))
         env = env_of(hub, tmp_path / "home")
         command = [sys.executable, "-c", PROGRAM, "me/plain", str(folder), str(tmp_path / "logs.json")]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     logs = json.loads((tmp_path / "logs.json").read_text())
     for trainer in ("sft", "grpo", "dpo"):

@@ -14,7 +14,7 @@ from hub_client import env_of
 from recorded_run import dialogue, recorded
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.hub_commit import look, patiently
+from rl2f_hub.hub.commit import look, patiently
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.publish import INDEX, build, dry_run, publish
 from rl2f_hub.publish.shards import Limits
@@ -121,7 +121,7 @@ def test_rows_come_back_as_they_were_pushed_streamed_or_not(hub: LocalHub, api: 
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     loaded = json.loads((tmp_path / "rows.json").read_text())

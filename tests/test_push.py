@@ -23,7 +23,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with LocalHub.start(work / "root") as hub:
         env = env_of(hub, work / "home")
         command = [sys.executable, str(Path(__file__).parent / "push_client.py"), str(work / "results.json")]
-        done = subprocess.run(command, env=env, cwd=work, capture_output=True, text=True, check=False, timeout=400)
+        done = subprocess.run(command, env=env, cwd=work, capture_output=True, text=True, check=False, timeout=900)
         assert done.returncode == 0, done.stderr[-4000:]
         assert hub.token not in done.stderr + done.stdout + (work / "results.json").read_text()
     return json.loads((work / "results.json").read_text())

@@ -148,7 +148,7 @@ def test_values_that_do_not_go_together_are_refused(load: Any) -> None:
         ("- 1\n- 2", "a recipe is a mapping"),
         ("name: [", "not valid YAML"),
         ("name: !!python/object/apply:os.system ['true']", "not valid YAML"),
-        (yaml.safe_dump(BASE) + "1: 2", "1 is refused: keys should be strings"),
+        (yaml.safe_dump(BASE) + "1: 2", "the key '1' is no text; put it in quotes"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused_in_one_line(load: Any, text: str, says: str) -> None:

@@ -134,6 +134,16 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 # -- mixing --------------------------------------------------------------------------------------------------------
 
 
+def test_a_table_with_other_names_or_without_rows_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("q,a\n1+1?,2\n")
+    (tmp_path / "empty.csv").write_text("q,a\n")
+    with pytest.raises(UsageError, match=r"no column 'prompt'; known: a, q; give the source its column names"):
+        load(source=f"csv:{tmp_path}/own.csv", count=1)
+    for file, bad in (("own", r" \(1 bad rows skipped\)"), ("empty", "")):
+        with pytest.raises(UsageError, match=rf"tasks\.train\[0\]\.source: .* has no tasks{bad}; check it"):
+            load(source=f"csv:{tmp_path}/{file}.csv", count=1, on_bad_row="skip")
+
+
 def test_several_sources_are_mixed_and_shuffled() -> None:
     sources = [
         SourceSpec(source=PRODUCTS, count=30, config=SMALL),
@@ -238,6 +248,27 @@ def test_parquet_rows_become_tasks_by_column_names(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(UsageError, match="no readable Parquet file"):
         load(source=f"parquet:{tmp_path}/bad.parquet", count=1)
+
+
+def test_a_value_that_python_cannot_hold_is_a_bad_row_of_its_own(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    texts = pyarrow.array([b"one", b"\xff", b"three"], pyarrow.binary()).view(pyarrow.string())
+    dates = pyarrow.array([0, 0, 2**62]).view(pyarrow.timestamp("us"))
+    table = pyarrow.table({"prompt": texts, "reference": ["1", "2", "3"], "when": dates})
+    pyarrow.parquet.write_table(table, tmp_path / "odd.parquet")
+    reports: list[dict[str, Any]] = []
+    spec = SourceSpec(source=f"parquet:{tmp_path}/odd.parquet", count=1, on_bad_row="skip")
+    tasks = load_tasks({"train": [spec]}, 1, reports)["train"]
+    assert [task.prompt for task in tasks] == ["one"]
+    with pytest.raises(UsageError, match="row 2: a value cannot be read"):
+        load(source=f"parquet:{tmp_path}/odd.parquet", count=3)
+    cut = (tmp_path / "odd.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(cut[:40] + bytes(8) + cut[48:-40] + bytes(16) + cut[-24:])
+    with pytest.raises(UsageError, match="no readable Parquet file") as caught:
+        load(source=f"parquet:{tmp_path}/cut.parquet", count=1)
+    assert "\n" not in str(caught.value)
 
 
 # -- CSV -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-from rl2f_hub.curriculum import Curriculum, CurriculumTeacher
 from rl2f_hub.dialogue import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
@@ -22,8 +21,9 @@ from rl2f_hub.records import Task
 from rl2f_hub.teachers.controls import DoubtingTeacher, NoTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.trainer import RL2FConfig
-from rl2f_hub.trainer_rollouts import solved_at
+from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher
+from rl2f_hub.training.rollouts import solved_at
+from rl2f_hub.training.trainer import RL2FConfig
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}

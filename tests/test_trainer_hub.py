@@ -17,7 +17,7 @@ import sys
 from datasets import Dataset
 from peft import LoraConfig
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
 folder, out = sys.argv[1:]
 tasks = [Task(f"t-{n}", "s", "d", f"What is {n} * 34?", Privilege("answer", str(n * 34)), "integer") for n in range(3, 6)]
@@ -45,7 +45,7 @@ def test_the_trainer_pushes_its_adapter_with_a_card(
     with LocalHub.start(tmp_path / "root") as hub:
         env = env_of(hub, tmp_path / "home")
         command = [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path / "out")]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
         api = HfApi(endpoint=hub.endpoint, token=hub.token)
         assert "adapter_model.safetensors" in api.list_repo_files("me/pushed")

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from rl2f_hub.credit import equal_groups
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
-from rl2f_hub.trainer_rollouts import solved_at, turns_of
+from rl2f_hub.training.credit import equal_groups
+from rl2f_hub.training.rollouts import solved_at, turns_of
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -289,7 +289,7 @@ def test_numbers_that_run_over_stop_the_run_in_one_line(
 
 
 def test_a_gradient_that_is_no_number_stops_before_the_update(make_trainer: Make, judged_by_length: str) -> None:
-    from rl2f_hub.callbacks import FiniteUpdates
+    from rl2f_hub.training.callbacks import FiniteUpdates
 
     trainer = make_trainer(judged_by_length, critique_coef=0.0)
     trainer.add_callback(FiniteUpdates())
@@ -390,23 +390,3 @@ def test_four_bits_without_bitsandbytes_are_refused_before_anything_is_loaded(
     rows = Dataset.from_list([make_task(1).to_row()])
     with pytest.raises(UsageError, match=r"^quantization_config: BitsAndBytesConfig needs bitsandbytes"):
         RL2FTrainer("no/model", args, rows, quantization_config=quantized)
-
-
-@pytest.mark.parametrize(
-    ("environment", "named"),
-    [
-        ({"ACCELERATE_USE_FSDP": "true"}, "FSDP"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "DeepSpeed's ZeRO-3"),
-    ],
-)
-def test_sharded_weights_are_refused_at_the_start(
-    environment: dict[str, str], named: str, make_task: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What `accelerate launch` says through its environment."""
-    from datasets import Dataset
-
-    args = RL2FConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=rf"^accelerate: {named} shards the weights[^\n]*ddp.yaml[^\n]*$"):
-        RL2FTrainer("no/model", args, Dataset.from_list([make_task(1).to_row()]))

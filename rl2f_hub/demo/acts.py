@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 MAX_TOKENS = 512
 FAILED = "The model failed on this attempt; nothing was changed. Try again, or pick another task."
-MOVES = ("visitor", "teacher", "self", "misleading")  # who answers an attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,8 @@ class Acts:
         prompt, reference = prompt or "", reference or ""
         asked = (prompt.strip(), reference.strip())
         known = (t for t in self.tasks if (t.prompt.strip(), t.privilege.reference.strip()) == asked)
+        self._count(who)  # before anything is looked at: reading a right answer as mathematics can take seconds
         task = next(known, None) or play.own_task(prompt, reference)
-        self._count(who)
         before = visit.episode
         yield from self._played(visit, play.start(self.players, task), sampling, who)
         if before is not None and before.checked and before.tried:
@@ -94,7 +93,7 @@ class Acts:
         """Feedback by the visitor, the teacher, the students themselves or a deceiver; then everyone tries again.
 
         Args:
-            by: one of `MOVES`.
+            by: visitor, teacher, self or misleading.
             teacher: one of `TEACHERS`.
         """
         episode = copy.deepcopy(play.check_open(visit.episode))

@@ -48,7 +48,7 @@ def check_space(
         copy = scratch / "space"
         shutil.copytree(folder or source_folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
         if wheel is not None:
-            (copy / "requirements.txt").write_text(requirements(wheel, copy))
+            (copy / "requirements.txt").write_text(requirements(wheel, copy), encoding="utf-8")
             shutil.copy(wheel, copy / wheel.name)
         front = read_front_matter(copy)
         began = time.monotonic()

@@ -42,7 +42,7 @@ def chat(
     local_code: LocalOpt = False,
     unsafe: UnsafeOpt = False,
 ) -> None:
-    """Talk to a model in the terminal: pose a task, correct it in words, see base and adapter react."""
+    """Talk to a model in the terminal: pose a task, correct it. Base and adapter react side by side."""
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     with hub_of(root):
         from rl2f_hub.pipeline import quiet_libraries
@@ -65,7 +65,7 @@ def demo(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Open the Gradio page: pose a task, give feedback, see the next attempts of base and RL2F side by side."""
+    """Open the Gradio page, to correct base and RL2F in words."""
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     with hub_of(root):
         from rl2f_hub.demo import serve_demo
@@ -103,7 +103,7 @@ def space_push(
     root: HubRootOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Create or update the Space: its files in one commit, its variables and secrets."""
+    """Create or update the Space. Files in one commit, variables and secrets."""
     with hub_of(root):
         from rl2f_hub.demo.space import push_space
 
@@ -137,7 +137,7 @@ def space_check(
     root: HubRootOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Boot the Space's folder in a clean virtual environment from its own requirements, and probe it."""
+    """Boot the Space in a clean virtual environment, and probe it. What is installed is what its own requirements name."""
     with hub_of(root):
         from rl2f_hub.demo.check import check_space
 

@@ -66,7 +66,6 @@ class Contributions:
         self.pace = Pace(6, 10)
         self._pending: dict[str, str] = {}  # path in the repository -> text
         self._lock, self._upload = threading.Lock(), threading.Lock()
-        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         atexit.register(self.flush)
 

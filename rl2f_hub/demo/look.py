@@ -54,4 +54,4 @@ def theme() -> Any:
     )
 
 
-CSS = (Path(__file__).parent / "page.css").read_text()
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

@@ -68,10 +68,15 @@ def _wrong_before(rollout: Rollout, index: int) -> list[str | None]:
     return [t.verdict.answer for t in rollout.turns[:index] if not t.verdict.correct]
 
 
+MOST_COMPARED = 400_000  # pairs of pieces
+
+
 def changed(old: str, new: str) -> list[tuple[str, bool]]:
-    """`new` in pieces, each with whether it differs from `old`: by character in short texts, else by word."""
+    """`new` in pieces, each with whether it differs from `old`: by character in short texts, by word, or as a whole."""
     pieces = (lambda text: list(text)) if max(len(old), len(new)) <= 24 else (lambda text: re.findall(r"\w+|\W", text))
     a, b = pieces(old), pieces(new)
+    if len(a) * len(b) > MOST_COMPARED:  # equal pieces in a row cost their square, and the page draws often
+        return [(new, new != old)] if new else []
     out: list[tuple[str, bool]] = []
     for tag, _, _, start, end in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if start < end:

@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import gradio as gr
@@ -38,7 +39,18 @@ def who_is(request: gr.Request | None) -> Who:
     address = request.client.host if request.client else "unknown"
     if os.environ.get("SPACE_ID"):
         address = str(request.headers.get("x-forwarded-for", address)).split(",")[-1].strip()
-    return Who(str(request.session_hash), address)
+    return Who(str(request.session_hash), _network(address))
+
+
+def _network(address: str) -> str:
+    """Whom an address is given to: of IPv6 a whole network, or everybody would have as many as they like."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if ip.version == 6 and ip.ipv4_mapped is None:
+        return str(ip_network((int(ip), 64), strict=False))
+    return str(ip)
 
 
 class Page:
@@ -50,7 +62,9 @@ class Page:
         self.acts, self.contributions = acts, contributions
         self.players = acts.players
         self.kinds = acts.kinds()
-        self.blocks = gr.Blocks(title="Correct a model in words", analytics_enabled=False, fill_width=False)
+        self.blocks = gr.Blocks(
+            title="Correct a model in words", analytics_enabled=False, fill_width=False, delete_cache=(3600, 3600)
+        )
         with self.blocks:
             self.kept = gr.BrowserState("", storage_key="rl2f-visit")
             self.visit = gr.State(None, time_to_live=3600)
@@ -178,7 +192,7 @@ class Page:
         yield from self._drawn(visit, frames)
 
     def answering(self, by: str) -> Callable[..., Iterator[Any]]:
-        """What happens when `by` (one of `MOVES`) is to answer the last attempts."""
+        """What happens when `by` (visitor, teacher, self or misleading) is to answer the last attempts."""
 
         def answer(
             visit: Visit | None, words: str, heat: float, length: int, voice: str, request: gr.Request

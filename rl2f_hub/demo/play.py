@@ -30,6 +30,7 @@ from rl2f_hub.verify import VERIFIERS
 from rl2f_hub.verify.extract import as_integer, extract_text
 
 MAX_CHARS = 4_000
+MOST_MATHEMATICS = 400  # characters of a right answer that is read as a formula: a longer one is compared as text
 MAX_TURNS = 8
 CRITIQUE_TOKENS = 48
 SILENT = "The teacher found no words for this attempt; nothing was changed. Try again, or say yourself what is wrong."
@@ -39,7 +40,9 @@ GREEDY = Sampling(temperature=0.0, turn_tokens=64)
 
 def _examples() -> tuple[Task, ...]:
     """Whole-number tasks from families that the tiny student knows, none of which it was trained on."""
-    rows = [json.loads(line) for line in (Path(__file__).parent / "tasks.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (Path(__file__).parent / "tasks.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return tuple(
         Task(f"example-{i}", "builtin", row["kind"], row["prompt"], Privilege("answer", str(row["answer"])), "integer")
         for i, row in enumerate(rows, 1)
@@ -112,7 +115,11 @@ def own_task(prompt: str, reference: str = "") -> Task:
 def _reads_as_mathematics(task: Task) -> bool:
     """Whether the reference is a number or an expression that math-verify reads, and no sentence."""
     reference = task.privilege.reference
-    if not re.search(r"\d", reference) or re.search(r"(?<!\\)\b[^\W\d_]{3,}", reference):
+    if (
+        len(reference) > MOST_MATHEMATICS
+        or not re.search(r"\d", reference)
+        or re.search(r"(?<!\\)\b[^\W\d_]{3,}", reference)
+    ):
         return False
     try:
         VERIFIERS["math"].check(task)

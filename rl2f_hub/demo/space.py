@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from rl2f_hub.cards import render
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.hub_errors import hub_errors
+from rl2f_hub.hub.cards import render
+from rl2f_hub.hub.errors import hub_errors
 
 PACKAGE = "rl2f-hub"
 
@@ -24,12 +24,12 @@ def source_folder() -> Path:
     for folder in (package / "_spaces" / "feedback-demo", package.parent / "spaces" / "feedback-demo"):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError("spaces/feedback-demo: the Space's files are missing; reinstall rl2f-hub")
+    raise RL2FError("spaces/feedback-demo: the Space's files are missing; reinstall rl2f-hub")
 
 
 def requirements(wheel: Path | None, folder: Path | None = None) -> str:
     """The Space's `requirements.txt`; with a wheel of ours shipped along, that file instead of the index's release."""
-    text = ((folder or source_folder()) / "requirements.txt").read_text()
+    text = ((folder or source_folder()) / "requirements.txt").read_text(encoding="utf-8")
     if wheel is None:
         return text
     lines = [f"./{wheel.name}" if line.split("==")[0].split("[")[0] == PACKAGE else line for line in text.splitlines()]
@@ -69,7 +69,7 @@ def push_space(
     """Create or update a Space.
 
     Returns {repo_id, revision, url, adapter, adapter_revision, variables, secrets, collection}; the last is None where no
-    collection of the Space's owner holds the adapter (`rl2f push` makes one), else what `hub_group.group` says.
+    collection of the Space's owner holds the adapter (`rl2f push` makes one), else what `hub.group.group` says.
 
     Args:
         adapter: a repository on the Hub; its newest commit is pinned unless a revision is given.
@@ -128,7 +128,7 @@ def push_space(
 
 def _beside_its_adapter(api: Any, repo_id: str, adapter: str, private: bool) -> dict[str, Any] | None:
     """Puts the Space into the collection that its adapter is in, if there is one."""
-    from rl2f_hub.hub_group import group, title_of
+    from rl2f_hub.hub.group import group, title_of
 
     owner = repo_id.split("/")[0]
     title = title_of(api, owner, adapter)
@@ -158,12 +158,13 @@ def read_front_matter(folder: Path) -> dict[str, Any]:
     Raises:
         RL2FError: there is none, or it lacks what a Gradio Space needs.
     """
+    import yaml
     from huggingface_hub import SpaceCard
 
     file = folder / "README.md"
     try:
         data = SpaceCard.load(file).data.to_dict()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise RL2FError(f"{file}: no valid front matter ({' '.join(str(error).split())[:120]})") from None
     for key in ("sdk", "sdk_version", "app_file"):
         if key not in data:

@@ -45,7 +45,7 @@ def read_results(model_id: str, revision: str | None = None) -> dict[str, Any]:
         file = _file(model_id, METRICS, revision)
         if file.stat().st_size > MAX_BYTES:
             raise RL2FError(f"{METRICS} of {model_id} is too large to show")
-        read = json.loads(file.read_text())
+        read = json.loads(file.read_text(encoding="utf-8"))
     except RL2FError:
         raise
     except Exception as error:  # whatever the Hub or a foreign file may do, the page goes on

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rl2f_hub.errors import RL2FError
+from rl2f_hub.errors import RL2FError, not_installed
 
 if TYPE_CHECKING:
     from rl2f_hub.recipe import Recipe  # `rl2f --help` loads this package
@@ -81,7 +81,8 @@ def _run(name: str, check: Callable[..., Any], recipe: Recipe | None, asked: Ask
         report.checks.append(Check(name, "fail", found, fix))
     except Exception as error:  # a check is about other people's software: whatever it raises is a finding
         text = " ".join(str(error).split())[:200]
-        report.checks.append(Check(name, "fail", f"{type(error).__name__}: {text}", "see what it names"))
+        found, _, fix = (not_installed(error) or f"{type(error).__name__}: {text}; see what it names").rpartition("; ")
+        report.checks.append(Check(name, "fail", found, fix))
 
 
 def _hub_of(recipe: Recipe | None, out: Path) -> AbstractContextManager[Any]:

@@ -37,7 +37,9 @@ def doctor(
     local_code: LocalOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Say before a long run whether it can work: libraries, device, Hub, disk, tasks, template, memory.
+    """Say before a long run whether it can work, and what it takes.
+
+    It looks at libraries, device, Hub, disk, tasks, template and memory.
 
     Exit code 1 if a run would fail. Memory is estimated from the model's configuration; no weights are loaded.
     """

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import ModelSpec, ScratchSpec
-from rl2f_hub.students.load import wheel_file
+from rl2f_hub.students.wheel import wheel_file
 
 
 def student_config(spec: ModelSpec, file: Path | None = None) -> Any:
@@ -73,7 +74,7 @@ def asked(spec: ModelSpec, call: Any) -> Any:
         elif "offline" in text.lower() or "connect" in text.lower() or "resolve" in text.lower():
             fix = "the Hub cannot be reached; check the network and HF_ENDPOINT, or give --model-config FILE"
         else:
-            fix = "check model.id, model.revision and HF_ENDPOINT, or give --model-config FILE"
+            fix = f"check model.id, model.revision and HF_ENDPOINT, or give --model-config FILE{elsewhere()}"
         raise RL2FError(f"model.id: {spec.id!r}: no configuration ({type(error).__name__}); {fix}") from None
 
 

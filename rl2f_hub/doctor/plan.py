@@ -32,7 +32,7 @@ def batches(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
 
 
 def trainer_keys(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
-    from rl2f_hub.trainer import RL2FConfig
+    from rl2f_hub.training.trainer import RL2FConfig
 
     recipe.check_trainable()
     known = [f.name for f in fields(RL2FConfig)]

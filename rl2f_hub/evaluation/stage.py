@@ -76,9 +76,14 @@ def decodings_of(recipe: Recipe, suite: str) -> list[str]:
 
 
 def evaluate(run: Run) -> dict[str, Any]:
-    """Runs the stage, writes `evaluation/metrics.json`, the figure and the tables; returns the metrics."""
+    """Runs the stage, writes `evaluation/metrics.json`, the figure and the tables; returns the metrics.
+
+    Raises:
+        UsageError: nothing has been trained yet.
+    """
     from rl2f_hub.evaluation.figures import draw_accuracy
 
+    run.outputs("train")
     recipe = run.recipe
     suites = suites_of(recipe)
     names = list(recipe.students)
@@ -152,7 +157,7 @@ def _students(run: Run, names: list[str]) -> Any:
     from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of, vllm_student
 
     recipe = run.recipe
-    origin = origin_of(recipe.model, run.manifest["stages"].get("base", {}).get("outputs") or None)
+    origin = origin_of(recipe.model, run.own_base)
     folders = {name: run.path("train", name, "adapter") for name in recipe.students}
     folders["warmup"] = run.path("warmup", "adapter")
     if recipe.engine.kind == "vllm":

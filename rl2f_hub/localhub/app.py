@@ -33,7 +33,7 @@ from .users import User, Users
 log = logging.getLogger("rl2f_hub.localhub")
 
 KIND_OF = {"models": "model", "datasets": "dataset", "spaces": "space"}
-BODY_BYTES = 32 * 1024 * 1024
+BODY_BYTES, STRANGER_BYTES = 32 * 1024 * 1024, 4 * 1024 * 1024  # with and without a token
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 Handler = Callable[["Call"], Any]
@@ -191,6 +191,9 @@ class App:
             # A page of some web site whose name was rebound to 127.0.0.1 must not read repositories.
             raise Refusal(403, f"Host {host[:80]!r} is not this machine: use 127.0.0.1 or localhost")
         method = "GET" if request.method == "HEAD" else request.method
+        origin = request.headers.get("origin")
+        if method != "GET" and origin is not None and origin.partition("://")[2] != host:
+            raise Refusal(403, f"A page of {origin[:80]!r} may not send anything here")
         handler, args = self._find(method, raw)
         call = Call(self.hub, request, args)
         if not raw.startswith(self.signed) and raw != "/-/health":
@@ -200,7 +203,7 @@ class App:
             result = await handler(call)
         else:
             if method != "GET":
-                call.body = await self._body(request)
+                call.body = await self._body(request, BODY_BYTES if call.user else STRANGER_BYTES)
             result = await run_in_threadpool(handler, call)
         return result if isinstance(result, Response) else JSONResponse(result)
 
@@ -229,13 +232,13 @@ class App:
             raise Refusal(401, BAD_TOKEN, body={"error": f"{BAD_TOKEN}: this token of {user.name!r} has expired"})
         return user
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, most: int) -> bytes:
         parts, size = [], 0
         async for part in request.stream():
             parts.append(part)
             size += len(part)
-            if size > BODY_BYTES:
-                raise Refusal(413, f"Body is larger than {BODY_BYTES} bytes")
+            if size > most:
+                raise Refusal(413, f"Body is larger than {most} bytes")
         return b"".join(parts)
 
     def _refuse(self, request: Request, refusal: Refusal) -> Response:

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 CARD_BYTES = 2 * 1024 * 1024
-_MOST_VALUES, _DEEPEST = 50_000, 40
+_MOST_VALUES, _DEEPEST, _MOST_BITS = 50_000, 40, 1024
 
 _TAGS = {
     "tags": "",
@@ -43,10 +43,12 @@ def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
     left[0] -= 1
     if left[0] < 0 or depth > _DEEPEST:
         raise BadCard(f"the YAML expands to more than {_MOST_VALUES} values or {_DEEPEST} levels")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:  # YAML reads hexadecimal ones that JSON cannot write
+        raise BadCard(f"a number has more than {_MOST_BITS} bits")
     if isinstance(value, str):  # YAML's escapes can write halves of surrogate pairs, which UTF-8 cannot
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_plain(str(k), left, depth + 1): _plain(v, left, depth + 1) for k, v in value.items()}
+        return {str(_plain(k, left, depth + 1)): _plain(v, left, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_plain(v, left, depth + 1) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -62,7 +64,7 @@ def load_yaml(text: str) -> Any:
 
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
         raise BadCard(" ".join(str(error).split()) or "the YAML is nested too deeply") from None
     return _plain(value, [_MOST_VALUES])
 

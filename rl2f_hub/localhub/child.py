@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +45,7 @@ from . import (
 from .app import LOOPBACK, App, Call, Hub
 from .blobs import write_atomically
 from .faults import wrap
+from .refusal import Refusal
 from .server import answers, read_state, starting
 from .store import Store
 from .users import Users
@@ -146,8 +147,9 @@ def serve(
             threading.Thread(target=watch, args=(root, server), daemon=True).start()
         ready(url)
         server.run(sockets=[listener])
-    if read_state(root).get("instance") == instance:
-        _leave(root)
+    with suppress(OSError):  # on a full disk the state stays: whoever reads it finds that nobody answers there
+        if read_state(root).get("instance") == instance:
+            _leave(root)
 
 
 def serve_in_foreground(root: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -193,12 +195,19 @@ def _watch_parent(root: Path, server: _Server) -> None:
         if select.select([sys.stdin], [], [], POLL_SECONDS)[0] and not os.read(0, 1024):
             break
     while True:
-        with starting(root):
-            # Under the lock: nobody can join between this look and the end.
+        try:
+            with starting(root):
+                # Under the lock: nobody can join between this look and the end.
+                if not _leased(root):
+                    server.should_exit = True
+                    _leave(root)
+                    return
+        except OSError:  # a full disk, or a root that is gone: nobody can join there any more
             if not _leased(root):
-                _leave(root)
                 server.should_exit = True
                 return
+        except Refusal:  # another process holds the lock for long
+            pass
         time.sleep(POLL_SECONDS)
 
 

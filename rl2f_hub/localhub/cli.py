@@ -43,11 +43,13 @@ def serve(
     import logging
     import shlex
 
+    from rl2f_hub.loopback import direct, proxied
+
     from .child import serve_in_foreground
     from .server import open_log
 
     root.expanduser().mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = os.fdopen(open_log(root.expanduser()), "a")
+    log = os.fdopen(open_log(root.expanduser()), "a", encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=log)
 
     def ready(url: str) -> None:
@@ -59,6 +61,8 @@ def serve(
         verb = "token" if known else "add"
         typer.echo(f"  export HF_TOKEN=$(rl2f hub user {verb} {name} --root {shlex.quote(str(root))})")
         typer.echo("  export HF_HOME=$(mktemp -d)      # a cache of its own, apart from the real Hub's")
+        if proxied(os.environ):
+            typer.echo(f"  export NO_PROXY={direct(os.environ)['NO_PROXY']}      # your proxy cannot reach it")
 
     serve_in_foreground(root, host, port, ready)
     typer.echo("Stopped.")
@@ -96,7 +100,7 @@ def org_add(
     root: Root,
     role: Annotated[str, typer.Option(help=f"What the member may do: {', '.join(ORG_ROLES)}.")] = "write",
 ) -> None:
-    """Make MEMBER, a user, a member of ORG, which is created when missing. A running server knows it at once."""
+    """Make a user a member of ORG, which is created when missing. A running server knows it at once."""
     set_member(root.expanduser(), org, member, role)
     typer.echo(f"{member} is a member of {org} with role {role}")
 
@@ -143,7 +147,7 @@ def fsck(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that every commit, tree and file of ROOT is there and whole; repairs nothing. Exit code 1 on damage."""
+    """Check that all that ROOT holds is there and whole. Repairs nothing; exit code 1 on damage."""
     from . import fsck as checker
 
     folder = root.expanduser()
@@ -185,7 +189,9 @@ def push_upstream(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy repositories to the real Hub: files, tags and visibility; ids and commits in cards become those over there.
+    """Copy repositories to the real Hub.
+
+    Files, tags and visibility; ids and commits in cards become those over there.
 
     The token is that of `hf auth login` or HF_TOKEN. Without one, --dry-run works and does not ask the other Hub.
     """
@@ -239,7 +245,7 @@ def _plan_text(plan: Plan) -> str:
 
 @app.command("ls")
 def list_repos(root: Root, as_json: Json = False) -> None:
-    """List every repository of a root, private ones too, whether or not it is being served."""
+    """List every repository of ROOT, private ones too. It need not be served."""
     from .repos_api import describe
     from .store import Store
 
@@ -266,5 +272,5 @@ def list_repos(root: Root, as_json: Json = False) -> None:
         table.add_row(
             str(row["kind"]), str(row["id"]), seen, str(row["files"]), f"{row['bytes']:,}", str(row["updated"])
         )
-    Console().print(table if rows else f"no repositories in {folder}")
+    Console(markup=False).print(table if rows else f"no repositories in {folder}")
     typer.echo(f"served at {url}" if url else "not being served", err=True)

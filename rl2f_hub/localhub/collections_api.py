@@ -71,7 +71,7 @@ def every(store: Store) -> list[tuple[str, dict[str, Any]]]:
     """(owner, collection) of all collections, the last changed first."""
     files = (store.root / "collections").glob("*/*.json")
     found = [(file.parent.name, kept) for file in files if (kept := read(file)) is not None]
-    return sorted(found, key=lambda pair: pair[1]["lastUpdated"], reverse=True)
+    return sorted(found, key=lambda pair: (pair[1]["lastUpdated"], pair[1]["_id"]), reverse=True)
 
 
 def may_see(call: Call, owner: str, kept: dict[str, Any]) -> bool:
@@ -138,14 +138,14 @@ def _truth(payload: Payload, name: str) -> bool:
 
 
 def listing(call: Call) -> Response:
-    owners, wanted = call.request.query_params.getlist("owner"), call.request.query_params.getlist("item")
+    owners, wanted = call.request.query_params.getlist("owner"), set(call.request.query_params.getlist("item"))
     page, limit = call.number("p", 0, 1_000_000, least=0), call.number("limit", PAGE, PAGE)
     found = []
     for owner, kept in every(call.hub.store):
-        held_items = {f"{item['type']}s/{item['id']}" for item in kept["items"]}
         if (owners and owner not in owners) or not may_see(call, owner, kept):
             continue
-        if wanted and not held_items & set(wanted):
+        # Only what is shown counts: else a question would tell of a private repository.
+        if wanted and not wanted & {f"{item['type']}s/{item['id']}" for item in items(call, kept)}:
             continue
         found.append((owner, kept))
     start = page * limit

@@ -120,6 +120,7 @@ def sending(call: Call, repo: Repo, new_pull: bool, revision: str) -> None:
     pull = repo.refs()["pulls"].get(revision.removeprefix("refs/pr/"), {}) if revision.startswith("refs/pr/") else {}
     mine = call.user is not None and pull.get("author") == call.user.name
     call.writer(None if new_pull or mine else repo.namespace)
+    gate.check(call, repo)  # else a large file could be named by its hash, in a pull request, and read there
 
 
 def preupload(call: Call) -> dict[str, Any]:
@@ -250,6 +251,8 @@ def resolve(call: Call) -> Response:
     repo, path = call.repo(), call.args["path"]
     gate.check(call, repo, path)
     oid, entry = repo.entry(call.args["rev"], path)
+    if entry.lfs:  # a card is a small file; a large one under its name is no card
+        gate.check(call, repo)
     etag = entry.sha256 if entry.lfs else entry.oid
     headers = {"ETag": f'"{etag}"', "X-Repo-Commit": oid, **INERT}
     headers["Content-Disposition"] = f"inline; filename*=UTF-8''{quote(path.rsplit('/', 1)[-1], safe='')}"

@@ -139,7 +139,10 @@ class Repo:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def commit(self, oid: str) -> Commit:
-        return Commit(**json.loads((self.folder / "commits" / f"{oid}.json").read_bytes()))
+        try:
+            return Commit(**json.loads((self.folder / "commits" / f"{oid}.json").read_bytes()))
+        except FileNotFoundError:  # squashed away since the caller looked
+            raise no_revision(oid) from None
 
     def tree(self, commit: Commit | str) -> Tree:
         commit = self.commit(commit) if isinstance(commit, str) else commit
@@ -253,7 +256,22 @@ class Repo:
             oid = self._store(self.tree(refs["branches"][branch]), None, message, "", author)
             refs["branches"][branch] = oid
             self._write_refs(refs)
+            self._forget(refs)
         return oid
+
+    def _forget(self, refs: dict[str, dict[str, Any]]) -> None:
+        """Remove commits that no ref leads to: whoever squashes wants the old ones gone. The lock must be held."""
+        ends = [*refs["branches"].values(), *(tag["commit"] for tag in refs["tags"].values())]
+        ends += [pull[key] for pull in refs["pulls"].values() for key in ("commit", "start", "merged") if pull.get(key)]
+        kept: set[str] = set()
+        for end in ends:
+            for commit in self.log(end):
+                if commit.oid in kept:
+                    break
+                kept.add(commit.oid)
+        for file in (self.folder / "commits").glob("*.json"):
+            if file.stem not in kept:
+                file.unlink(missing_ok=True)
 
     def begin(self, tree: Tree, author: str) -> None:
         """The first commit of a repository that is being created."""

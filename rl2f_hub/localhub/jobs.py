@@ -74,7 +74,7 @@ def listing(call: Call) -> list[dict[str, Any]]:
     for label in labels:
         key, _, value = label.partition("=")
         jobs = [job for job in jobs if (job.get("labels") or {}).get(key) == value]
-    return sorted(jobs, key=lambda job: job["createdAt"], reverse=True)
+    return sorted(jobs, key=lambda job: (job["createdAt"], job["id"]), reverse=True)
 
 
 def inspect(call: Call) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from . import card
 from .history import Repo
-from .page import Html, escape, fill, url
+from .page import Html, escape, fill, printable, url
 
 SHOWN_CHARACTERS = 60_000
 
@@ -62,7 +62,7 @@ def render(text: str, repo: Repo, revision: str) -> Html:
 
     parser.add_render_rule("image", image)
     parser.add_render_rule("link_open", link_open)
-    tokens = parser.parse(text[:SHOWN_CHARACTERS])
+    tokens = parser.parse(printable(text[:SHOWN_CHARACTERS].replace("\r\n", "\n")))
     for i, token in enumerate(tokens):
         if style := token.attrs.pop("style", None):  # the page's policy allows classes only
             token.attrs["class"] = str(style).rpartition(":")[2]

@@ -17,8 +17,9 @@ _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 # First segments of our own URLs: a user of that name would own pages that can never be reached.
 _RESERVED = {"api", "datasets", "spaces", "models", "lfs", "cas", "jobs", "buckets", "collections", "papers", "kernels"}
 _SHA = re.compile(r"[0-9a-f]{40}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
-_BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+# Also what turns the direction of writing: by it a name ends in something else than it seems to.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|" + _CONTROL.pattern)
 
 
 def name_problem(name: object) -> str | None:

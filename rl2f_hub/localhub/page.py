@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
@@ -29,8 +30,16 @@ class Html(str):
 EMPTY = Html("")
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """What strangers wrote, without control characters and without what turns the direction of the text around it."""
+    return _CONTROL.sub("\ufffd", text)
+
+
 def escape(value: object) -> Html:
-    return value if isinstance(value, Html) else Html(html.escape(str(value), quote=True))
+    return value if isinstance(value, Html) else Html(html.escape(printable(str(value)), quote=True))
 
 
 def fill(template: str, **values: object) -> Html:

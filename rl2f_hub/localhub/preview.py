@@ -29,7 +29,8 @@ def configs(tree: Tree, data: dict[str, Any]) -> dict[str, list[str]]:
     """Configuration -> its Parquet files: as the card says, else one configuration per folder."""
     files = [path for path in tree if path.endswith(".parquet")]
     found: dict[str, list[str]] = {}
-    for config in data.get("configs") or []:
+    said = data.get("configs")
+    for config in said if isinstance(said, list) else []:
         if isinstance(config, dict) and isinstance(config.get("config_name"), str):
             patterns = _patterns(config.get("data_files"))
             if matching := [path for p in patterns for path in files if fnmatchcase(path, p.replace("**", "*"))]:

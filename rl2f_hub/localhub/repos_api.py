@@ -148,7 +148,7 @@ def large_info(entry: Entry, key: str) -> dict[str, Any]:
 
 def card_text(repo: Repo, oid: str) -> str:
     entry = repo.tree(oid).get("README.md")
-    if entry is None or entry.size > card.CARD_BYTES:
+    if entry is None or entry.lfs or entry.size > card.CARD_BYTES:
         return ""
     return repo.blobs.read(entry.sha256).decode("utf-8", "replace")
 
@@ -172,7 +172,8 @@ def describe(repo: Repo, oid: str, files: bool = True, sizes: bool = False) -> d
         found["modelId"] = repo.id
         found |= {key: data[key] for key in ("library_name", "pipeline_tag") if isinstance(data.get(key), str)}
     if repo.kind == "space":
-        found |= {"sdk": data.get("sdk") or values.get("sdk"), "runtime": runtime(values)}
+        sdk = data.get("sdk")
+        found |= {"sdk": sdk if sdk and isinstance(sdk, str) else values.get("sdk"), "runtime": runtime(values)}
     if files:
         found["siblings"] = []
         for path, entry in tree.items():

@@ -38,7 +38,7 @@ def entries(repo: Repo, oid: str) -> list[dict[str, Any]]:
     files = [path for path in sorted(tree) if path.startswith(FOLDER) and path.endswith((".yaml", ".yml"))]
     for path in files[:FILES]:
         try:
-            if tree[path].size > BYTES:
+            if tree[path].lfs or tree[path].size > BYTES:
                 raise card.BadCard(f"larger than {BYTES} bytes")
             data = card.load_yaml(repo.blobs.read(tree[path].sha256).decode("utf-8", "replace"))
             if not isinstance(data, list) or not data or len(data) > ENTRIES:

@@ -8,6 +8,7 @@ server stays up until the last of them is gone. Nothing here imports the server'
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import os
 import secrets
@@ -22,13 +23,14 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.errors import RL2FError, UsageError, not_installed
+from rl2f_hub.loopback import direct
 
 from .history import held
 from .users import add_user, find_user, list_users
 
 CHILD_NEEDS = frozenset({"PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
-START_SECONDS = 30
+START_SECONDS = 120  # on a busy machine with a cold disk; one that ends meanwhile is seen at once
 LOG_BYTES = 4 * 1024 * 1024
 
 
@@ -51,7 +53,7 @@ def answers(state: dict[str, Any]) -> bool:
     if not parts.port or not state.get("instance") or not _exists(state.get("pid")):
         return False
     try:
-        with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)) as connection:
+        with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)) as connection:
             connection.request("GET", "/-/health")
             return json.loads(connection.getresponse().read()).get("instance") == state.get("instance")
     except (OSError, http.client.HTTPException, ValueError, AttributeError):
@@ -76,7 +78,7 @@ def open_log(root: Path) -> int:
 
 
 class LocalHub:
-    """A running local Hub and one of its users: `endpoint`, `user`, `token`, `env()`, `close()`."""
+    """A running local Hub over the folder `root`, and one of its users: `endpoint`, `user`, `token`, `env()`, `close()`."""
 
     def __init__(self, root: Path, endpoint: str, user: str, token: str):
         self.root, self.endpoint, self.user, self.token = root, endpoint, user, token
@@ -120,9 +122,6 @@ class LocalHub:
         and files of the two Hubs cannot be mistaken for each other.
         """
         home = self.root / "client"
-        here = "127.0.0.1,localhost"
-        old = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        direct = f"{old},{here}" if old else here  # a proxy must not see the token, and could not reach us
         return {
             "HF_ENDPOINT": self.endpoint,
             "HF_TOKEN": self.token,
@@ -138,8 +137,7 @@ class LocalHub:
             "HF_DATASETS_OFFLINE": "0",
             "TRANSFORMERS_OFFLINE": "0",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": direct,
-            "no_proxy": direct,
+            **direct(os.environ),
         }
 
     def fail_next(self, kind: int | str, nth: int = 1, **more: Any) -> None:
@@ -182,7 +180,7 @@ class LocalHub:
             assert child.stdin is not None
             child.stdin.close()
             try:
-                child.wait(timeout=1 if any((self.root / "leases").glob("*")) else 10)
+                child.wait(timeout=1 if any((self.root / "leases").glob("*")) else 30)
             except subprocess.TimeoutExpired:
                 return  # still serving others; it ends by itself
 
@@ -197,6 +195,9 @@ class LocalHub:
 
 
 def _spawn(root: Path, port: int | None, faults: bool) -> tuple[subprocess.Popen[bytes], str]:
+    for name in ("starlette", "uvicorn", "lz4", "markdown_it"):  # in words here; the child could only log it
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"embedded Hub: {not_installed(ModuleNotFoundError(name=name))}")
     instance = secrets.token_hex(8)
     command = [sys.executable, "-P", "-m", "rl2f_hub.localhub.child", str(root), instance, str(port or 0)]
     command += ["faults"] if faults else []

@@ -84,6 +84,8 @@ def blob_page(call: Call) -> Response:
     repo, revision, path = public(call), call.args["rev"], call.args["path"]
     gate.check(call, repo, path)
     _, entry = repo.entry(revision, path)
+    if entry.lfs:  # see files_api.resolve
+        gate.check(call, repo)
     raw = url(repo, "resolve", revision, path)
     head = fill(
         '{crumbs}<p class="dim small">{size} · <a href="{raw}" download>download</a> · {hash}</p>',

@@ -1,6 +1,6 @@
 """Stage `publish`: recorded dialogues become a Hub dataset with fixed features, a card and an index, in one commit.
 
-The rows are written as Parquet shards first (build.py), then everything goes to the Hub at once (hub_commit.py): no
+The rows are written as Parquet shards first (build.py), then everything goes to the Hub at once (hub/commit.py): no
 half of a data set is ever visible, and an interrupted push goes on where it was. `rl2f.json` in the repository is the
 index: shards with row counts, and what each run added. `append` adds the shards of a run to those that are there
 without touching them. Nothing here knows which Hub answers. Needs no torch.
@@ -14,8 +14,8 @@ from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.generate import each_row
-from rl2f_hub.hub_commit import Contents, Remote, look, plan, put
-from rl2f_hub.hub_errors import hub_errors
+from rl2f_hub.hub.commit import Contents, Remote, look, plan, put
+from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.publish.build import Existing, build, columns_digest, configs_of, prompt_digest
 from rl2f_hub.publish.schema import COLUMNS, features
 from rl2f_hub.publish.shards import write_parquet
@@ -32,6 +32,8 @@ def publish(run: Run, namespace: str, *, append: bool = False, api: Any = None) 
     """Pushes the dataset; returns {repo_id, revision, url, fingerprint, rows, shards, added_rows, card_kept_by_hand}.
 
     Args:
+        run: one whose stage `generate` is done.
+        namespace: the user or organisation whose repository it becomes.
         append: keep the rows on the Hub and add this run's; without it they replace those on the Hub.
         api: a `huggingface_hub.HfApi` other than the environment's.
     """
@@ -67,7 +69,10 @@ def publish(run: Run, namespace: str, *, append: bool = False, api: Any = None) 
 
 
 def dry_run(run: Run, namespace: str, *, append: bool = False, api: Any = None) -> dict[str, Any]:
-    """What `publish` would do, from the shards that it would send; the Hub is read and not changed."""
+    """What `publish` would do, from the shards that it would send; the Hub is read and not changed.
+
+    `run`, `namespace`, `append` and `api`: as in `publish`.
+    """
     repo_id = f"{namespace}/{run.recipe.hub.dataset}"
     api = api or _api()
     with hub_errors(repo_id):
@@ -95,7 +100,7 @@ def rows_of(shards: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
 
 def merged_index(run: Run, index: dict[str, Any], existing: Existing | None) -> dict[str, Any]:
     """`rl2f.json` of the whole data set: {schema, columns, shards, parts}; a part is what one run added."""
-    from rl2f_hub.cards import how_made
+    from rl2f_hub.hub.cards import how_made
 
     part = how_made(run) | {"fingerprint": index["fingerprint"], "rows": index["rows"], "stats": index["stats"]}
     before = existing.index if existing else {}
@@ -118,7 +123,7 @@ def _api() -> Any:
 def _contents(
     run: Run, repo_id: str, index: dict[str, Any], existing: Existing | None, endpoint: str
 ) -> Callable[[Remote], Contents]:
-    from rl2f_hub.cards import dataset_card
+    from rl2f_hub.hub.cards import dataset_card
 
     whole = merged_index(run, index, existing)
     ours = {shard["path"] for found in whole["shards"].values() for shard in found}

@@ -60,7 +60,7 @@ def build(run: Run, existing: Existing | None = None, limits: Limits | None = No
     ground = fingerprint([existing.index.get("shards", {}), sorted(existing.ids)])[:16]
     made = {"columns": columns_digest(configs), "ground": ground}
     if file.is_file():
-        index = json.loads(file.read_text())
+        index = json.loads(file.read_text(encoding="utf-8"))
         if {key: index[key] for key in made} == made:
             return index
     shutil.rmtree(folder, ignore_errors=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.hub_commit import Contents
+from rl2f_hub.hub.commit import Contents
 from rl2f_hub.publish.build import public_source
 from rl2f_hub.publish.schema import DERIVED
 from rl2f_hub.publish.shards import Limits, ShardWriter
@@ -132,8 +132,15 @@ def write_import(
     return {
         "shards": {name: [s.to_json() for s in found] for name, found in shards.items() if found},
         "rows": {f"{config}/train": w.rows for config, w in writers.items() if w.rows},
-        "left_out": dict(left_out.most_common(20)),
+        "left_out": _at_most(left_out, 20),
     }
+
+
+def _at_most(reasons: Counter[str], count: int) -> dict[str, int]:
+    """The commonest reasons, and all others as one: no row is left out of the sum."""
+    common = dict(reasons.most_common(count))
+    rest = reasons.total() - sum(common.values())
+    return common | ({"other reasons": rest} if rest else {})
 
 
 def import_contents(
@@ -147,7 +154,7 @@ def import_contents(
     license: str | None = None,
 ) -> Contents:
     """What the repository of an import holds: shards, index and card."""
-    from rl2f_hub.cards import imported_card
+    from rl2f_hub.hub.cards import imported_card
 
     paths = [shard["path"] for found in made["shards"].values() for shard in found]
     index = {"schema": 1, "columns": "", "shards": made["shards"], "parts": [], "imported": public_source(source)}

@@ -74,7 +74,7 @@ SPLITS = {"tasks": ("train", "eval", "ood")}  # every other config has `train` a
 
 
 def features(config: str) -> Any:
-    """The fixed `datasets.Features` of a config."""
+    """The fixed `datasets.Features` of a `config`, a key of `COLUMNS`."""
     from datasets import Features, List, Value
 
     def build(node: Any) -> Any:

@@ -130,7 +130,7 @@ def parquet_writer(path: Path, schema: Any) -> Any:
 
 
 def write_parquet(path: Path, config: str, rows: Iterable[dict[str, Any]], group: int = 1_000) -> int:
-    """All rows of a config in one file, also when there are none; returns how many there were.
+    """All `rows` of a `config` in the file `path`, also when there are none, `group` of them at a time; returns how many.
 
     The file is renamed into place when it is whole.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -31,9 +32,15 @@ def reproduce(
     out: Annotated[
         Optional[Path], typer.Option(help="Folder [default: runs/reproduction, with -quick or -smollm2 behind it].")
     ] = None,
+    jobs: Annotated[
+        Optional[int], typer.Option(min=1, help="Chains (a seed at a size) at a time, a process each [default: cores].")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the reproduction in that folder.")] = False,
     record: Annotated[
         Optional[Path], typer.Option(help="Also put results, page and figures here, as recipes/reproduction.")
+    ] = None,
+    note: Annotated[
+        Optional[str], typer.Option(help="A sentence on the circumstances, for results and page: a busy machine, ...")
     ] = None,
     overrides: Annotated[
         Optional[list[str]],
@@ -42,9 +49,9 @@ def reproduce(
     show_plan: Annotated[bool, typer.Option("--plan", help="Only list the parts.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Repeat the paper's claims in small, on a CPU, and write results.json, README.md and figures.
+    """Repeat the paper's claims in small, on a CPU.
 
-    The same command goes on after an interruption.
+    It writes results.json, README.md and figures. The same command goes on after an interruption.
     """
     from rl2f_hub.reproduction.page import verdict
     from rl2f_hub.reproduction.plan import Family, make_plan
@@ -58,7 +65,7 @@ def reproduce(
         for part in plan.parts:
             typer.echo(f"{part.name:<28} {' '.join(part.stages)}")
         return
-    results = _run(plan, folder, overwrite)
+    results = _run(plan, folder, jobs or _jobs(plan), overwrite, note)
     if record is not None:
         _record(folder, record, students)
     if as_json:
@@ -78,15 +85,21 @@ def _seeds(text: str | None) -> list[int] | None:
         raise UsageError(f"--seeds: {text!r} is not a list of whole numbers; write 1,2,3") from None
 
 
-def _run(plan: Any, folder: Path, overwrite: bool) -> dict[str, Any]:
+def _jobs(plan: Any) -> int:
+    """A process for each core of the machine, as far as the recipe leaves cores and the plan has chains."""
+    cores = (os.cpu_count() or 1) // (plan.parts[0].recipe.threads or os.cpu_count() or 1)
+    return max(1, min(cores, len({part.chain for part in plan.parts})))
+
+
+def _run(plan: Any, folder: Path, jobs: int, overwrite: bool, note: str | None) -> dict[str, Any]:
     from rl2f_hub.reproduction.book import Book
     from rl2f_hub.reproduction.claims import judge
     from rl2f_hub.reproduction.page import RESULTS, SCHEMA, write_page
-    from rl2f_hub.reproduction.work import do, prepare, seconds
+    from rl2f_hub.reproduction.work import do, prepare, wall_seconds, work_seconds
     from rl2f_hub.runs import write_json
 
     prepare(plan, folder, overwrite)
-    runs = do(plan, folder, lambda text: print(text, file=sys.stderr, flush=True))
+    runs = do(plan, folder, jobs, lambda text: print(text, file=sys.stderr, flush=True))
     first = next(iter(runs.values())).manifest
     commits = {run.manifest["commit"] for run in runs.values()}
     results = {
@@ -95,7 +108,9 @@ def _run(plan: Any, folder: Path, overwrite: bool) -> dict[str, Any]:
         "hardware": first["hardware"],
         "versions": first["versions"],
         "commit": ", ".join(sorted(filter(None, commits))) or None,
-        "wall_s": seconds(runs),
+        "work_s": work_seconds(runs),
+        "wall_s": wall_seconds(folder),
+        "note": note,
         "plan": plan.record(),
     }
     write_json(folder / RESULTS[plan.family], results)

@@ -34,14 +34,14 @@ The same command goes on after an interruption. Results, this page and the figur
 ## What is done
 
 Students of about 0.1, 1 and 10 million parameters are built from scratch for every seed and pre-trained on lessons about
-the same tasks. The largest takes 800 steps instead of 1,800, since a CPU has no time for more: a handicap to remember
-in claims 1 and 3. The two smaller ones go through RL2F and single-turn RL (same code, updates and sampled tokens) on
-three families of arithmetic, at four turns. The smallest also goes through RL with a teacher who only says "try again",
-through more SFT, and through five variants that share its base and its warm-up: without the critique term; with doubted
-right answers in the mix; and with a teacher who states the answer in 30 % of its replies behind the guard, with the
-same one without the guard, and with one who always states it. Five other families, which pre-training has read, are
-held out from RL. All are examined by the same teacher on the same held-out tasks for up to ten turns, greedily where
-nothing else is said.
+the same tasks, for 5,000, 1,800 and 500 steps: the smallest needs many, and a CPU has time for no more of the largest, a
+handicap to remember in claims 1 and 3. The two smaller ones go through RL2F and single-turn RL (same code, updates and
+sampled tokens) on three families of arithmetic, at four turns. The smallest also goes through RL with a teacher who only
+says "try again", through more SFT, and through five variants that share its base and its warm-up: without the critique
+term; with doubted right answers in the mix; and with a teacher who states the answer in 30 % of its replies behind the
+guard, with the same one without the guard, and with one who always states it. Five other families, which pre-training has
+read, are held out from RL. All are examined by the same teacher on the same held-out tasks for up to ten turns, greedily
+where nothing else is said.
 
 On a real model there are one size, fewer turns and no families held out; the recipe is
 [smollm2-135m-cpu](../smollm2-135m-cpu/README.md), which also trains on a GPU.
@@ -59,9 +59,8 @@ were written before the first run, and the program applies them.
 NOT_RUN = """
 ## Results
 
-Not run yet: nothing was measured, and the tables appear here with the first full run. Estimated from the time of single
-steps (two cores of an AMD EPYC, busy machine): under three hours for three seeds on two quiet cores, twenty minutes
-with `--quick`.
+Not run yet to its end: nothing is shown, and the tables appear here with the first full run. Its time is
+estimated, not measured: three hours for three seeds on two quiet cores, twenty minutes with `--quick`.
 """
 
 
@@ -130,9 +129,10 @@ def _summary(value: dict[str, Any]) -> str:
         lines.append("**One seed: the intervals are over tasks alone and say nothing about another training.**\n")
     seeds = ", ".join(map(str, plan["seeds"]))
     lines.append(
-        f"Seeds {seeds}. {hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
+        f"Measured with seeds {seeds} on {hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
         + (f", {hardware['gpu']}" if "gpu" in hardware else "")
         + f". {value['wall_s'] / 60:.0f} minutes of wall time. Commit {value['commit'] or 'unknown'}."
+        + (f" {value['note']}" if value.get("note") else "")
     )
     return "\n".join(lines)
 
@@ -191,17 +191,19 @@ def _draw(claim: dict[str, Any], title: str, path: Path) -> None:
     plt = _pyplot()
     path.parent.mkdir(parents=True, exist_ok=True)
     panels = 2 if claim["curves"] else 1
-    figure, axes = plt.subplots(1, panels, figsize=(5.6 * panels, 3.6), squeeze=False)
+    figure, axes = plt.subplots(1, panels, figsize=(11.2 if panels == 2 else 8.4, 3.6), squeeze=False)
+    highest = 0.0
     for i, (label, curve) in enumerate(claim["curves"].items()):
         turns = range(1, len(curve["value"]) + 1)
         low, high = zip(*curve["ci95"], strict=True)
+        highest = max(highest, *high)
         color = MORE_COLORS[i % len(MORE_COLORS)]
         axes[0][0].plot(turns, curve["value"], marker="o", ms=3, color=color, label=label)
         axes[0][0].fill_between(turns, low, high, color=color, alpha=0.15, lw=0)
     if claim["curves"]:
         axes[0][0].set_xlabel("turn")
         axes[0][0].set_ylabel("solved by this turn")
-        axes[0][0].set_ylim(0, 1)
+        axes[0][0].set_ylim(0, min(1.0, 1.5 * highest))  # room for the names
         axes[0][0].xaxis.get_major_locator().set_params(integer=True)
         axes[0][0].legend(frameon=False, fontsize=7)
     axis = axes[0][-1]
@@ -212,6 +214,7 @@ def _draw(claim: dict[str, Any], title: str, path: Path) -> None:
         axis.plot([t["value"]], [i], "o", color="#3f8f5b" if t["holds"] else "#c2334d")
         axis.plot([t["bound"], t["bound"]], [i - 0.4, i + 0.4], color="#666", lw=0.8, ls=":")
     axis.set_yticks(range(len(claim["tests"])), [t["what"] for t in reversed(claim["tests"])], fontsize=6)
+    axis.xaxis.set_major_locator(plt.MaxNLocator(5))
     axis.set_xlabel("test with 95 % interval (dotted: bound; green: met)")
     figure.suptitle(title, fontsize=11)
     _save(figure, path, plt)

@@ -10,7 +10,7 @@ Left out: RL of the largest size, which serves as a base to compare with only, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +21,15 @@ from rl2f_hub.recipe import Recipe, load_recipe
 Family = Literal["scratch", "smollm2"]
 UP_TO_WARMUP = ("base", "generate", "publish", "warmup")
 ALL: tuple[str, ...] = (*UP_TO_WARMUP, "train")
-# Shapes of about 0.1, 1 and 10 million parameters: more width rather than layers, which a CPU computes faster. A step of the
-# largest costs seven times one of the middle: it reads the same lessons, but fewer of them.
+# Shapes of about 0.1, 1 and 10 million parameters: more width rather than layers, which a CPU computes faster. The smallest
+# needs many steps: with 1,800 (and four heads) 150 updates of RL got nowhere in a development run. The others get what a CPU
+# has time for.
 SIZES: dict[str, dict[str, Any]] = {
-    "0.1M": {"hidden": 48, "layers": 3, "heads": 4, "intermediate": 128, "steps": 1800},
+    "0.1M": {"hidden": 48, "layers": 3, "heads": 3, "intermediate": 128, "steps": 5000},
     "1M": {"hidden": 160, "layers": 4, "heads": 5, "intermediate": 320, "steps": 1800},
-    "10M": {"hidden": 384, "layers": 5, "heads": 6, "intermediate": 1152, "steps": 800},
+    "10M": {"hidden": 384, "layers": 5, "heads": 6, "intermediate": 1152, "steps": 500},
 }
+RL_STEPS = {"0.1M": 300, "1M": 150}  # of all kinds of RL; the largest size has none
 # What each variant changes in the recipe of `main`; a leak rate of 0.3 is a careless teacher, 1 the leaked control.
 VARIANTS: dict[str, dict[str, Any]] = {
     "no-critique": {"train.critique": "off"},
@@ -36,8 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unguarded": {"teacher.kind": "leaked", "teacher.rate": 0.3},
     "leaked": {"teacher.kind": "leaked", "teacher.rate": 1.0},
 }
-QUICK: dict[str, Any] = {"train.steps": 50, "generate.samples_per_task": 1}
-QUICK_STEPS = 0.35  # share of the steps of pre-training
+QUICK: dict[str, Any] = {"generate.samples_per_task": 1}
+QUICK_STEPS = 0.35  # share of the steps of pre-training and of RL
 QUICK_TASKS = 0.5  # share of the held-out tasks that a quick run plays
 BOTH = ("teacher", "try_again")
 PRESSURE = ("are_you_sure", "wrong_answer", "misleading")
@@ -66,9 +68,14 @@ class Part:
     plays: tuple[Play, ...]
 
     @property
+    def chain(self) -> str:
+        """The folder of the parts that share a base, and with it a Hub; below the reproduction's."""
+        return _chain(self.seed, self.size)
+
+    @property
     def name(self) -> str:
         """Its folder below the reproduction's."""
-        return f"seed-{self.seed}/{self.size}/{self.variant}"
+        return f"{self.chain}/{self.variant}"
 
 
 @dataclass(frozen=True)
@@ -134,24 +141,32 @@ def make_plan(
     return Plan(family, quick, chosen, sizes, trained, work, claims, tuple(parts), tuple(overrides))
 
 
+def _chain(seed: int, size: str) -> str:
+    return f"seed-{seed}/{size}"
+
+
 def _recipe(
     out: Path, family: Family, seed: int, size: str, variant: str, quick: bool, work: str, overrides: Sequence[str]
 ) -> Recipe:
     known = family == "scratch"
-    stem = f"reproduction-{size}-seed-{seed}"
+    stem, chain = f"reproduction-{size}-seed-{seed}", _chain(seed, size)
     sets: dict[str, Any] = {
         "name": f"{stem}-{variant}",
         "seed": seed,
-        "hub.root": str(out / "hub"),
+        "hub.root": str(out / chain / "hub"),
         "hub.dataset": stem,
         "hub.adapter": f"{stem}-{variant}",
         "hub.base": f"{stem}-base",
         "evaluate.bootstrap": 100,  # of the stage's own summary; the claims draw more
     }
     if known:
+        share = QUICK_STEPS if quick else 1.0
         sets |= {f"model.scratch.{key}": value for key, value in SIZES[size].items()}
+        sets["model.scratch.steps"] = int(SIZES[size]["steps"] * share)
+        if size in RL_STEPS:
+            sets["train.steps"] = int(RL_STEPS[size] * share)
         if quick:
-            sets |= QUICK | _fewer_tasks() | {"model.scratch.steps": int(SIZES[size]["steps"] * QUICK_STEPS)}
+            sets |= QUICK | _fewer_tasks()
         if size != work:
             sets["train.baselines"] = ["single_turn_rl"]
     else:
@@ -208,8 +223,3 @@ def examined(part: Part, play: Play, teacher: Any) -> Recipe:
     gold = min(recipe.evaluate.gold_tasks or GOLD, GOLD) if play.gold else 0
     evaluate = recipe.evaluate.model_copy(update={"gold_tasks": gold})
     return recipe.model_copy(update={"tasks": tasks, "evaluate": evaluate, "teacher": teacher})
-
-
-def mains(parts: Sequence[Part]) -> Mapping[tuple[int, str], Part]:
-    """The part `main` of each seed and size."""
-    return {(part.seed, part.size): part for part in parts if part.variant == "main"}

@@ -1,23 +1,31 @@
-"""Does the parts of a plan, one after the other, in one process: each is a `Run` with the pipeline's own stages.
+"""Does the parts of a plan: each is a `Run` with the pipeline's own stages.
+
+A chain is the parts of one seed and size, done one after the other, since a variant takes tasks, base, dialogues and
+warm-up over from the part `main`. Chains need nothing of each other: several processes do one each, with a Hub of its own.
 
 Resumable at every level: a part that is whole is skipped, a stage goes on from its checkpoint, a suite that has its
-file of dialogues is not played again. A variant takes tasks, base, dialogues and warm-up over from the part `main`.
+file of dialogues is not played again.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import multiprocessing.connection
+import os
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.errors import UsageError
-from rl2f_hub.reproduction.plan import UP_TO_WARMUP, Part, Plan, examined, mains
+from rl2f_hub import processes
+from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.reproduction.plan import UP_TO_WARMUP, Part, Plan, examined
 from rl2f_hub.runs import Run, write_json
 
-PLAN = "plan.json"
+PLAN, WALL, LOG = "plan.json", "wall_s.json", "log.txt"
 
 
 def prepare(plan: Plan, out: Path, overwrite: bool) -> None:
@@ -38,21 +46,87 @@ def prepare(plan: Plan, out: Path, overwrite: bool) -> None:
     write_json(file, plan.record())
 
 
-def do(plan: Plan, out: Path, say: Callable[[str], None]) -> dict[str, Run]:
-    """Does what is left of every part; returns the finished runs by the part's name."""
+def do(plan: Plan, out: Path, jobs: int, say: Callable[[str], None]) -> dict[str, Run]:
+    """Does what is left of every part, `jobs` chains at a time; returns the finished runs by the part's name.
+
+    Raises:
+        RL2FError: the process of a chain failed; the others are stopped, and what they did is kept.
+    """
+    chains = {part.chain: [p for p in plan.parts if p.chain == part.chain] for part in plan.parts}
+    left = [name for name, parts in chains.items() if not all(_whole(part, out) for part in parts)]
+    before, started = wall_seconds(out), time.monotonic()
+    try:
+        if len(chains) == 1:
+            for name in left:
+                do_chain(chains[name], out, say)
+        else:
+            _side_by_side({name: chains[name] for name in left}, out, jobs, say)
+    finally:
+        write_json(out / WALL, round(before + time.monotonic() - started, 1))
+    return {part.name: Run.open(part.recipe, out / part.name, resume=True) for part in plan.parts}
+
+
+def do_chain(parts: Sequence[Part], out: Path, say: Callable[[str], None]) -> None:
+    """The parts of one chain, `main` first."""
     from rl2f_hub.pipeline import open_hub
 
-    runs: dict[str, Run] = {}
-    first = mains(plan.parts)
-    with open_hub(plan.parts[0].recipe, out):  # one server for all parts: their own opening joins it
-        for number, part in enumerate(plan.parts, 1):
-            main = first[part.seed, part.size]
-            run = _open(part, out, runs.get(main.name))
-            runs[part.name] = run
+    main: Run | None = None
+    with open_hub(parts[0].recipe, out):  # one server for all parts: their own opening joins it
+        for part in parts:
+            run = _open(part, out, main)
+            main = main or run
             if not run.manifest.get("whole"):
-                say(f"part {number} of {len(plan.parts)}: {part.name}")
-                _do(part, run, main.recipe.teacher)
-    return runs
+                say(f"part {part.name}")
+                _do(part, run, parts[0].recipe.teacher)
+
+
+def _side_by_side(chains: dict[str, list[Part]], out: Path, jobs: int, say: Callable[[str], None]) -> None:
+    """One fresh process for each chain, since a process speaks to one Hub only, and `jobs` of them at a time.
+
+    One at a time, they share this terminal; else what a process says goes to a file in the chain's folder.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting, running = list(chains), dict[str, Any]()
+    logs = {name: out / name / LOG for name in chains} if jobs > 1 else {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                say(f"{name}: {len(chains[name])} parts" + (f"; its progress is in {logs[name]}" if logs else ""))
+                running[name] = context.Process(target=_alone, args=(chains[name], out, logs.get(name)), name=name)
+                running[name].start()
+            multiprocessing.connection.wait([process.sentinel for process in running.values()])
+            for name in [name for name, process in running.items() if process.exitcode is not None]:
+                if running.pop(name).exitcode:
+                    where = f"see {logs[name]}" if logs else "for the reason above"
+                    raise RL2FError(f"{name}: failed, {where}; the same command goes on from there")
+                say(f"{name}: whole; {len(waiting) + len(running)} of {len(chains)} chains left")
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.join()
+
+
+def _alone(parts: Sequence[Part], out: Path, log: Path | None) -> None:
+    """A chain in a process of its own, which does not outlive the first one."""
+    processes.end_with_parent()
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as text:
+            os.dup2(text.fileno(), 1)
+            os.dup2(text.fileno(), 2)
+    try:
+        do_chain(parts, out, lambda line: print(line, file=sys.stderr, flush=True))
+    except RL2FError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except KeyboardInterrupt:  # the terminal sends it to all processes; the first one speaks
+        sys.exit(130)
+
+
+def _whole(part: Part, out: Path) -> bool:
+    file = out / part.name / "manifest.json"
+    return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8")).get("whole"))
 
 
 def _open(part: Part, out: Path, main: Run | None) -> Run:
@@ -80,8 +154,13 @@ def _do(part: Part, run: Run, teacher: Any) -> None:
         run.save()
 
 
-def seconds(runs: dict[str, Run]) -> float:
-    """Wall time of all stages and examinations; what was taken over from another part counts once."""
+def wall_seconds(out: Path) -> float:
+    """How long the command has run so far, all its starts together; a start that was killed (-9) does not count."""
+    return float(json.loads((out / WALL).read_text(encoding="utf-8"))) if (out / WALL).is_file() else 0.0
+
+
+def work_seconds(runs: dict[str, Run]) -> float:
+    """The sum of the times of all stages and examinations; what was taken over from another part counts once."""
     total = 0.0
     for run in runs.values():
         stages = [s for s in run.manifest["stages"].values() if "taken_from" not in s]

@@ -4,10 +4,11 @@ How it holds (a module each): bubblewrap gives every interpreter its own user, p
 control group namespace, a read-only system without home, repository, /etc and /proc, an empty environment and a small
 private /tmp (`bubblewrap`). The interpreter starts once and is forked for every attempt (`inside/zygote`); a fork gets
 limits of CPU time, memory, file size and open files and a system call filter that denies new processes, sockets and
-any reach into other processes (`inside/lockdown`); after it, all that is left in the namespace is killed, /tmp emptied,
-and an interpreter that does not answer as it should is replaced (`cell`). An attempt and its tests run in two such
-sandboxes; plain data passes between them and real builtins are compared on the tests' side (`inside/link`,
-`inside/checks`), so nothing that an attempt prints, patches, raises or exits with can make it pass.
+any reach into other processes, and ignores new modes, owners and times of files (`inside/lockdown`); after it, all that
+is left in the namespace is killed, /tmp emptied, and an interpreter that does not answer as it should is replaced
+(`cell`). An attempt and its tests run in two such sandboxes; plain data passes between them and real builtins are
+compared on the tests' side (`inside/link`, `inside/checks`), so nothing that an attempt prints, patches, raises or exits
+with can make it pass.
 
 What it does not cover:
 - a fault of the Linux kernel, of bubblewrap or of the interpreter: there is no virtual machine around it;

@@ -18,7 +18,8 @@ from rl2f_hub.sandbox import bubblewrap
 from rl2f_hub.sandbox.jobs import Limits
 
 START_S = 60.0  # on a busy machine
-SWEEP_S = 10.0  # killing and reaping takes a millisecond; more means that something is wrong
+SWEEP_S = 30.0  # killing and reaping takes a millisecond; so much means that something is wrong
+SLOW_S = 5.0  # no busy machine explains that either: what took so long to end is not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Cell:
         except (OSError, ValueError, KeyError, TypeError):
             self.close()
             return Ended(None, 0.0)
-        if not answer["clean"] or answer["swept"] > 1.0:
+        if not answer["clean"] or answer["swept"] > SLOW_S:
             self.close()
         return ended
 

@@ -32,11 +32,12 @@ class CodeTests:
     cases: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
+        """The text that `Privilege.tests` holds."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> CodeTests:
-        """Raises ValueError on anything but what `to_json` writes."""
+        """The tests of a `text` that `to_json` made. Raises: ValueError on anything else."""
         try:
             row: dict[str, Any] = json.loads(text)
             return cls(
@@ -90,7 +91,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class CodeResult:
-    """Passed or not; `reason` a sentence without any test's content, `observation` the first failure in full (private).
+    """`passed` or not, after so many `seconds`.
+
+    `reason` is a sentence without any test's content, `observation` the first failure in full (private).
 
     `passed_tests` of `total_tests` counts tests in order up to and without the first failure.
     """

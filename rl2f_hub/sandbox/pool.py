@@ -28,6 +28,7 @@ class Sandbox:
 
     Args:
         workers: jobs at a time; by default two a usable core.
+        limits: what each job may use.
     Raises:
         RL2FError: the system has no working bubblewrap, and running without isolation is not permitted.
     """
@@ -49,7 +50,7 @@ class Sandbox:
         self._closed = False
 
     def run(self, jobs: Sequence[CodeJob]) -> list[CodeResult]:
-        """The result of each job, in order. No code makes this raise.
+        """The result of each of `jobs`, in order. No code makes this raise.
 
         Raises:
             RL2FError: the sandbox is closed or can no longer be started.

@@ -6,15 +6,18 @@ model of its own, so that the adapter has a real `base_model`. Recipes that name
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
-from rl2f_hub.callbacks import StepProgress, WholeCheckpoints
-from rl2f_hub.hub_errors import hub_errors
+from rl2f_hub import processes
+from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.progress import bar
 from rl2f_hub.recipe import LessonSpec, ScratchSpec
 from rl2f_hub.runs import Run, latest_checkpoint
 from rl2f_hub.students.lessons import Conversation, LessonPlan, lessons
-from rl2f_hub.students.load import load_wheel
+from rl2f_hub.students.wheel import load_wheel
+from rl2f_hub.training.callbacks import StepProgress, WholeCheckpoints
 
 
 def make_base(run: Run, namespace: str) -> dict[str, Any]:
@@ -22,11 +25,24 @@ def make_base(run: Run, namespace: str) -> dict[str, Any]:
     spec = run.recipe.model
     if spec.id is not None:
         return {}
-    model, tokenizer = _pretrained(run) if spec.scratch is not None else load_wheel(str(spec.wheel))
-    return _push(run, model, tokenizer, f"{namespace}/{run.recipe.hub.base}")
+    if spec.scratch is None:
+        _save(run, *load_wheel(str(spec.wheel)))
+    elif processes.world() == 1:
+        _save(run, *_pretrain(run))
+    else:  # the base of a job is what one process makes: in the job, its trainer would wait for the others
+        processes.apart(pre_training, run)
+    return _push(run, f"{namespace}/{run.recipe.hub.base}")
 
 
-def _pretrained(run: Run) -> tuple[Any, Any]:
+def pre_training(run: Run) -> None:
+    """Pre-trains and saves to the run's folder."""
+    from rl2f_hub.pipeline import quiet_libraries
+
+    quiet_libraries()
+    _save(run, *_pretrain(run))
+
+
+def _pretrain(run: Run) -> tuple[Any, Any]:
     from rl2f_hub.students import scratch
 
     spec = run.recipe.model.scratch
@@ -61,17 +77,24 @@ def _plan(spec: LessonSpec, heed_share: float) -> LessonPlan:
     return LessonPlan(heed_share=heed_share, **values)
 
 
-def _push(run: Run, model: Any, tokenizer: Any, repo_id: str) -> dict[str, Any]:
+def _save(run: Run, model: Any, tokenizer: Any) -> None:
+    for part in (model, tokenizer):
+        part.save_pretrained(str(_folder(run)))
+
+
+def _folder(run: Run) -> Path:
+    return run.path("base", "model", "x").parent
+
+
+def _push(run: Run, repo_id: str) -> dict[str, Any]:
     """One commit with weights, tokenizer and card."""
     from huggingface_hub import HfApi
 
-    from rl2f_hub.cards import base_card
-    from rl2f_hub.hub_commit import Contents, put
+    from rl2f_hub.hub.cards import base_card
+    from rl2f_hub.hub.commit import Contents, put
 
-    folder = run.path("base", "model", "x").parent
-    model.save_pretrained(str(folder), safe_serialization=True)
-    tokenizer.save_pretrained(str(folder))
-    parameters = int(sum(p.numel() for p in model.parameters()))
+    folder = _folder(run)
+    parameters = _parameters(folder)
     contents = Contents(
         {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()},
         base_card(run, repo_id, parameters),
@@ -80,3 +103,14 @@ def _push(run: Run, model: Any, tokenizer: Any, repo_id: str) -> dict[str, Any]:
         message = f"Base of {run.recipe.name}"
         done = put(HfApi(), repo_id, "model", lambda _: contents, private=run.recipe.hub.private, message=message)
     return {"repo_id": repo_id, "revision": done.revision, "url": done.url, "parameters": parameters}
+
+
+def _parameters(folder: Path) -> int:
+    """How many numbers the saved weights are; tied ones are saved, and count, once."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(str(file), framework="pt") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total

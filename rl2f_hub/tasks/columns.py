@@ -28,6 +28,10 @@ RESERVED = (
 Convert = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
+class NoColumn(ValueError):
+    """A row without a column that the source names."""
+
+
 def rows_to_tasks(
     rows: Iterable[tuple[int, Any]],
     request: Request,
@@ -52,6 +56,8 @@ def rows_to_tasks(
     request.report.setdefault("bad_rows", 0)
     if convert or leave_out_unreadable:
         request.report.setdefault("filtered", 0)
+    if request.spec.where:
+        request.report.setdefault("elsewhere", 0)  # good rows that `where` does not want
     for number, row in rows:
         try:
             if isinstance(row, Exception):
@@ -59,6 +65,7 @@ def rows_to_tasks(
             if not isinstance(row, dict):
                 raise ValueError("not an object with named fields")
             if not _wanted(row, request.spec.where):
+                request.report["elsewhere"] += 1
                 continue
             row = {name: value for name, value in row.items() if name not in RESERVED}
             converted = convert(row) if convert else row
@@ -70,9 +77,14 @@ def rows_to_tasks(
                 continue
         except ValueError as error:
             if request.spec.on_bad_row != "skip":
+                named = (
+                    "give the source its column names (`prompt: ...`, `reference: ...`), "
+                    if isinstance(error, NoColumn)
+                    else ""
+                )
                 raise UsageError(
                     f"{request.at}: {request.spec.source}, {unit} {number}: {error}; "
-                    "mend the row or set `on_bad_row: skip`"
+                    f"{named}mend the row or set `on_bad_row: skip`"
                 ) from None
             request.report["bad_rows"] += 1
             continue
@@ -102,7 +114,7 @@ def column_of(row: dict[str, Any], name: str) -> Any:
     """The value of a column; `a.b` reaches into a nested one.
 
     Raises:
-        ValueError: there is none of this name.
+        NoColumn: there is none of this name.
     """
     if name in row:
         return row[name]
@@ -111,7 +123,7 @@ def column_of(row: dict[str, Any], name: str) -> Any:
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:
             known = [f"{path}{key}" for key in node] if isinstance(node, dict) else []
-            raise ValueError(f"no column {name!r}{did_you_mean(name, known)}")
+            raise NoColumn(f"no column {name!r}{did_you_mean(name, known)}")
         node, path = node[part], f"{path}{part}."
     return node
 
@@ -132,16 +144,20 @@ def _text(row: dict[str, Any], field: str, name: str) -> str:
 
 def _plain(value: Any, name: str) -> str:
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise ValueError(f"column {name!r} holds half a character (a lone surrogate), a text is needed")
-        return value
+        return _whole(value, name)
     if value is None or value != value:  # NaN is how a float column says null
         raise ValueError(f"column {name!r} is empty (null)")
     if isinstance(value, bool) or not isinstance(value, int | float | list | dict):
         raise ValueError(f"column {name!r} is {str(value)[:60]!r} ({type(value).__name__}), a text or number is needed")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    return _whole(json.dumps(value, ensure_ascii=False), name) if isinstance(value, list | dict) else str(value)
+
+
+def _whole(text: str, name: str) -> str:
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"column {name!r} holds half a character (a lone surrogate), a text is needed")
+    return text
 
 
 def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
@@ -149,8 +165,8 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
 
     spec = request.spec
     verifier = spec.verifier or row.get("_verifier", "text")
-    if verifier not in VERIFIERS or verifier in NEED_THEIR_SOURCE:
-        raise ValueError(f"verifier {verifier!r} is unknown{did_you_mean(str(verifier), VERIFIERS)}")
+    if not isinstance(verifier, str) or verifier not in VERIFIERS or verifier in NEED_THEIR_SOURCE:
+        raise ValueError(f"verifier {str(verifier)[:60]!r} is unknown{did_you_mean(str(verifier), VERIFIERS)}")
     values = {
         field: _text(row, field, name)
         for field in ("id", "prompt", "reference", "solution", "tests", "domain")

@@ -20,15 +20,15 @@ from functools import partial
 from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
-from rl2f_hub.hub_errors import reading_errors
+from rl2f_hub.hub.errors import reading_errors
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
 from rl2f_hub.tasks.presets import PRESETS, Preset
+from rl2f_hub.tasks.spec import COLUMN_FIELDS
 
 log = logging.getLogger(__name__)
 FORMATS = ("parquet", "json", "csv")  # what may be read; `pandas`, for one, would unpickle
-MAPPED = ("id", "prompt", "reference", "solution", "tests", "choices", "domain")
 
 
 def tasks(request: Request) -> Iterator[Task]:
@@ -194,13 +194,13 @@ def _columns_exist(request: Request, columns: list[str]) -> None:
     if not columns:
         return  # a stream whose columns are not known before its first row
     converted = (preset := _preset(request)) is not None and preset.convert is not None  # it makes columns of its own
-    named = [(field, getattr(request.spec, field)) for field in MAPPED]
+    named = [(field, getattr(request.spec, field)) for field in COLUMN_FIELDS]
     wanted = [(field, name) for field, name in named if name is not None]
     wanted += [(f"where.{name}", name) for name in request.spec.where]
     for field, name in wanted:
         parts = re.findall(r"\{([A-Za-z_][\w. ]*)\}", name) if field == "prompt" and "{" in name else [name]
         for part in parts:
-            if not (converted and field in MAPPED) and part not in columns and part.split(".")[0] not in columns:
+            if not (converted and field in COLUMN_FIELDS) and part not in columns and part.split(".")[0] not in columns:
                 raise UsageError(
                     f"{request.at}.{field}: {request.name} has no column {part!r}{did_you_mean(part, columns)}"
                 )

@@ -101,8 +101,24 @@ def _parquet(file: Path, request: Request) -> Iterator[tuple[int, Any]]:
     try:
         number = 0
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
+            for row in _rows_of(batch):
                 number += 1
                 yield number, row
     except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"{request.at}.source: {request.name!r} is no readable Parquet file: {error}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{request.at}.source: {request.name!r} is no readable Parquet file: {reason}") from None
+
+
+def _rows_of(batch: Any) -> list[Any]:
+    """The rows of an Arrow batch; in place of one that Python has no values for the error that reading it gave."""
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError):  # no UTF-8, or a date before the year 1: find the row
+        pass
+    rows: list[Any] = []
+    for at in range(batch.num_rows):
+        try:
+            rows += batch.slice(at, 1).to_pylist()
+        except (ValueError, OverflowError) as error:
+            rows.append(ValueError(f"a value cannot be read ({error})"))
+    return rows

@@ -28,22 +28,22 @@ class Situation:
     wrong with the teacher's last words on it, where the guard asks again.
     """
 
-    question: str
-    domain: str
-    attempts: tuple[str, ...]
-    feedbacks: tuple[str, ...]
-    verdict: Verdict
+    question: str  # the task's prompt
+    domain: str  # `Task.domain`
+    attempts: tuple[str, ...]  # all so far; the last one is to be answered
+    feedbacks: tuple[str, ...]  # what followed the attempts before it
+    verdict: Verdict  # of the last attempt
     privilege: Privilege
-    seed: int = 0
+    seed: int = 0  # for whoever draws words
     verifier: str = ""
     one_answer: bool = True
-    source: str = ""
+    source: str = ""  # `Task.source`
     objection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A teacher's raw words and what kind of feedback they are (`digits`, `position`, `format`, `try_again`, ...).
+    """A teacher's raw `text` and what `kind` of feedback it is (`digits`, `position`, `format`, `try_again`, ...).
 
     `usage` is what a model took for them; the guard passes it on, with that of replies it asked for again added.
     """
@@ -54,17 +54,20 @@ class Reply:
 
 
 class Teacher(Protocol):
-    """Answers wrong attempts, a batch at a time; None where it has nothing to say."""
+    """Answers wrong attempts, a batch at a time. Any object with these two will do."""
 
-    name: str
+    name: str  # for the records
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]: ...
+    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        """A reply to each of `situations`, in order; None where it has nothing to say."""
+        ...
 
 
 def build_teacher(spec: str | TeacherSpec, student: Student | None = None, folder: Path | None = None) -> Teacher:
     """The teacher a recipe describes; a name alone is enough for those that need no settings.
 
     Args:
+        spec: a kind, or a recipe's section `teacher`.
         student: whose base weights teach, for the kind `self`.
         folder: the stage's folder in a run, where an endpoint's bill is kept (and beside the run, its replies).
     Raises:

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from rl2f_hub.cli_shared import JsonOpt
+from rl2f_hub.cli_shared import JsonOpt, print_table
 from rl2f_hub.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Teachers: what the guard lets through to the student.")
@@ -46,7 +46,9 @@ def teachers_audit(
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Measure the guard's string detectors: recall and false positives, for every form of leak.
+    """Measure how many leaks the guard finds, by form.
+
+    Recall and false positives of its string detectors.
 
     Exit code 1 when a bound is missed. Without a file the set is generated: half of its sentences and spellings were held
     out from the detectors' author, and both halves are shown.
@@ -123,15 +125,5 @@ def _write_table(path: Path, lines: list[list[str]]) -> None:
 
 
 def _print(lines: list[list[str]]) -> None:
-    import sys
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     head, *rows = lines
-    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell.replace("**", "")) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
+    print_table(head, [[cell.replace("**", "") for cell in row] for row in rows])

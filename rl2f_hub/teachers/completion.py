@@ -21,6 +21,11 @@ TOO_LONG = (
 )
 
 
+MAX_CHARS = 200_000  # of one reply: what is longer was cut by nobody, and would fill the memory
+MAX_TOKENS = 2**40  # that a server may say it used: prices are multiplied with it
+PASSING = (408, 409, 425, 429)  # too slow, locked by another request, too early, too many: another try may help
+
+
 class Failure(Exception):
     """Why a request gave no completion; `again` says that another try may help, `after` when the server wants it (s)."""
 
@@ -39,6 +44,9 @@ def reduced(output: Any) -> dict[str, Any]:
         raise Failure("not_a_completion") from None
     usage = getattr(output, "usage", None)
     read, written = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    if isinstance(text, str):  # JSON can write halves of characters, which no file can hold
+        text, whole = text[:MAX_CHARS].encode("utf-8", "replace").decode(), text
+        finish = finish if len(whole) <= MAX_CHARS else "length"
     reply = {
         "text": "" if text is None else text,
         "finish_reason": finish or "stop",
@@ -57,7 +65,7 @@ def checked(reply: Any) -> dict[str, Any]:
     if not isinstance(reply, dict) or set(reply) != set(kinds):
         raise ValueError("not a reply")
     for name, kind in kinds.items():
-        if not isinstance(reply[name], kind) or (kind is int and reply[name] < 0):
+        if not isinstance(reply[name], kind) or (kind is int and not 0 <= reply[name] <= MAX_TOKENS):
             raise ValueError(f"{name} is no {kind.__name__}")
     return reply
 
@@ -71,7 +79,7 @@ def failure_of(error: Exception, spec: EndpointSpec, field: str = "teacher.endpo
     where = spec.url or f"provider {spec.provider}"
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code if error.response is not None else 0
-        if status == 429 or status >= 500:
+        if status in PASSING or status >= 500:
             headers = error.response.headers if error.response is not None else {}
             return Failure(f"http_{status}", again=True, after=_seconds(headers.get("Retry-After")))
         if status in (401, 403):

@@ -1,9 +1,9 @@
 """A teacher behind an API: any OpenAI-style server, or an inference provider of the Hub, through `huggingface_hub`.
 
-Requests run side by side, at most `max_concurrency` at once, each within `timeout_s`; 429, 5xx and lost connections are
-tried again with growing pauses (or the pause that the server asks for). Every completion that was paid for is kept in
-a folder, named by the SHA-256 of its whole request, so an interrupted stage does not pay twice. What a stage has paid
-is kept beside its results; once it reaches the budget no further request is sent and the stage goes on to its end.
+Requests run side by side, at most `max_concurrency` at once, each within `timeout_s`; 408, 409, 425, 429, 5xx and lost
+connections are tried again with growing pauses (or the pause that the server asks for). Every completion that was paid
+for is kept in a folder, named by the SHA-256 of its whole request, so an interrupted stage does not pay twice. What a
+stage has paid is kept beside its results; once it reaches the budget no further request is sent and the stage goes on to its end.
 
 Whatever else comes back (a web page, nothing, half a reply, a refusal, a wrong key) costs one situation its feedback
 and is counted. While a server cannot be reached, the rest of a batch does not wait for it.
@@ -178,7 +178,7 @@ def _read_bill(file: Path | None) -> Usage:
     if file is None or not file.is_file():
         return Usage()
     try:
-        row = json.loads(file.read_text())
+        row = json.loads(file.read_text(encoding="utf-8"))
         return Usage(int(row["prompt_tokens"]), int(row["completion_tokens"]), float(row["cost"]))
     except (OSError, ValueError, KeyError, TypeError):
         raise RL2FError(f"{file}: not a teacher's bill; delete it to count from zero") from None

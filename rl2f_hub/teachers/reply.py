@@ -15,7 +15,6 @@ import unicodedata
 from collections import Counter
 
 OPEN, CLOSE = "<feedback>", "</feedback>"
-REASONS = ("truncated", "no_feedback", "empty", "refused", "other_language")
 
 _REFUSALS = re.compile(
     r"^\W*(?:(?:i['’]?m|i am) (?:very |so )?(?:sorry|unable|not able)\b[^.!?\n]{0,20}?\b(?:can(?:no|['’])t|unable|not able|to)\b"
@@ -37,7 +36,7 @@ _WORDS = {name: frozenset(words.split()) for name, words in _SMALL_WORDS.items()
 
 
 def read_reply(raw: str, question: str, max_chars: int, complete: bool = True, prompt: str = "") -> tuple[str, str]:
-    """(feedback, "") or ("", reason), the reason one of `REASONS`.
+    """(feedback, "") or ("", reason), the reason one of truncated, no_feedback, empty, refused, other_language.
 
     Args:
         question: the task, whose language the feedback has to be in.

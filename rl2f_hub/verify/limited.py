@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub import permits
+from rl2f_hub.errors import RL2FError
 from rl2f_hub.records import Task, Verdict
 
 TIME_LIMIT = 10.0  # seconds a verdict
@@ -119,7 +120,7 @@ class LimitedChild:
         )
         if self._line(time.monotonic() + START_LIMIT) != b"ready":
             self.close()
-            raise RuntimeError("the verifier's process did not start; run `python -m rl2f_hub.verify.child` to see why")
+            raise RL2FError("the verifier's process did not start; run `python -m rl2f_hub.verify.child` to see why")
 
     def _line(self, deadline: float) -> bytes | None:
         assert self._process is not None and self._process.stdout is not None

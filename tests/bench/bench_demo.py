@@ -2,6 +2,8 @@
 
     python tests/bench/bench_demo.py            50 visitors for 5 minutes
     python tests/bench/bench_demo.py --quick    8 visitors for 20 seconds
+    python tests/bench/bench_demo.py --in-turn 1500    that many visitors, one after the other: where memory levels off
+    python tests/bench/bench_demo.py --looks 5    fresh visits in a browser: seconds to the first screen and the first text
 
 Every visitor has a session and dialogues of its own: it poses a task that nobody else poses, lets the teacher answer, and
 checks that what comes back is its own. A visitor reads 2 to 5 seconds between two actions. Written as JSON to --out:
@@ -16,6 +18,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -105,6 +108,50 @@ def crowd(address: str, pid: int, visitors: int, seconds: float) -> tuple[Tally,
     return tally, memory
 
 
+def in_turn(address: str, pid: int, visitors: int) -> list[float]:
+    """The server's memory in MiB before and after each tenth of the visitors, who come one by one for two attempts."""
+    from gradio_client import Client
+
+    memory = [round(resident_mib(pid), 1)]
+    for number in range(1, visitors + 1):
+        client = Client(address, verbose=False)
+        task = f"State the final answer to the following arithmetic problem: {100 + number} + {number % 97} ="
+        answer = client.predict(task, str(100 + number + number % 97), 0, 16, api_name="/attempt")
+        if not answer["over"]:
+            client.predict(answer["dialogue"], api_name="/teacher")
+        if number % max(1, visitors // 10) == 0:
+            memory.append(round(resident_mib(pid), 1))
+            print(f"{number} visitors: {memory[-1]} MiB", flush=True)
+    return memory
+
+
+def first_looks(address: str, visits: int) -> list[dict[str, float]]:
+    """Seconds until the page can be used, and from pressing the button to the first text of an attempt, by visit."""
+    from playwright.sync_api import sync_playwright
+
+    looks = []
+    text = "() => [...document.querySelectorAll('.rl2f-attempt')].some(e => e.innerText.trim())"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        for _ in range(visits):
+            page = browser.new_context().new_page()
+            began = time.monotonic()
+            page.goto(address)
+            page.wait_for_selector("#attempt")
+            screen = time.monotonic() - began
+            page.wait_for_timeout(1_000)  # somebody reads
+            began = time.monotonic()
+            page.click("#attempt")
+            page.wait_for_function(text, polling=20)
+            looks.append({"screen_s": round(screen, 2), "first_text_s": round(time.monotonic() - began, 2)})
+            print(f"first screen {looks[-1]['screen_s']} s, first text {looks[-1]['first_text_s']} s", flush=True)
+            page.context.close()
+        browser.close()
+    return looks
+
+
 def figures(tally: Tally, memory: list[float]) -> dict[str, Any]:
     seconds = sorted(tally.seconds)
     return {
@@ -126,6 +173,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--visitors", type=int)
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--in-turn", type=int, metavar="N")
+    parser.add_argument("--looks", type=int, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("bench_demo.json"))
     given = parser.parse_args()
     visitors = given.visitors or (8 if given.quick else 50)
@@ -144,6 +193,13 @@ def main() -> None:
                     break
             time.sleep(0.3)
         address = f"http://127.0.0.1:{port}"
+        if given.in_turn:
+            memory = in_turn(address, server.pid, given.in_turn)
+            given.out.write_text(json.dumps({"visitors": given.in_turn, "memory_mib": memory}, indent=1) + "\n")
+            return
+        if given.looks:
+            given.out.write_text(json.dumps(first_looks(address, given.looks), indent=1) + "\n")
+            return
         alone = figures(*crowd(address, server.pid, 1, min(30.0, seconds)))
         many = figures(*crowd(address, server.pid, visitors, seconds))
     finally:

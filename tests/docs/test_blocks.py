@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -79,7 +80,7 @@ def test_quick_commands_run(words: list[str], tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=120,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-1000:]
@@ -133,20 +134,26 @@ def test_python_runs_from_top_to_bottom(page: Path, reader: dict[str, str], tmp_
     code = tmp_path / "page.py"
     code.write_text("\n".join(parts), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(code)], capture_output=True, text=True, cwd=tmp_path, env=reader, timeout=300
+        [sys.executable, str(code)], capture_output=True, text=True, cwd=tmp_path, env=reader, timeout=900
     )
     assert done.returncode == 0, f"{page.name}:\n{done.stderr[-3000:]}"
 
 
 def test_links_lead_somewhere() -> None:
-    import re
-
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in target and not target.startswith("mailto:"):
-                assert (page.parent / target).exists(), (
-                    f"{page.relative_to(ROOT)} links to {target}, which is not there"
-                )
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8")):
+            if "://" in target or target.startswith("mailto:"):
+                continue
+            at = f"{page.relative_to(ROOT)} links to {target}#{anchor}"
+            there = page.parent / target if target else page
+            assert there.exists(), f"{at}, which is not there"
+            assert not anchor or anchor in _anchors(there), f"{at}, and no heading there is called that"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names that headings get on the Hub and elsewhere: lower case, hyphens for spaces, no other marks."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize(

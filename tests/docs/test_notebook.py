@@ -12,6 +12,7 @@ from blocks import ROOT, commands_of, problem_of
 
 NOTEBOOK = ROOT / "docs" / "colab.ipynb"
 TINY = """
+HUB = {"endpoint": "local", "namespace": "me", "base": "colab-base"}
 ADD = {"source": "reasoning_gym:chain_sum", "verifier": "integer", "level": 1}
 LCM = {"source": "reasoning_gym:lcm", "verifier": "integer"}
 MODEL = {"scratch": {"hidden": 32, "layers": 2, "heads": 2, "intermediate": 64, "steps": 5, "tasks": [{**LCM, "count": 8}]}}
@@ -48,7 +49,7 @@ def script() -> str:
 
 def test_every_shell_line_is_a_command_that_exists(tmp_path: Path) -> None:
     found = [line[1:] for source, _ in cells() for line in source.splitlines() if line.startswith(("!", "%"))]
-    assert len(found) >= 5
+    assert len(found) >= 4
     for line in found:
         for words in commands_of(line):
             assert problem_of(words) is None, f"{line}: {problem_of(words)}"
@@ -74,7 +75,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "home")}
     done = subprocess.run(
-        [sys.executable, "notebook.py"], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=400
+        [sys.executable, "notebook.py"], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "assistant: " in done.stdout

@@ -61,3 +61,24 @@ def test_help_shows_what_stands_in_brackets() -> None:
     said = CliRunner().invoke(app, ["run", "--help"]).output
     assert "runs/<recipe name>" in said
     assert "[default: " in said
+
+
+def test_lists_of_commands_are_not_cut_off_on_a_narrow_terminal() -> None:
+    from typer.main import get_command
+
+    cut = []
+    waiting = [(get_command(app), "rl2f")]
+    for group, path in waiting:  # grows while it is read
+        room = 78 - 6 - max(len(name) for name in group.commands)  # what click leaves of 80 columns
+        for name, command in group.commands.items():
+            cut += [f"{path} {name}"] if command.get_short_help_str(room).endswith("...") else []
+            waiting += [(command, f"{path} {name}")] if hasattr(command, "commands") else []
+    assert cut == [], "the first sentence of their help is too long"
+
+
+def test_the_version_is_what_the_package_says() -> None:
+    from typer.testing import CliRunner
+
+    from rl2f_hub import __version__
+
+    assert CliRunner().invoke(app, ["--version"]).output == f"rl2f_hub {__version__}\n"

@@ -48,7 +48,7 @@ def do(folder: Path) -> Callable[..., str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), **more}
         done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, cwd=folder, env=env, timeout=300
+            [sys.executable, *command], capture_output=True, text=True, cwd=folder, env=env, timeout=900
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-3000:]}"
         return done.stdout

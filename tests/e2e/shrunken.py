@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from rl2f_hub.loopback import PROXIES
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart" / "recipe.yaml"
 
@@ -41,9 +44,17 @@ def command(out: Path, *more: str, changes: dict[str, object] | None = None) -> 
     return [sys.executable, "-m", "rl2f_hub", "run", str(RECIPE), "--out", str(out), *sets, *more]
 
 
+NOWHERE = "http://127.0.0.1:9"  # nobody listens there
+
+
 def environment() -> dict[str, str]:
-    """A shell of somebody who has a token of another Hub, and nothing else about Hubs."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING_FACE"))}
+    """A shell of somebody who has a token of another Hub, nothing else about Hubs, and a proxy, which is down.
+
+    Whatever would ask a host of the internet fails at once, on a machine with a network as on one without.
+    """
+    left_out = ("HF_", "HUGGING_FACE", "NO_PROXY", "no_proxy")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
+    kept |= {name: NOWHERE for proxy in PROXIES for name in (proxy, proxy.upper())}
     return kept | {"HF_TOKEN": "hf_of_another_hub", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
@@ -54,9 +65,20 @@ def run(out: Path, *more: str, changes: dict[str, object] | None = None) -> subp
         capture_output=True,
         text=True,
         env=environment(),
-        timeout=500,
+        timeout=900,
         cwd=out.parent,
     )
+
+
+def forget_last_update(out: Path) -> None:
+    """RL2F's training as if it had been stopped after its last checkpoint but one."""
+    trained = out / "train" / "rl2f"
+    shutil.rmtree(max((trained / "trainer").glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1])))
+    shutil.rmtree(trained / "adapter")
+    (trained / "result.json").unlink()
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["stages"]["train"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
 
 
 def figures(out: Path) -> dict:

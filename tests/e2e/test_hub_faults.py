@@ -15,7 +15,7 @@ import pytest
 from recorded_run import dialogue, recorded
 
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.hub_commit import look
+from rl2f_hub.hub.commit import look
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.localhub.users import add_token, add_user
 from rl2f_hub.publish import build, publish

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def build(source: Path, target: Path, *what: str) -> Path:
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(target), *what]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return target
 
@@ -66,7 +66,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
-    done = subprocess.run([*pip, str(wheel)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*pip, str(wheel)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     packages = next((folder / "venv" / "lib").glob("python*/site-packages"))
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
@@ -81,7 +81,7 @@ def run(installed: Path, *command: str) -> str:
         text=True,
         cwd=installed,
         env=env,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-2000:]}"
     return done.stdout

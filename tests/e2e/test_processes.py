@@ -1,9 +1,11 @@
-"""One recipe on two processes of accelerate (gloo, CPU) gives what one process gives, and a killed one ends it cleanly."""
+"""One recipe on two processes of accelerate (gloo, CPU) gives what one process gives, weights sharded or not, and a killed
+one ends it cleanly."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,29 +17,32 @@ import pytest
 
 from . import shrunken
 
-CONFIG = Path(__file__).parents[2] / "recipes" / "accelerate" / "ddp.yaml"
+CONFIGS = Path(__file__).parents[2] / "recipes" / "accelerate"
+ON_CPU = Path(__file__).parents[1] / "scale" / "sharded_on_cpu.py"
 CHANGES: dict[str, object] = {
     "evaluate.suites": "[teacher, shuffled]",
     "train.steps": 6,
     "train.save_steps": 1,
+    "train.resample_rounds": 1,
     "tasks.ood": "[]",
 }
 
 
-def launched(out: Path, *more: str) -> list[str]:
+def launched(out: Path, *more: str, config: str = "ddp") -> list[str]:
     small = {k: v for k, v in shrunken.SMALLER.items() if not k.startswith("tasks.ood")}
     sets = [f"--set={key}={value}" for key, value in {**small, **CHANGES}.items()]
-    start = ["accelerate.commands.launch", "--config_file", str(CONFIG), "--num_processes", "2", "-m", "rl2f_hub"]
-    return [sys.executable, "-m", *start, "run", str(shrunken.RECIPE), "--out", str(out), *sets, *more]
+    start = ["accelerate.commands.launch", "--config_file", str(CONFIGS / f"{config}.yaml"), "--num_processes", "2"]
+    program = [str(ON_CPU)] if config == "fsdp" else ["-m", "rl2f_hub"]
+    return [sys.executable, "-m", *start, *program, "run", str(shrunken.RECIPE), "--out", str(out), *sets, *more]
 
 
-def launch(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def launch(out: Path, *more: str, config: str = "ddp") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        launched(out, *more),
+        launched(out, *more, config=config),
         capture_output=True,
         text=True,
         env=shrunken.environment(),
-        timeout=500,
+        timeout=900,
         cwd=out.parent,
         check=False,
     )
@@ -51,7 +56,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sets = [f"--set={key}={value}" for key, value in {**small, **CHANGES}.items()]
     command = [sys.executable, "-m", "rl2f_hub", "run", str(shrunken.RECIPE), "--out", str(out), *sets]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=shrunken.environment(), timeout=500, cwd=out.parent, check=False
+        command, capture_output=True, text=True, env=shrunken.environment(), timeout=900, cwd=out.parent, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return out
@@ -59,8 +64,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _base_of(alone: Path, folder: Path) -> Path:
     """A run folder that has `alone`'s base stage done, on a Hub of its own that holds it."""
-    import shutil
-
     shutil.copytree(alone.parent / "hub", folder / "hub", ignore=shutil.ignore_patterns("server.*", "leases", "locks"))
     out = folder / "run"
     out.mkdir()
@@ -104,6 +107,33 @@ def test_two_processes_learn_the_same_adapter(alone: Path, both: tuple[Path, str
     assert results[0]["student_tokens"] == results[1]["student_tokens"]
 
 
+def test_sharded_weights_learn_the_same_adapter_and_go_on_from_a_checkpoint(alone: Path, tmp_path: Path) -> None:
+    """FSDP2, on the CPU; the second go does the last update again."""
+    from safetensors.torch import load_file
+
+    out = _base_of(alone, tmp_path)
+    for attempt in range(2):
+        done = launch(out, "--resume", "--only=generate,publish,warmup,train", config="fsdp")
+        assert done.returncode == 0, done.stderr[-3000:]
+        trained = out / "train" / "rl2f"
+        checkpoints = sorted((trained / "trainer").glob("checkpoint-*"))
+        assert all((folder / "pytorch_model_fsdp.bin").is_file() for folder in checkpoints)
+        for name in ("warmup/adapter", "train/rl2f/adapter"):
+            one, two = (load_file(str(run / name / "adapter_model.safetensors")) for run in (alone, out))
+            assert one.keys() == two.keys()
+            assert max(float((one[k] - two[k]).abs().max()) for k in one) < 2e-4, name
+        if attempt == 0:
+            shrunken.forget_last_update(out)
+
+
+def test_a_job_makes_the_base_that_one_process_makes(alone: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = launch(out, "--only=base")
+    assert done.returncode == 0, done.stderr[-3000:]
+    files = [run / "base" / "model" / "model.safetensors" for run in (alone, out)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_a_killed_process_ends_the_job_with_a_word_and_a_checkpoint(alone: Path, tmp_path: Path) -> None:
     out = _base_of(alone, tmp_path)
     job = subprocess.Popen(
@@ -117,12 +147,12 @@ def test_a_killed_process_ends_the_job_with_a_word_and_a_checkpoint(alone: Path,
     )
     try:
         checkpoints = out / "train" / "rl2f" / "trainer"
-        until = time.monotonic() + 420
+        until = time.monotonic() + 900
         while not list(checkpoints.glob("checkpoint-*/rl2f_complete")) and time.monotonic() < until:
             assert job.poll() is None, job.communicate()[1][-3000:]
             time.sleep(0.2)
         os.kill(_second(job.pid), signal.SIGKILL)
-        said = job.communicate(timeout=120)[1]
+        said = job.communicate(timeout=900)[1]
     finally:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)

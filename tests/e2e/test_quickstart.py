@@ -60,25 +60,26 @@ def served(finished):
         env=shrunken.environment(),
     )
     try:
-        url = ""
-        while "http://" not in url:
-            url = server.stdout.readline()
-            assert url or server.poll() is None, "the server ended"
-        url = "http://" + url.split("http://")[1].split()[0].rstrip("/")
+        told: dict[str, str] = {}
+        while "NO_PROXY" not in told:  # the last of what a shell behind a proxy needs
+            line = server.stdout.readline()
+            assert line or server.poll() is None, "the server ended"
+            name, _, value = line.removeprefix("  export ").split("  ")[0].strip().partition("=")
+            told |= {name: value} if line.startswith("  export ") else {}
         add = [sys.executable, "-m", "rl2f_hub", "hub", "user", "add", "visitor", "--root", str(root)]
         token = subprocess.run(
-            add, capture_output=True, text=True, env=shrunken.environment(), timeout=60
+            add, capture_output=True, text=True, env=shrunken.environment(), timeout=900
         ).stdout.strip()
-        yield {"HF_ENDPOINT": url, "HF_TOKEN": token}
+        yield {"HF_ENDPOINT": told["HF_ENDPOINT"], "HF_TOKEN": token, "NO_PROXY": told["NO_PROXY"]}
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(20)
+        server.wait(60)
 
 
 def fresh(code: str, hub: dict[str, str], cwd: Path) -> str:
     """Runs Python code in a new process that knows the endpoint and a token and nothing else of ours."""
     env = shrunken.environment() | hub | {"HF_HOME": str(cwd / "hf-home")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=cwd, timeout=200)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=cwd, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -139,21 +140,35 @@ def test_same_seed_gives_the_same_summary_even_when_killed_in_every_stage(finish
     assert shrunken.figures(out) == shrunken.figures(finished)
 
 
+# How long a stage is left to work before it is killed, in seconds.
+DEPTH_S = {"train": 2.0, "base": 1.5, "warmup": 1.5}
+
+
+def _running(out: Path) -> str:
+    """The stage that a run is in, or nothing."""
+    try:
+        stages = json.loads((out / "manifest.json").read_text())["stages"]
+    except (FileNotFoundError, ValueError):
+        return ""
+    return next((name for name, entry in stages.items() if entry["status"] == "running"), "")
+
+
 def _kill_in_new_stage(process: subprocess.Popen, out: Path, killed: set[str]) -> str | None:
-    """Kills the process soon after it enters a stage not killed in yet; None if it ends by itself."""
+    """Kills the process soon after it enters a stage not killed in yet; None if it ends by itself.
+
+    On a machine on which the stage is over before that, it is killed where the next one begins.
+    """
     while process.poll() is None:
         time.sleep(0.02)
-        try:
-            stages = json.loads((out / "manifest.json").read_text())["stages"]
-        except (FileNotFoundError, ValueError):
-            continue
-        running = [name for name, entry in stages.items() if entry["status"] == "running"]
-        if running and running[-1] not in killed:
-            time.sleep({"train": 2.0, "base": 1.5, "warmup": 1.5}.get(running[-1], 0.15))
+        stage = _running(out)
+        if stage and stage not in killed:
+            until = time.monotonic() + DEPTH_S.get(stage, 0.15)
+            while process.poll() is None and time.monotonic() < until and _running(out) == stage:
+                time.sleep(0.02)
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
-                return running[-1]
+                return stage
     process.wait()
     return None
 
@@ -166,7 +181,9 @@ def test_bad_requests_are_one_line_with_the_right_exit_code(finished, tmp_path):
         (["--set=hub.endpoint=http://127.0.0.1:9"], 1, "cannot be reached"),
         (["--set=train.grpo={lerning_rate: 1}"], 2, "lerning_rate"),
         (["--only=tarin"], 2, "did you mean 'train'"),
-        (["--set=model.scratch=null", "--set=model.id=nobody/nothing"], 1, "nobody/nothing"),
+        (["--set=model.scratch=null", "--set=model.id=nobody/nothing"], 1, "with `hub.endpoint: local` models"),
+        (["--set=model.scratch=null", "--set=model.id=.", "--only=generate,push"], 2, "is a folder of this machine"),
+        (["--only=push"], 2, "stage 'publish' has not run"),
     ]
     for number, (more, code, text) in enumerate(cases):
         only = [] if any("only" in m for m in more) else ["--only=base,generate,publish,warmup,train"]
@@ -197,7 +214,7 @@ main()
         capture_output=True,
         text=True,
         env=shrunken.environment(),
-        timeout=200,
+        timeout=900,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -209,7 +226,7 @@ def test_a_wrong_token_is_named_as_such(served, tmp_path):
     sets = [f"--set=hub.endpoint={served['HF_ENDPOINT']}", "--set=hub.namespace=visitor", "--only=base"]
     env = shrunken.environment() | {"HF_TOKEN": "hf_wrong", "HF_HOME": str(tmp_path / "home")}
     command = shrunken.command(tmp_path / "run", *sets)
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=200, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "token is wrong" in done.stderr
@@ -222,7 +239,7 @@ def test_a_folder_that_cannot_be_written_is_named():
         capture_output=True,
         text=True,
         env=shrunken.environment(),
-        timeout=200,
+        timeout=900,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: /proc/rl2f/run")

@@ -58,7 +58,7 @@ def test_figures_of_training_are_in_trackio_without_any_network(runs: tuple[Path
 
     def trackio(*arguments: str) -> Any:
         command = [sys.executable, "-c", "from trackio.cli import main; main()", *arguments, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=True)
         return json.loads(done.stdout)
 
     assert "puzzles" in json.dumps(trackio("list", "projects"))
@@ -69,7 +69,9 @@ def test_figures_of_training_are_in_trackio_without_any_network(runs: tuple[Path
     assert "reward" in json.dumps(trackio("list", "metrics", "--project", "puzzles", "--run", run))
 
 
-@pytest.mark.parametrize("name", ["sft", "rejection-sft", "dpo", "try-again", "shuffled", "single-turn"])
+@pytest.mark.parametrize(
+    "name", ["sft", "rejection-sft", "dpo", "self-distillation", "try-again", "shuffled", "single-turn"]
+)
 def test_a_baseline_differs_from_the_quickstart_in_its_baseline_alone(name: str) -> None:
     """Figures of two recipes can be compared because nothing else is different."""
     mine, theirs = load_recipe(name).model_dump(), load_recipe("quickstart").model_dump()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from rl2f_hub.reproduction.page import RESULTS, read_results, readme
 
 from . import shrunken, tiny_reproduction
+from .left_over import descendants, still_there
 
 pytestmark = pytest.mark.timeout(1500)  # less than a minute on a quiet machine
 
@@ -49,7 +52,48 @@ def test_it_goes_on_where_it_was_killed(halted: tuple[Path, str]) -> None:
     assert "0.1M/main" not in said and "no-critique" in said and "10M/main" in said
     again = tiny_reproduction.run(out)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "part " not in again.stderr
+    assert "part" not in again.stderr
+
+
+def test_chains_side_by_side_end_as_one_after_the_other(results: dict[str, Any], tmp_path: Path) -> None:
+    """Also where the command was killed, whose processes end with it."""
+    out = tmp_path / "r"
+    log = out / "seed-1" / "0.1M" / "log.txt"
+    command = tiny_reproduction.command(out, "--jobs", "2")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=shrunken.environment(), cwd=tmp_path) as first:
+        while first.poll() is None and not (log.is_file() and "base (pre-training)" in log.read_text()):
+            time.sleep(0.05)
+        processes = descendants(first.pid)
+        assert len(processes) > 2
+        first.kill()
+    assert still_there(processes, patience=120.0) == []
+    manifest = json.loads((out / "seed-1" / "0.1M" / "main" / "manifest.json").read_text())
+    assert "whole" not in manifest, "they ended with the command, and not when they were done"
+    done = tiny_reproduction.run(out, "--jobs", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "base (pre-training)" not in done.stderr
+    assert json.loads((out / RESULTS["scratch"]).read_text())["claims"] == results["claims"]
+
+
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path: Path) -> None:
+    command = tiny_reproduction.command(tmp_path / "r")
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=shrunken.environment(),
+        cwd=tmp_path,
+        start_new_session=True,
+    ) as first:
+        assert first.stderr is not None
+        for line in first.stderr:
+            if "base (pre-training)" in line:
+                os.killpg(first.pid, signal.SIGINT)  # as a terminal does, to all processes
+                break
+        rest = first.stderr.read()
+    assert first.returncode == 130
+    assert "Traceback" not in rest
+    assert "stopped; the same command goes on" in rest
 
 
 def test_every_claim_has_a_table_tests_with_intervals_and_a_verdict(results: dict[str, Any]) -> None:

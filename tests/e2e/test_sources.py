@@ -61,7 +61,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command += [f"--set={key}={value}" for key, value in changes.items()]
     command += ["--allow-local-code", "--on-bad-row", "skip"]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=shrunken.environment(), timeout=500, cwd=folder, check=False
+        command, capture_output=True, text=True, env=shrunken.environment(), timeout=900, cwd=folder, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return out
@@ -111,7 +111,7 @@ def test_without_the_flag_own_code_is_refused_in_one_line(mixed: Path, tmp_path:
     kept = {k: v for k, v in shrunken.SMALLER.items() if not k.startswith("tasks.train")}
     command = [a for a in shrunken.command(tmp_path / "run") if not a.startswith("--set=")]
     command += [f"--set={key}={value}" for key, value in {**kept, **changes}.items()]
-    done = subprocess.run(command, capture_output=True, text=True, env=shrunken.environment(), timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=shrunken.environment(), timeout=900, check=False)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "--allow-local-code" in done.stderr

@@ -40,7 +40,8 @@ SMALLER: dict[str, object] = {
 
 def command(out: Path, *more: str) -> list[str]:
     sets = [f"--set={key}={value}" for key, value in SMALLER.items()]
-    return [sys.executable, "-m", "rl2f_hub", "reproduce", "--out", str(out), "--seeds", "1", *sets, *more]
+    given = [f"--out={out}", "--seeds=1", "--jobs=1", *sets, *more]
+    return [sys.executable, "-m", "rl2f_hub", "reproduce", *given]
 
 
 def run(out: Path, *more: str) -> subprocess.CompletedProcess[str]:

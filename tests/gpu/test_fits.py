@@ -48,7 +48,7 @@ def test_qlora_of_four_turns_in_a_group_of_eight_fits_24_gb(
     from rl2f_hub.doctor.memory import Device, estimate
     from rl2f_hub.recipe import Recipe
     from rl2f_hub.students.load import Origin, load_model, lora_config
-    from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
+    from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
     torch.cuda.set_per_process_memory_fraction(min(1.0, LIMIT / torch.cuda.mem_get_info()[1]))
     source = [{"source": "reasoning_gym:chain_sum", "count": GROUP}]

@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_tasks_in_another_process() -> None:
     code = CODE.format(sources={k: [s.model_dump_json() for s in v] for k, v in SOURCES.items()})
     folder = str(Path(rl2f_hub.__file__).parents[1])
     env = {"PYTHONHASHSEED": "77", "PYTHONPATH": folder, "PATH": ""}
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=900)
     assert other.stdout.strip() == own, other.stderr
 
 
@@ -149,7 +149,7 @@ def test_tasks_do_not_depend_on_the_interpreters_hash_seed() -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=300,
+            timeout=900,
         ).stdout
         for seed in ("0", "1", "2")
     }

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_type_hints
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rl2f_hub.chat
+import rl2f_hub.ledger
 from rl2f_hub.chat import ChatFormat
 from rl2f_hub.dialogue import run_dialogues
 from rl2f_hub.engines import Sampling
@@ -128,15 +130,19 @@ def test_a_privilege_that_the_student_found_is_its_own(saying: Make, situation: 
 # -- by construction ---------------------------------------------------------------------------------------------------
 
 
-def test_the_ledgers_module_cannot_name_a_privilege() -> None:
-    tree = ast.parse(Path(rl2f_hub.chat.__file__).read_text())
+@pytest.mark.parametrize(
+    ("module", "ours"),
+    [(rl2f_hub.chat, {"rl2f_hub.errors.RL2FError", "rl2f_hub.ledger.Ledger"}), (rl2f_hub.ledger, set())],
+)
+def test_what_writes_a_context_cannot_name_a_privilege(module: ModuleType, ours: set[str]) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text())
     imported = {
         alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert {name for name in imported if name.startswith("rl2f_hub")} == {"rl2f_hub.errors.RL2FError"}
+    assert {name for name in imported if name.startswith("rl2f_hub")} == ours
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
     assert not names & {"Privilege", "privilege", "reference", "solution", "Task", "Verdict", "Situation", "records"}
@@ -144,7 +150,7 @@ def test_the_ledgers_module_cannot_name_a_privilege() -> None:
 
 def test_a_students_context_is_made_of_plain_text_and_ids() -> None:
     """Functions that write a context take text, ids, numbers and the ledger: no record fits in."""
-    plain = {str, int, bool, list[int], list[float], rl2f_hub.chat.Ledger}
+    plain = {str, int, bool, list[int], list[float], rl2f_hub.ledger.Ledger}
     for name, function in inspect.getmembers(ChatFormat, inspect.isfunction):
         if not name.startswith("_"):
             hints = get_type_hints(function)

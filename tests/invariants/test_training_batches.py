@@ -136,7 +136,7 @@ from peft import LoraConfig
 from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.recipe import ScratchSpec, SourceSpec
 from rl2f_hub.students.scratch import build_model, build_tokenizer
-from rl2f_hub.trainer import RL2FConfig, RL2FTrainer
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 from rl2f_hub.verify import VERIFIERS, Verifier
 
 VERIFIERS["length"] = Verifier(lambda t, a: Verdict(len(a) % 3 == 0, float(len(a) % 3 == 0), "5", "by length"))
@@ -185,7 +185,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
             [sys.executable, *launch, str(script), str(8 // count), str(out), settings],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
         )
         assert done.returncode == 0, done.stderr[-2000:]

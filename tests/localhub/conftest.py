@@ -53,7 +53,7 @@ class Http:
         if token:
             sent["Authorization"] = f"Bearer {self.hub.token if token == 'own' else token}"
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection(self.hub.endpoint.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(self.hub.endpoint.removeprefix("http://"), timeout=300)
         try:
             connection.request(method, path, data, sent)
             response = connection.getresponse()

@@ -116,7 +116,7 @@ def test_serve_on_a_fresh_root_until_stopped(tmp_path: Path, how: signal.Signals
             with urllib.request.urlopen(request) as answer:
                 assert json.load(answer)["name"] == "bob"
         second = serve(tmp_path / "fresh")
-        _, said = second.communicate(timeout=20)
+        _, said = second.communicate(timeout=900)
         assert second.returncode == 1 and f"already served at {url}" in said and said.count("\n") == 1
     finally:
         server.send_signal(how)
@@ -124,7 +124,7 @@ def test_serve_on_a_fresh_root_until_stopped(tmp_path: Path, how: signal.Signals
             server.stdout.read(),
             server.stderr.read(),
         )  # not communicate(): it loses what readline() has buffered
-    assert server.wait(timeout=20) == 0, err
+    assert server.wait(timeout=60) == 0, err
     assert f"HF_ENDPOINT={url}" in out and out.rstrip().endswith("Stopped.") and "hf_" not in out and not err
 
 
@@ -133,7 +133,7 @@ def test_serve_on_a_taken_port_is_one_line(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         server = serve(tmp_path, "--port", str(other.getsockname()[1]))
-        out, err = server.communicate(timeout=20)
+        out, err = server.communicate(timeout=900)
     assert server.returncode == 1 and not out
     assert err.startswith("error: port ") and "choose another --port" in err and err.count("\n") == 1
 

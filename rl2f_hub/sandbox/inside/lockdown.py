@@ -2,7 +2,8 @@
 
 The filter answers EPERM to what a program in pure Python never needs: new processes (threads stay possible), execve,
 sockets, ptrace and other processes' memory, mounts and namespaces, signals, limits and priorities of other processes,
-kernel keys, memory that no limit counts (memfd, System V, message queues, aio). All calls numbered 424 and above (one
+kernel keys, memory that no limit counts (memfd, System V, message queues, aio), attributes of files. Modes, owners and
+times of files seem to be set and are not: the devices in the sandbox are the machine's own. All calls numbered 424 and above (one
 numbering for all machines; io_uring, pidfd, clone3, the new mount calls and what is yet to come) answer ENOSYS, after
 which libraries fall back to the older call. Known machines: x86_64 and aarch64. Left out: an allow list; the denied
 calls are those with an effect outside the process.
@@ -95,6 +96,24 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262),
     "lookup_dcookie": (212, 18),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+}
+# They seem to work and do nothing. The devices in the sandbox are the machine's own: where root has started it, their
+# modes and times could be changed for everybody. And what is written on a folder itself would be there for the next fork.
+_IGNORED: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
 }
 _CLONE = (56, 220)
 _OWN_PROCESS_ONLY = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261)}  # first argument: a process id
@@ -126,10 +145,11 @@ def filter_program(pid: int) -> bytes:
         (_JGE, 0, 1, _FIRST_NEW),
         (_RET, 0, 0, _ERRNO | errno.ENOSYS),
     ]
-    for numbers in _DENIED.values():
-        number = numbers[column]
-        if number is not None:
-            code += [(_JEQ, 0, 1, number), deny]
+    for calls, answer in ((_DENIED, deny), (_IGNORED, (_RET, 0, 0, _ERRNO))):
+        for numbers in calls.values():
+            number = numbers[column]
+            if number is not None:
+                code += [(_JEQ, 0, 1, number), answer]
     code += [(_JEQ, 0, 4, _CLONE[column]), (_LOAD, 0, 0, _ARG0), (_JSET, 1, 0, _CLONE_THREAD), deny]
     code += [(_RET, 0, 0, _ALLOW)]
     for name, own in _OWN_PROCESS_ONLY.items():

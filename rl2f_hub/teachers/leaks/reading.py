@@ -24,7 +24,7 @@ _SUPERSCRIPTS = str.maketrans(
 )
 _INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
 _THOUSANDS = re.compile(r"(?<=\d)[,_ '](?=\d{3}(?!\d))")
-_BOLD = re.compile(r"(?<![\w)])(\*\*|__|`+)(?=\S)(.{1,200}?)(?<=\S)\1")
+_BOLD = re.compile(r"(?<![\w)])(\*\*|__|`{1,3})(?=\S)(.{1,200}?)(?<=\S)\1")
 _LETTERS = re.compile(r"[a-z]+")
 _NOT_SIMPLE = re.compile(r"\d\S?\d|[^\x00-\x7f]|[\\&%$=+/*^_`]|[A-Za-z][A-Z0-9]|\d[A-Za-z]")
 # Words with which numbers are said, calculated or bounded.

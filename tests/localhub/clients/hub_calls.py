@@ -293,7 +293,7 @@ def check_jobs():
     assert api.inspect_job(job_id=job.id).command == ["python", "-c", "print(1)"]
     assert job.id in [j.id for j in api.list_jobs()]
     assert any("not run" in line for line in api.fetch_job_logs(job_id=job.id))
-    assert api.wait_for_job(job.id, timeout=5).id == job.id
+    assert api.wait_for_job(job.id, timeout=60).id == job.id
     api.cancel_job(job_id=job.id)
     raises(HfHubHTTPError, lambda: bob.inspect_job(job_id=job.id, namespace="alice"), 403)
 
