@@ -13,12 +13,12 @@ os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 import copy
 import random
-import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import default_signals
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -33,8 +33,7 @@ HUBS = "HF_HUB_OFFLINE HF_DATASETS_OFFLINE TRANSFORMERS_OFFLINE HF_ENDPOINT HF_T
 for _name in (PRINTED + " " + HUBS).split():
     os.environ.pop(_name, None)
 os.environ.update(direct(os.environ))  # servers of tests are on this machine; e2e/shrunken.py has runs behind a proxy
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: children would inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+default_signals.restore()
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "rl2f-hypothesis")  # it would write into the checkout
 settings.register_profile(

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import default_signals
 from e2e import shrunken
 from e2e.left_over import descendants, still_there
 
@@ -121,8 +122,7 @@ def go(out: Path, plan: Plan | None, before: Stop | None) -> Stop | None:
     Raises:
         AssertionError: the run fails by itself.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: the run would inherit it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    default_signals.restore()
     resume = ["--resume"] if (out / "manifest.json").is_file() else []
     done_already = {name for name, status in stages_of(out).items() if status == "done"}
     began = time.monotonic()
