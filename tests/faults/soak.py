@@ -4,8 +4,9 @@
 
 A shrunken run is made once; then its stages `generate` and `evaluate` are done again and again in this process, each time
 with another seed (other tasks, other dialogues), the Hub opened and closed around them as `rl2f run` does. After each
-round the process's resident memory, open files, threads and children are counted into FOLDER/samples.jsonl. A FOLDER
-with a finished soak is only judged again.
+round the process's resident memory, open files, threads and children are counted into FOLDER/samples.jsonl; before that
+Python collects its garbage, and sympy, with which tasks are drawn, empties its caches: they have a bound (1,000 results of
+each function), which new tasks reach only after many hours. A FOLDER with a finished soak is only judged again.
 
 Flat means, in the second half of the rounds: the line through the memory (Theil-Sen, the median of the slopes of all pairs)
 does not rise, or rises by less than 1 % of the memory over as long again as was watched, and files, threads
@@ -17,6 +18,7 @@ Left out: the memory of children while they run (the embedded Hub's has its own 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -38,7 +40,11 @@ COUNTS = ("files", "threads", "children")
 
 
 def sample(began: float) -> dict[str, Any]:
-    """What this process holds now."""
+    """What this process holds now, without what it would give back if it had to."""
+    from sympy.core.cache import clear_cache
+
+    clear_cache()
+    gc.collect()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         "hours": round((time.monotonic() - began) / 3600, 4),
