@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.demo import marks, play
 from rl2f_hub.demo.batch import SIZE, choose, play_batch
-from rl2f_hub.demo.play import EXAMPLES, Episode, Growing
+from rl2f_hub.demo.episode import EXAMPLES, Episode, check_length, check_open, new_episode, own_task, playable
+from rl2f_hub.demo.play import Growing
 from rl2f_hub.demo.players import Player
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import StopReason, Task
@@ -67,7 +68,7 @@ def chat(
 
     console = console or Terminal()
     made = players.players_of(*open_pair(model_id, revision)) if model_id else players.tiny_players()
-    kept, note = play.playable(list(tasks) or EXAMPLES)
+    kept, note = playable(list(tasks) or EXAMPLES)
     talk = _Talk(made if compare_base else made[-1:], kept or list(EXAMPLES), model_id or TINY, console, ask)
     try:
         if note:
@@ -116,12 +117,12 @@ class _Talk:
         elif self.episode is not None and not self.episode.over:
             self.answer(lambda e: play.by_visitor(self.players, e, line))
         elif line:
-            play.check_length("The task", line)
-            self.start(play.own_task(line, self.ask("right answer (optional, hidden from the students)> ")))
+            check_length("The task", line)
+            self.start(own_task(line, self.ask("right answer (optional, hidden from the students)> ")))
 
     def start(self, task: Task) -> None:
         self.say(f"Task: {task.prompt}", "bold")
-        self.attempts(play.start(self.players, task))
+        self.attempts(new_episode(self.players, task))
 
     def new(self) -> None:
         self.episode = None
@@ -133,7 +134,7 @@ class _Talk:
     def save(self, name: str) -> None:
         if not name:
             raise UsageError("/save needs the name of a file, as in /save dialogue.json")
-        episode = play.check_open(self.episode)
+        episode = check_open(self.episode)
         kept = {"model": self.name} | marks.result_of(self.players, episode)
         try:
             Path(name).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -143,7 +144,7 @@ class _Talk:
 
     def answer(self, speak: Callable[[Episode], None], itself: bool = False, reopens: bool = False) -> None:
         """Words to the players, then their next attempts."""
-        episode = copy.deepcopy(play.check_open(self.episode))  # ours changes only when all went well
+        episode = copy.deepcopy(check_open(self.episode))  # ours changes only when all went well
         if episode.over and not reopens:
             raise UsageError("This task is over: /task for another one, or /mislead to see whether an answer stands.")
         before = [len(r.turns) for r in episode.rollouts]

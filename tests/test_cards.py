@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 from recorded_run import dialogue, recorded
 
 from rl2f_hub.hub.card_merge import merge
-from rl2f_hub.hub.cards import address, code, dataset_card, license_of_all, plain, public_model, wilson
+from rl2f_hub.hub.card_text import address, code, plain, public_model
+from rl2f_hub.hub.dataset_cards import dataset_card, license_of_all, wilson
 from rl2f_hub.publish import merged_index
 from rl2f_hub.publish.build import build
 

@@ -79,12 +79,13 @@ print(json.dumps(out))
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, saying: Any) -> dict[str, Any]:
     from rl2f_hub.demo import marks, play
+    from rl2f_hub.demo.episode import new_episode, own_task
     from rl2f_hub.demo.players import Player
     from rl2f_hub.engines import Sampling
 
     folder = tmp_path_factory.mktemp("demo-hub")
     players = [Player(name, "says", saying(["5", "6"])) for name in ("Base", "RL2F")]
-    episode = play.start(players, play.own_task("What is 2 * 3?", "6"))
+    episode = new_episode(players, own_task("What is 2 * 3?", "6"))
     for words in ("", "too low, وأيضا 🙂"):
         if words:
             play.by_visitor(players, episode, words)

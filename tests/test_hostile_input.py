@@ -110,7 +110,7 @@ def test_a_servers_reply_can_be_written_priced_and_held() -> None:
 
 
 def test_text_on_a_card_hides_nothing_turns_nothing_and_links_nowhere() -> None:
-    from rl2f_hub.hub.cards import address, code, plain
+    from rl2f_hub.hub.card_text import address, code, plain
 
     hostile = "\u202eevil\u2066 \x1b[2J\u200b https://evil.example www.evil.example [x](y) <b>\n---\nlicense: mit"
     for shown in (plain(hostile), code(hostile)):
@@ -220,14 +220,14 @@ def test_a_token_in_a_recipe_is_refused_and_not_repeated() -> None:
 
 
 def test_a_visitor_who_sends_formulas_is_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub.demo import play
+    from rl2f_hub.demo import episode
     from rl2f_hub.demo.acts import Acts, Who
     from rl2f_hub.demo.visits import Pace, Visit
     from rl2f_hub.engines import Sampling
     from rl2f_hub.teachers.scripted import ScriptedTeacher
 
     read: list[str] = []
-    monkeypatch.setattr(play, "_reads_as_mathematics", lambda task: bool(read.append(task.prompt)))
+    monkeypatch.setattr(episode, "_reads_as_mathematics", lambda task: bool(read.append(task.prompt)))
     acts = Acts([], [], ScriptedTeacher(), pace=Pace(1, 2))
     for _ in range(2):
         list(acts.begin(Visit(), "q", "x^2+1", Sampling(0.0, turn_tokens=4), Who()))
@@ -237,7 +237,7 @@ def test_a_visitor_who_sends_formulas_is_counted_before_they_are_read(monkeypatc
 
 
 def test_a_long_right_answer_is_not_read_as_a_formula() -> None:
-    from rl2f_hub.demo.play import own_task
+    from rl2f_hub.demo.episode import own_task
 
     assert own_task("q", "x^2+1").verifier == "math"
     assert in_time(lambda: own_task("q", "(" * 1900 + "1" + ")" * 1900)).verifier == "text"

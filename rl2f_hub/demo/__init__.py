@@ -1,8 +1,8 @@
 """`rl2f demo`: a page on which a visitor corrects a model in words and sees base and RL2F try again side by side.
 
-`players.py` and `play.py` are the episode without any interface (the terminal uses them too), `acts.py` what a visitor can
-do, `page.py`, `panels.py` and `api.py` the Gradio page and its endpoints, `draw.py` and `look.py` its looks, `space.py` and
-`check.py` the way to a Space. Importing this package imports neither torch nor gradio.
+`players.py`, `episode.py` and `play.py` are the episode without any interface (the terminal uses them too), `acts.py` what a
+visitor can do, `page.py`, `panels.py` and `api.py` the Gradio page and its endpoints, `draw.py` and `look.py` its looks,
+`space.py` and `check.py` the way to a Space. Importing this package imports neither torch nor gradio.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def build_demo(
     from rl2f_hub.demo.acts import Acts
     from rl2f_hub.demo.api import add_endpoints
     from rl2f_hub.demo.contribute import Contributions
+    from rl2f_hub.demo.episode import EXAMPLES, playable
     from rl2f_hub.demo.page import Page
-    from rl2f_hub.demo.play import EXAMPLES, playable
     from rl2f_hub.teachers.scripted import ScriptedTeacher
 
     kept, note = playable(list(tasks) or EXAMPLES)

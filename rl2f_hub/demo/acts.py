@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rl2f_hub.demo import batch, play
+from rl2f_hub.demo.episode import Episode, check_open, new_episode, own_task
 from rl2f_hub.demo.marks import solved_at
-from rl2f_hub.demo.play import Episode, Growing
+from rl2f_hub.demo.play import Growing
 from rl2f_hub.demo.players import Player
 from rl2f_hub.demo.teaching import SCRIPTED, TEACHERS, SameModelTeacher
 from rl2f_hub.demo.visits import Pace, Stops, Visit, Visits
@@ -80,9 +81,9 @@ class Acts:
         asked = (prompt.strip(), reference.strip())
         known = (t for t in self.tasks if (t.prompt.strip(), t.privilege.reference.strip()) == asked)
         self._count(who)  # before anything is looked at: reading a right answer as mathematics can take seconds
-        task = next(known, None) or play.own_task(prompt, reference)
+        task = next(known, None) or own_task(prompt, reference)
         before = visit.episode
-        yield from self._played(visit, play.start(self.players, task), sampling, who)
+        yield from self._played(visit, new_episode(self.players, task), sampling, who)
         if before is not None and before.checked and before.tried:
             visit.earlier = [*visit.earlier, tuple(solved_at(r) for r in before.rollouts)][-100:]
             self.visits.keep(visit)
@@ -96,7 +97,7 @@ class Acts:
             by: visitor, teacher, self or misleading.
             teacher: one of `TEACHERS`.
         """
-        episode = copy.deepcopy(play.check_open(visit.episode))
+        episode = copy.deepcopy(check_open(visit.episode))
         if by == "misleading":
             play.by_deceiver(self.players, episode)
         elif episode.over:

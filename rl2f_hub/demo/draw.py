@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rl2f_hub.demo import marks
+from rl2f_hub.demo.episode import MAX_TURNS, Episode
 from rl2f_hub.demo.marks import Mark
-from rl2f_hub.demo.play import MAX_TURNS, Episode, Growing
+from rl2f_hub.demo.play import Growing
 from rl2f_hub.demo.players import Player
 from rl2f_hub.dialogue import Rollout
 from rl2f_hub.records import Feedback, StopReason

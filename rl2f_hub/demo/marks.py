@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from rl2f_hub.demo.play import MAX_TURNS, Episode
+from rl2f_hub.demo.episode import MAX_TURNS, Episode
 from rl2f_hub.demo.players import Player
 from rl2f_hub.dialogue import Rollout
 from rl2f_hub.engines import Sampling

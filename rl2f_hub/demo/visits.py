@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rl2f_hub.demo.play import Episode
+from rl2f_hub.demo.episode import Episode
 from rl2f_hub.errors import UsageError
 
 KEPT = 1_000  # visits

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.hub.adapter_files import adapter_files, base_of
-from rl2f_hub.hub.cards import model_card
 from rl2f_hub.hub.commit import Contents, Remote, plan, put
 from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.hub.group import badges, free_tag, group, link_from, link_lines, set_tag
+from rl2f_hub.hub.model_cards import model_card
 from rl2f_hub.progress import bar
 from rl2f_hub.runs import Run
 

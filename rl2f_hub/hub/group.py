@@ -10,7 +10,7 @@ from typing import Any
 
 from rl2f_hub.errors import UsageError
 from rl2f_hub.hub.card_merge import with_section
-from rl2f_hub.hub.cards import address, linked
+from rl2f_hub.hub.card_text import address, linked
 from rl2f_hub.hub.commit import Contents, Remote, look, patiently, put, status_of
 
 BADGES = "https://huggingface.co/datasets/huggingface/badges/resolve/main"

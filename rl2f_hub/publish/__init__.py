@@ -100,7 +100,7 @@ def rows_of(shards: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
 
 def merged_index(run: Run, index: dict[str, Any], existing: Existing | None) -> dict[str, Any]:
     """`rl2f.json` of the whole data set: {schema, columns, shards, parts}; a part is what one run added."""
-    from rl2f_hub.hub.cards import how_made
+    from rl2f_hub.hub.dataset_cards import how_made
 
     part = how_made(run) | {"fingerprint": index["fingerprint"], "rows": index["rows"], "stats": index["stats"]}
     before = existing.index if existing else {}
@@ -123,7 +123,7 @@ def _api() -> Any:
 def _contents(
     run: Run, repo_id: str, index: dict[str, Any], existing: Existing | None, endpoint: str
 ) -> Callable[[Remote], Contents]:
-    from rl2f_hub.hub.cards import dataset_card
+    from rl2f_hub.hub.dataset_cards import dataset_card
 
     whole = merged_index(run, index, existing)
     ours = {shard["path"] for found in whole["shards"].values() for shard in found}

@@ -154,7 +154,7 @@ def import_contents(
     license: str | None = None,
 ) -> Contents:
     """What the repository of an import holds: shards, index and card."""
-    from rl2f_hub.hub.cards import imported_card
+    from rl2f_hub.hub.dataset_cards import imported_card
 
     paths = [shard["path"] for found in made["shards"].values() for shard in found]
     index = {"schema": 1, "columns": "", "shards": made["shards"], "parts": [], "imported": public_source(source)}

@@ -90,8 +90,8 @@ def _push(run: Run, repo_id: str) -> dict[str, Any]:
     """One commit with weights, tokenizer and card."""
     from huggingface_hub import HfApi
 
-    from rl2f_hub.hub.cards import base_card
     from rl2f_hub.hub.commit import Contents, put
+    from rl2f_hub.hub.model_cards import base_card
 
     folder = _folder(run)
     parameters = _parameters(folder)

@@ -31,10 +31,10 @@ Make = Callable[..., Any]
 
 def test_files_that_an_installation_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from rl2f_hub.demo import space
-    from rl2f_hub.hub import cards
+    from rl2f_hub.hub import card_text
 
-    monkeypatch.setattr(cards, "__file__", str(tmp_path / "a" / "cards.py"))
-    refused(cards.templates, "the templates are missing; reinstall rl2f-hub", RL2FError)
+    monkeypatch.setattr(card_text, "__file__", str(tmp_path / "a" / "card_text.py"))
+    refused(card_text.templates, "the templates are missing; reinstall rl2f-hub", RL2FError)
     monkeypatch.setattr(space, "__file__", str(tmp_path / "a" / "b" / "space.py"))
     refused(space.source_folder, "the Space's files are missing; reinstall rl2f-hub", RL2FError)
 
@@ -290,6 +290,7 @@ def test_what_the_page_refuses(saying: Make) -> None:
 
     from rl2f_hub.demo import api, keep, play
     from rl2f_hub.demo.acts import Acts, Who
+    from rl2f_hub.demo.episode import MAX_TURNS, new_episode, own_task
     from rl2f_hub.demo.panels import ResultsPanel
     from rl2f_hub.demo.players import Player
     from rl2f_hub.demo.visits import Visit
@@ -310,12 +311,12 @@ def test_what_the_page_refuses(saying: Make) -> None:
     refused(lambda: keep.rows_of(None, None), "There is no dialogue yet: let the models try first.")  # type: ignore[arg-type]
 
     players = [Player("Base", "says", saying(["7"]))]
-    episode = play.start(players, play.own_task("2 + 2", "4"))
+    episode = new_episode(players, own_task("2 + 2", "4"))
     greedy = Sampling(0.0, 1.0, 8)
     for _ in play.take_turns(players, episode, greedy):
         pass
     for rollout in episode.rollouts:
-        rollout.turns = rollout.turns * play.MAX_TURNS
+        rollout.turns = rollout.turns * MAX_TURNS
         rollout.stop_reason = play.StopReason.TURN_LIMIT
     refused(lambda: play.by_deceiver(players, episode), "Nobody is left to be misled")
     acts = Acts.__new__(Acts)
