@@ -33,7 +33,7 @@ def reproduce(
         Optional[Path], typer.Option(help="Folder [default: runs/reproduction, with -quick or -smollm2 behind it].")
     ] = None,
     jobs: Annotated[
-        Optional[int], typer.Option(min=1, help="Chains (a seed at a size) at a time, a process each [default: cores].")
+        Optional[int], typer.Option(min=1, help="Parts at a time, a process each [default: cores].")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the reproduction in that folder.")] = False,
     record: Annotated[
@@ -86,9 +86,9 @@ def _seeds(text: str | None) -> list[int] | None:
 
 
 def _jobs(plan: Any) -> int:
-    """A process for each core of the machine, as far as the recipe leaves cores and the plan has chains."""
+    """A process for each core of the machine, as far as the recipe leaves cores and the plan has parts."""
     cores = (os.cpu_count() or 1) // (plan.parts[0].recipe.threads or os.cpu_count() or 1)
-    return max(1, min(cores, len({part.chain for part in plan.parts})))
+    return max(1, min(cores, len(plan.parts)))
 
 
 def _run(plan: Any, folder: Path, jobs: int, overwrite: bool, note: str | None) -> dict[str, Any]:

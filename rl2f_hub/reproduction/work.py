@@ -1,7 +1,7 @@
 """Does the parts of a plan: each is a `Run` with the pipeline's own stages.
 
-A chain is the parts of one seed and size, done one after the other, since a variant takes tasks, base, dialogues and
-warm-up over from the part `main`. Chains need nothing of each other: several processes do one each, with a Hub of its own.
+A chain is the parts of one seed and size, with a Hub of its own. A variant takes tasks, base, dialogues and warm-up over
+from the part `main` of its chain; beyond that parts need nothing of each other, so several processes do one each.
 
 Resumable at every level: a part that is whole is skipped, a stage goes on from its checkpoint, a suite that has its
 file of dialogues is not played again.
@@ -25,7 +25,7 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.reproduction.plan import UP_TO_WARMUP, Part, Plan, examined
 from rl2f_hub.runs import Run, write_json
 
-PLAN, WALL, LOG = "plan.json", "wall_s.json", "log.txt"
+PLAN, WALL = "plan.json", "wall_s.json"
 
 
 def prepare(plan: Plan, out: Path, overwrite: bool) -> None:
@@ -47,68 +47,71 @@ def prepare(plan: Plan, out: Path, overwrite: bool) -> None:
 
 
 def do(plan: Plan, out: Path, jobs: int, say: Callable[[str], None]) -> dict[str, Run]:
-    """Does what is left of every part, `jobs` chains at a time; returns the finished runs by the part's name.
+    """Does what is left of every part, `jobs` of them at a time; returns the finished runs by the part's name.
 
     Raises:
-        RL2FError: the process of a chain failed; the others are stopped, and what they did is kept.
+        RL2FError: the process of a part failed; the others are stopped, and what they did is kept.
     """
-    chains = {part.chain: [p for p in plan.parts if p.chain == part.chain] for part in plan.parts}
-    left = [name for name, parts in chains.items() if not all(_whole(part, out) for part in parts)]
+    mains = {part.chain: part for part in plan.parts if part.variant == "main"}
+    left = [part for part in plan.parts if not _whole(part, out)]
     before, started = wall_seconds(out), time.monotonic()
     try:
-        if len(chains) == 1:
-            for name in left:
-                do_chain(chains[name], out, say)
+        if len(mains) == 1 and jobs == 1:
+            for part in left:
+                say(f"part {part.name}")
+                do_part(part, mains[part.chain], out)
         else:
-            _side_by_side({name: chains[name] for name in left}, out, jobs, say)
+            _side_by_side(left, mains, out, jobs, say)
     finally:
         write_json(out / WALL, round(before + time.monotonic() - started, 1))
     return {part.name: Run.open(part.recipe, out / part.name, resume=True) for part in plan.parts}
 
 
-def do_chain(parts: Sequence[Part], out: Path, say: Callable[[str], None]) -> None:
-    """The parts of one chain, `main` first."""
+def do_part(part: Part, main: Part, out: Path) -> None:
+    """One part; `main` is the part of its chain that a variant takes over from."""
     from rl2f_hub.pipeline import open_hub
 
-    main: Run | None = None
-    with open_hub(parts[0].recipe, out):  # one server for all parts: their own opening joins it
-        for part in parts:
-            run = _open(part, out, main)
-            main = main or run
-            if not run.manifest.get("whole"):
-                say(f"part {part.name}")
-                _do(part, run, parts[0].recipe.teacher)
+    with open_hub(main.recipe, out):  # one server for all stages: their own opening joins it
+        taken = None if part.variant == "main" else Run.open(main.recipe, out / main.name, resume=True)
+        _do(part, _open(part, out, taken), main.recipe.teacher)
 
 
-def _side_by_side(chains: dict[str, list[Part]], out: Path, jobs: int, say: Callable[[str], None]) -> None:
-    """One fresh process for each chain, since a process speaks to one Hub only, and `jobs` of them at a time.
+def _side_by_side(
+    parts: Sequence[Part], mains: dict[str, Part], out: Path, jobs: int, say: Callable[[str], None]
+) -> None:
+    """A fresh process for each part, since a process speaks to one Hub only, and `jobs` of them at a time.
 
-    One at a time, they share this terminal; else what a process says goes to a file in the chain's folder.
+    One at a time, they share this terminal; else what a process says goes to a file beside the part's folder.
     """
     context = multiprocessing.get_context("spawn")
-    waiting, running = list(chains), dict[str, Any]()
-    logs = {name: out / name / LOG for name in chains} if jobs > 1 else {}
+    waiting, running = list(parts), dict[str, Any]()
+
+    def ready(part: Part) -> bool:
+        return part.variant == "main" or _whole(mains[part.chain], out)
+
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                name = waiting.pop(0)
-                say(f"{name}: {len(chains[name])} parts" + (f"; its progress is in {logs[name]}" if logs else ""))
-                running[name] = context.Process(target=_alone, args=(chains[name], out, logs.get(name)), name=name)
-                running[name].start()
+            for part in [part for part in waiting if ready(part)][: jobs - len(running)]:
+                waiting.remove(part)
+                log = out / f"{part.name}.log" if jobs > 1 else None
+                say(f"part {part.name}" + (f"; its progress is in {log}" if log else ""))
+                process = context.Process(target=_alone, args=(part, mains[part.chain], out, log), name=part.name)
+                running[part.name] = process
+                process.start()
             multiprocessing.connection.wait([process.sentinel for process in running.values()])
             for name in [name for name, process in running.items() if process.exitcode is not None]:
                 if running.pop(name).exitcode:
-                    where = f"see {logs[name]}" if logs else "for the reason above"
+                    where = f"see {out / name}.log" if jobs > 1 else "for the reason above"
                     raise RL2FError(f"{name}: failed, {where}; the same command goes on from there")
-                say(f"{name}: whole; {len(waiting) + len(running)} of {len(chains)} chains left")
+                say(f"{name}: whole; {len(waiting) + len(running)} of {len(parts)} parts left")
     finally:
         for process in running.values():
             process.terminate()
             process.join()
 
 
-def _alone(parts: Sequence[Part], out: Path, log: Path | None) -> None:
-    """A chain in a process of its own, which does not outlive the first one."""
+def _alone(part: Part, main: Part, out: Path, log: Path | None) -> None:
+    """A part in a process of its own, which does not outlive the first one."""
     processes.end_with_parent()
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ def _alone(parts: Sequence[Part], out: Path, log: Path | None) -> None:
             os.dup2(text.fileno(), 1)
             os.dup2(text.fileno(), 2)
     try:
-        do_chain(parts, out, lambda line: print(line, file=sys.stderr, flush=True))
+        do_part(part, main, out)
     except RL2FError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -55,10 +55,10 @@ def test_it_goes_on_where_it_was_killed(halted: tuple[Path, str]) -> None:
     assert "part" not in again.stderr
 
 
-def test_chains_side_by_side_end_as_one_after_the_other(results: dict[str, Any], tmp_path: Path) -> None:
+def test_parts_side_by_side_end_as_one_after_the_other(results: dict[str, Any], tmp_path: Path) -> None:
     """Also where the command was killed, whose processes end with it."""
     out = tmp_path / "r"
-    log = out / "seed-1" / "0.1M" / "log.txt"
+    log = out / "seed-1" / "0.1M" / "main.log"
     command = tiny_reproduction.command(out, "--jobs", "2")
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=shrunken.environment(), cwd=tmp_path) as first:
         while first.poll() is None and not (log.is_file() and "base (pre-training)" in log.read_text()):

@@ -209,13 +209,15 @@ def test_an_upload_that_answers_differently(monkeypatch: pytest.MonkeyPatch, tmp
     refused(lambda: reload_check.check_adapter(recorded(tmp_path / "run", []), "me/a", "c0ffee"), said, RL2FError)
 
 
-def test_a_chain_of_a_reproduction_that_fails(tmp_path: Path) -> None:
+def test_a_part_of_a_reproduction_that_fails(tmp_path: Path) -> None:
+    from rl2f_hub.reproduction.plan import make_plan
     from rl2f_hub.reproduction.work import _side_by_side
 
-    broken: Any = {"chain-1": ["no part"]}
-    refused(
-        lambda: _side_by_side(broken, tmp_path, 1, print), "chain-1: failed, for the reason above; the same", RL2FError
-    )
+    part = make_plan(tmp_path, seeds=[1]).parts[0]
+    (tmp_path / part.name).mkdir(parents=True)
+    (tmp_path / part.name / "manifest.json").write_text("no manifest")
+    said = "seed-1/0.1M/main: failed, for the reason above; the same"
+    refused(lambda: _side_by_side([part], {part.chain: part}, tmp_path, 1, print), said, RL2FError)
 
 
 class _Refusing(http.server.BaseHTTPRequestHandler):
