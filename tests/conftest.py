@@ -53,6 +53,13 @@ TEXTS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """No test leaves a signal ignored for the programs that later ones start."""
+    with default_signals.kept():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     """A byte-level tokenizer with the chat markers of students from scratch."""
