@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
-TORCH_LOWEST ?= torch==2.9.0
+TORCH_LOWEST ?= torch==2.10.0
 LOWEST_TESTS ?= tests --ignore=tests/e2e --ignore=tests/browser --ignore=tests/faults --ignore=tests/docs
 
 export OMP_WAIT_POLICY := PASSIVE
@@ -58,7 +58,7 @@ $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 
 lowest: setup
 	$(BIN)/pip install --quiet uv
-	echo "# The lowest versions that pyproject.toml admits, all together. torch is apart, as in constraints.txt: 2.9.0." > constraints-lowest.txt
+	echo "# The lowest versions that pyproject.toml admits, all together. torch is apart, as in constraints.txt: 2.10.0." > constraints-lowest.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --resolution lowest-direct --python-version 3.11 --quiet --no-annotate \
 		--no-emit-package torch --no-emit-package triton --custom-compile-command "make lowest" \
 		| grep -v ^nvidia- >> constraints-lowest.txt

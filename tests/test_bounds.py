@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-APART = {"torch": "2.9", "vllm": "0.22"}  # torch is installed first (Makefile); vllm needs a GPU and is not run
+APART = {"torch": "2.10", "vllm": "0.22"}  # torch is installed first (Makefile); vllm needs a GPU and is not run
 
 
 def test_every_lower_bound_is_the_version_that_is_tested() -> None:
