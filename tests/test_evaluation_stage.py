@@ -69,4 +69,7 @@ def test_nothing_is_played_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         yield from ((name, None) for name in run.recipe.students)
 
     monkeypatch.setattr(stage, "_students", nobody)  # weights of a run that was never trained
+    files = [p for p in run.path("evaluation").rglob("*") if p.is_file()]
+    before = {p: p.stat().st_mtime_ns for p in files}
     stage._play_all(run, list(run.recipe.students), stage.suites_of(run.recipe))
+    assert before and {p: p.stat().st_mtime_ns for p in files} == before

@@ -162,10 +162,11 @@ def _students(run: Run, names: list[str]) -> Any:
     folders["warmup"] = run.path("warmup", "adapter")
     if recipe.engine.kind == "vllm":
         for name in names:
-            student = vllm_student(origin, name, recipe.engine, recipe.model.dtype, recipe.dialogue.thinking)
-            if name != "base":
-                student.engine.sync(folders[name])  # type: ignore[attr-defined]
-            yield name, student
+            adapter = None if name == "base" else folders[name]
+            yield (
+                name,
+                vllm_student(origin, name, recipe.engine, recipe.model.dtype, recipe.dialogue.thinking, adapter),
+            )
         return
     tokenizer = load_tokenizer(origin)
     model = load_model(origin, recipe.model.quantization, recipe.model.dtype).eval()

@@ -161,9 +161,18 @@ def as_student(
     return Student(made, ChatFormat(tokenizer, thinking), name)
 
 
-def vllm_student(origin: Origin, name: str, spec: EngineSpec, dtype: str, thinking: Thinking | None = None) -> Student:
-    """A student whose base model is in vLLM; `student.engine.sync(folder)` puts an adapter on it."""
+def vllm_student(
+    origin: Origin,
+    name: str,
+    spec: EngineSpec,
+    dtype: str,
+    thinking: Thinking | None = None,
+    adapter: str | Path | None = None,
+) -> Student:
+    """A student whose base model is in vLLM, with the adapter in that folder on it; None for the base itself."""
     engine = engine_in_vllm(origin, spec, dtype)
+    if adapter is not None:
+        engine.sync(adapter)
     return Student(engine, ChatFormat(load_tokenizer(origin), thinking), name)
 
 
@@ -228,14 +237,12 @@ def _in_vllm(spec: str, revision: str | None, engine: EngineSpec, dtype: str, th
     if config is None:
         return vllm_student(Origin(spec, revision), spec, engine, dtype, thinking)
     base = Origin(config["base_model_name_or_path"], config.get("revision"))
-    student = vllm_student(base, spec, engine, dtype, thinking)
     folder: str | Path = spec
     if not Path(spec).is_dir():
         from huggingface_hub import snapshot_download
 
         folder = snapshot_download(spec, revision=revision, allow_patterns=list(ADAPTER_FILES))
-    student.engine.sync(folder)  # type: ignore[attr-defined]
-    return student
+    return vllm_student(base, spec, engine, dtype, thinking, folder)
 
 
 def open_pair(
