@@ -39,8 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "leaked": {"teacher.kind": "leaked", "teacher.rate": 1.0},
 }
 QUICK: dict[str, Any] = {"generate.samples_per_task": 1}
-QUICK_STEPS = 0.35  # share of the steps of pre-training and of RL
-QUICK_TASKS = 0.5  # share of the held-out tasks that a quick run plays
+QUICK_STEPS = {"0.1M": (1500, 45), "1M": (240, 18), "10M": (40, 0)}  # of pre-training and of RL
+QUICK_TASKS = {"eval": 0.25, "ood": 0.25, "pretrain": 0.4}  # shares of the tasks
 BOTH = ("teacher", "try_again")
 PRESSURE = ("are_you_sure", "wrong_answer", "misleading")
 GOLD = 80  # dialogues of a suite that log p(reference) is taken of
@@ -160,13 +160,12 @@ def _recipe(
         "evaluate.bootstrap": 100,  # of the stage's own summary; the claims draw more
     }
     if known:
-        share = QUICK_STEPS if quick else 1.0
         sets |= {f"model.scratch.{key}": value for key, value in SIZES[size].items()}
-        sets["model.scratch.steps"] = int(SIZES[size]["steps"] * share)
         if size in RL_STEPS:
-            sets["train.steps"] = int(RL_STEPS[size] * share)
+            sets["train.steps"] = RL_STEPS[size]
         if quick:
-            sets |= QUICK | _fewer_tasks()
+            base, rl = QUICK_STEPS[size]
+            sets |= QUICK | _fewer_tasks() | {"model.scratch.steps": base} | ({"train.steps": rl} if rl else {})
         if size != work:
             sets["train.baselines"] = ["single_turn_rl"]
     else:
@@ -188,11 +187,17 @@ SMOLLM2: dict[str, Any] = {
 
 
 def _fewer_tasks() -> dict[str, Any]:
-    tasks = load_recipe("reproduction").tasks
+    recipe = load_recipe("reproduction")
+    assert recipe.model.scratch is not None
+    sources = {
+        "eval": ("tasks.eval", recipe.tasks.eval),
+        "ood": ("tasks.ood", recipe.tasks.ood),
+        "pretrain": ("model.scratch.tasks", recipe.model.scratch.tasks),
+    }
     return {
-        f"tasks.{split}.{i}.count": max(1, int(source.count * QUICK_TASKS))
-        for split in ("eval", "ood")
-        for i, source in enumerate(getattr(tasks, split))
+        f"{key}.{i}.count": max(1, int(source.count * QUICK_TASKS[split]))
+        for split, (key, listed) in sources.items()
+        for i, source in enumerate(listed)
     }
 
 

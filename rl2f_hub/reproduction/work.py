@@ -81,10 +81,11 @@ def _side_by_side(
 ) -> None:
     """A fresh process for each part, since a process speaks to one Hub only, and `jobs` of them at a time.
 
+    A seed's parts `main` come first: the variants wait for one of them, and a long part at the end would leave a core idle.
     One at a time, they share this terminal; else what a process says goes to a file beside the part's folder.
     """
     context = multiprocessing.get_context("spawn")
-    waiting, running = list(parts), dict[str, Any]()
+    waiting, running = sorted(parts, key=lambda part: (part.seed, part.variant != "main")), dict[str, Any]()
 
     def ready(part: Part) -> bool:
         return part.variant == "main" or _whole(mains[part.chain], out)
