@@ -135,8 +135,8 @@ def batches_by_length(rows: list[dict[str, list[int]]], batch_size: int, seed: i
 class Muon(torch.optim.Muon):
     """torch's Muon with its orthogonalization in float32, with Nesterov's momentum and the original adjustment of the rate.
 
-    torch casts to bfloat16, which processors that do not compute in it (most without AVX-512 BF16 or AMX) emulate: there a step at
-    one million parameters takes three times as long, at ten million six times (tests/bench/bench_pretrain.py).
+    torch casts to bfloat16, which processors that do not compute in it (most without AVX-512 BF16 or AMX) emulate: there
+    a step at one million parameters takes three times as long, at ten million six times (tests/bench/bench_pretrain.py).
     """
 
     @torch.no_grad()
