@@ -133,10 +133,13 @@ def batches_by_length(rows: list[dict[str, list[int]]], batch_size: int, seed: i
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon with its orthogonalization in float32, with Nesterov's momentum and the original adjustment of the rate.
+    """torch's Muon, with Nesterov's momentum and the original adjustment of the rate, at float32's speed.
 
-    torch casts to bfloat16, which processors that do not compute in it (most without AVX-512 BF16 or AMX) emulate: there
-    a step at one million parameters takes three times as long, at ten million six times (tests/bench/bench_pretrain.py).
+    torch orthogonalizes in bfloat16, which processors that do not compute in it (most without AVX-512 BF16 or AMX)
+    emulate: there a step at one million parameters takes three times as long, at ten million six times
+    (tests/bench/bench_pretrain.py). Here products are float32's, and each result is rounded to bfloat16 all the same.
+    That is no detail: gradients of short lessons have few directions, and what rounding adds in all others is brought
+    near 1 as they are.
     """
 
     @torch.no_grad()
@@ -156,12 +159,18 @@ class Muon(torch.optim.Muon):
 def _orthogonal(matrix: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
     """All singular values brought near 1, by the Newton-Schulz iteration of Muon's authors (Jordan et al. 2024)."""
     a, b, c = group["ns_coefficients"]
-    wide = matrix.T if matrix.size(0) > matrix.size(1) else matrix
-    wide = wide / wide.norm().clamp(min=group["eps"])
+    wide = _rounded(matrix.T if matrix.size(0) > matrix.size(1) else matrix)
+    wide = _rounded(wide / _rounded(wide.norm()).clamp(min=group["eps"]))
     for _ in range(group["ns_steps"]):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+        gram = _rounded(wide @ wide.T)
+        factor = _rounded(torch.addmm(gram, gram, gram, beta=b, alpha=c))
+        wide = _rounded(torch.addmm(wide, factor, wide, beta=a))
     return wide.T if matrix.size(0) > matrix.size(1) else wide
+
+
+def _rounded(values: torch.Tensor) -> torch.Tensor:
+    """The nearest values that bfloat16 has, as float32."""
+    return values.bfloat16().float()
 
 
 class MuonAdamW(torch.optim.Optimizer):
