@@ -15,7 +15,7 @@ export GRADIO_ANALYTICS_ENABLED := False
 .PHONY: help setup quickstart demo test test-lowest lowest audit lint docs clean
 
 help:
-	@echo "make quickstart  run the whole RL2F loop offline on a CPU (about nine minutes)"
+	@echo "make quickstart  run the whole RL2F loop offline on a CPU (9 to 16 minutes on two cores)"
 	@echo "make demo        open the Gradio page on the quickstart's adapter"
 	@echo "make test        run all tests"
 	@echo "make test-lowest run the tests with the lowest versions that pyproject.toml admits"
