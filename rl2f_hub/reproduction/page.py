@@ -31,8 +31,9 @@ The same command goes on after an interruption. Results, this page and the figur
 `--record recipes/reproduction` also puts them here. One run of the plan by itself:
 `rl2f run recipes/reproduction/recipe.yaml`.
 
-On two quiet cores of an AMD EPYC of 2017 (AVX2, no AVX-512) `--quick` took 14.5 minutes. From its parts the whole is estimated
-at 4.3 hours on those cores; what it took when it was run is below.
+On two quiet cores of an AMD EPYC of 2017 (AVX2, no AVX-512) `--quick` took 14.5 minutes, before a rounding in Muon was put back
+that costs a few percent of pre-training. From its parts the whole is estimated at 4.3 hours on those cores; what it took when
+it was run is below.
 
 ## What is done
 
