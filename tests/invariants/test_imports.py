@@ -175,7 +175,7 @@ def modules() -> dict[str, Path]:
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 
-@pytest.mark.parametrize("name", LEVEL)
+@pytest.mark.parametrize("name", sorted(LEVEL))
 def test_the_core_imports_one_way(name: str) -> None:
     """Even inside functions, the core never reaches for what is built on it."""
     built = {"teachers.scripted", "teachers.controls", "teachers.model", "teachers.endpoint"}
