@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -308,7 +309,8 @@ def test_modes_and_times_of_the_machines_devices_stay(run: Run) -> None:
 def test_secrets_of_the_caller_are_out_of_reach(run: Run, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(TOKEN)
-    for path in (secret, Path.home() / ".cache" / "huggingface", Path.home(), Path(rl2f_hub.sandbox.__file__)):
+    homes = (Path.home() / ".cache" / "huggingface", Path.home(), Path(sysconfig.get_path("purelib")))
+    for path in (secret, *homes, Path(rl2f_hub.sandbox.__file__)):
         code = f"import os\ndef f():\n  p = {str(path)!r}\n  return [open(p).read()] if os.path.isfile(p) else os.listdir(p)"
         read = run(code, "assert f()")
         home_of_interpreter = bubblewrap.interpreter().startswith(f"{path}/")  # then its empty parents are there

@@ -96,9 +96,16 @@ def _walls(file_mib: int) -> list[str]:
 
 
 def _interpreter_files() -> list[Path]:
-    """The interpreter, its libraries and its standard library; not the whole prefix, which may be somebody's home."""
-    prefix = Path(sys.base_prefix)
-    paths = [Path(interpreter()), Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib"))]
+    """The interpreter, its libraries and its standard library; not the whole prefix, which may be somebody's home.
+
+    Nor a virtual environment, for which sysconfig takes `platbase` if nothing else is said.
+    """
+    prefix, compiled = Path(sys.base_prefix), {"platbase": sys.base_exec_prefix}
+    paths = [
+        Path(interpreter()),
+        Path(sysconfig.get_path("stdlib")),
+        Path(sysconfig.get_path("platstdlib", vars=compiled)),
+    ]
     paths += [prefix / "lib", prefix / "lib64"]
     kept: list[Path] = []
     for path in sorted({Path(p) for p in paths if Path(p).exists()}, key=lambda p: len(p.parts)):
