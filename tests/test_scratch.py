@@ -22,9 +22,7 @@ def trained(kind: type[torch.optim.Muon], shape: tuple[int, int], steps: int, ra
     return matrix.detach()
 
 
-@pytest.mark.parametrize(
-    "rank", [3, 48]
-)  # of few directions, as the lessons' gradients are, most of an update is rounding
+@pytest.mark.parametrize("rank", [3, 48])  # with few directions rounding makes a good part of an update
 @pytest.mark.parametrize("shape", [(48, 48), (128, 48), (48, 128)])
 def test_muon_moves_as_torch_s(shape: tuple[int, int], rank: int) -> None:
     start = trained(Muon, shape, 0)

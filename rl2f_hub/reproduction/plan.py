@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "leaked": {"teacher.kind": "leaked", "teacher.rate": 1.0},
 }
 QUICK: dict[str, Any] = {"generate.samples_per_task": 1}
-QUICK_STEPS = {"0.1M": (1500, 45), "1M": (240, 18), "10M": (40, 0)}  # of pre-training and of RL
+QUICK_STEPS = {"0.1M": (1500, 45), "1M": (240, 18), "10M": (40, None)}  # of pre-training and of RL
 QUICK_TASKS = {"eval": 0.25, "ood": 0.25, "pretrain": 0.4}  # shares of the tasks
 BOTH = ("teacher", "try_again")
 PRESSURE = ("are_you_sure", "wrong_answer", "misleading")
@@ -161,11 +161,11 @@ def _recipe(
     }
     if known:
         sets |= {f"model.scratch.{key}": value for key, value in SIZES[size].items()}
-        if size in RL_STEPS:
-            sets["train.steps"] = RL_STEPS[size]
+        sets["model.scratch.steps"], rl = QUICK_STEPS[size] if quick else (SIZES[size]["steps"], RL_STEPS.get(size))
+        if rl is not None:
+            sets["train.steps"] = rl
         if quick:
-            base, rl = QUICK_STEPS[size]
-            sets |= QUICK | _fewer_tasks() | {"model.scratch.steps": base} | ({"train.steps": rl} if rl else {})
+            sets |= QUICK | _fewer_tasks()
         if size != work:
             sets["train.baselines"] = ["single_turn_rl"]
     else:

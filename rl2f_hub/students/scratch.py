@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ class Muon(torch.optim.Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is None:
@@ -191,7 +191,7 @@ class MuonAdamW(torch.optim.Optimizer):
         super().__init__([p for _, p in named], {})
         self.param_groups = [group for part in self.parts for group in part.param_groups]  # shared, so schedulers act
 
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         for part in self.parts:
             part.step()
 
