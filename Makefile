@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
 TORCH_LOWEST ?= torch==2.10.0
+# Tests run in a process for each core, a file at a time; TEST_JOBS=0 runs them in one. Files keep their order: the long ones
+# come first, so that no process is left with one at the end.
+TEST_JOBS ?= auto
+PYTEST := -m pytest -n $(TEST_JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 LOWEST_TESTS ?= tests --ignore=tests/e2e --ignore=tests/browser --ignore=tests/faults --ignore=tests/docs
 
 export OMP_WAIT_POLICY := PASSIVE
@@ -42,11 +46,11 @@ demo: setup
 	$(BIN)/rl2f demo me/rl2f-quickstart --hub-root runs/hub --recipe quickstart
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 # `make lowest` writes the pins anew after a change of the bounds.
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+	$(LOWEST)/bin/python $(PYTEST) $(LOWEST_TESTS)
 
 $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv --clear $(LOWEST)
