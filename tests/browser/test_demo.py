@@ -143,9 +143,13 @@ def _settled(page: Any, marks: int, label: str = "rl2f") -> str:
     return page.inner_text("#arena")
 
 
-def _own(page: Any, prompt: str, reference: str) -> None:
+def _own_fields(page: Any, prompt: str, reference: str) -> None:
     page.fill("#prompt textarea", prompt)
     page.fill("#reference textarea", reference)
+
+
+def _own(page: Any, prompt: str, reference: str) -> None:
+    _own_fields(page, prompt, reference)
     page.click("#attempt")
 
 
@@ -153,8 +157,9 @@ def test_a_whole_visit(visitor: Callable[..., Any], address: str) -> None:
     """What the page is for, in one sitting: the tiny student that listens beside the one that does not."""
     page = visitor(address)
     assert page.locator("#send").is_disabled()
+    _own_fields(page, "", "")  # the page opens with a task in them
     page.get_by_role("button", name="Equations").click()
-    page.wait_for_function("/[a-z]/.test(document.querySelector('#prompt textarea').value)")
+    page.wait_for_function("['#prompt', '#reference'].every(id => document.querySelector(`${id} textarea`).value)")
     _own(page, "Solve the following multiplication: 9 * 2 * 5 * 6. Give only the result as your final answer.", "540")
     text = _settled(page, 1)
     assert text.count("✗ wrong") == 2
