@@ -32,13 +32,13 @@ The same command goes on after an interruption. Results, this page and the figur
 `rl2f run recipes/reproduction/recipe.yaml`.
 
 The plan is cut to end within three hours on two quiet cores of an AMD EPYC of 2017 (AVX2, no AVX-512); what it took is
-below. `--quick` took 14.5 minutes there with an earlier plan, whose quick form asked for about as many tokens and updates.
+below. `--quick` took 14.5 minutes there with the first plan, whose quick form played somewhat more dialogues in fewer updates.
 
 ## What is done
 
 Students of about 0.1, 1 and 10 million parameters are built from scratch for every seed and pre-trained on lessons about
-the same tasks, for 5,000, 1,600 and 240 steps: the smallest needs many, and three hours have time for no more of the largest, a
-handicap to remember in claims 1 and 3. The two smaller ones go through RL2F and single-turn RL (same code, updates and
+the same tasks, for 5,000, 1,600 and 240 steps: the smallest needs many, and three hours have time for no more of the
+largest. It is undertrained, a handicap to remember in claims 1 and 3. The two smaller ones go through RL2F and single-turn RL (same code, updates and
 sampled tokens) on three families of arithmetic, at four turns. The smallest also goes through RL with a teacher who only
 says "try again", through more SFT, and through five variants that share its base and its warm-up: without the critique
 term; with doubted right answers in the mix; and with a teacher who states the answer in 30 % of its replies behind the
@@ -47,9 +47,9 @@ read, are held out from RL. All are examined by the same teacher on the same hel
 where nothing else is said.
 
 This is the second plan. The first one (10 prompts per update where there are 5 now, at half the learning rate; 1,800 and
-500 steps of the larger students; 150 updates of the middle one where there are 120) was run once, on seeds 1 to 3 too, in
-230 minutes on two busy cores of a newer machine: claims 2, 3, 4, 5 and 9 held, 1, 6 and 8 were not shown, and 7 was
-contradicted. What to cut was decided on a seed that is in neither run; the rules of the claims are the same.
+500 steps of the larger students; 150 updates of the middle one where there are 120; longer number sequences) was run once,
+on seeds 1 to 3 too, in 230 minutes on two busy cores of a newer machine: claims 2, 3, 4, 5 and 9 held, 1, 6 and 8 were not
+shown, and 7 was contradicted. What to cut was decided on a seed that is in neither run; the rules of the claims are the same.
 
 On a real model there are one size, fewer turns and no families held out; the recipe is
 [smollm2-135m-cpu](../smollm2-135m-cpu/README.md), which also trains on a GPU.
