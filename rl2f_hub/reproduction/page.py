@@ -36,15 +36,15 @@ below. `--quick` took 14.5 minutes there with the first plan, whose quick form p
 
 ## What is done
 
-Students of about 0.1, 1 and 10 million parameters are built from scratch for every seed and pre-trained on lessons about
-the same tasks, for 5,000, 1,600 and 240 steps: the smallest needs many, and three hours have time for no more of the
-largest. It is undertrained, a handicap to remember in claims 1 and 3. The two smaller ones go through RL2F and single-turn RL (same code, updates and
-sampled tokens) on three families of arithmetic, at four turns. The smallest also goes through RL with a teacher who only
-says "try again", through more SFT, and through five variants that share its base and its warm-up: without the critique
-term; with doubted right answers in the mix; and with a teacher who states the answer in 30 % of its replies behind the
-guard, with the same one without the guard, and with one who always states it. Five other families, which pre-training has
-read, are held out from RL. All are examined by the same teacher on the same held-out tasks for up to ten turns, greedily
-where nothing else is said.
+Students of about 0.1, 1 and 10 million parameters are built from scratch for every seed and pre-trained on lessons
+about the same tasks, for 5,000, 1,600 and 240 steps: the smallest needs many, and three hours have time for no more of
+the largest. It is undertrained, a handicap to remember in claims 1 and 3. The two smaller ones go through RL2F and
+single-turn RL (same code, updates and sampled tokens) on three families of arithmetic, at four turns. The smallest also
+goes through RL with a teacher who only says "try again", through more SFT, and through five variants that share its
+base and its warm-up: without the critique term; with doubted right answers in the mix; and with a teacher who states
+the answer in 30 % of its replies behind the guard, with the same one without the guard, and with one who always states
+it. Five other families, which pre-training has read, are held out from RL. All are examined by the same teacher on the
+same held-out tasks for up to ten turns, greedily where nothing else is said.
 
 This is the second plan. The first one (10 prompts per update where there are 5 now, at half the learning rate; 1,800 and
 500 steps of the larger students; 150 updates of the middle one where there are 120; longer number sequences) was run once,
