@@ -21,11 +21,11 @@ from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.hub.errors import reading_errors
+from rl2f_hub.recipe.task_sections import COLUMN_FIELDS
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
 from rl2f_hub.tasks.presets import PRESETS, Preset
-from rl2f_hub.tasks.spec import COLUMN_FIELDS
 
 log = logging.getLogger(__name__)
 FORMATS = ("parquet", "json", "csv")  # what may be read; `pandas`, for one, would unpickle
