@@ -464,17 +464,17 @@ def test_a_lost_game_keeps_its_secret(name: str, saying: Make) -> None:
 
 def test_a_teacher_who_tells_the_word_is_caught(saying: Make) -> None:
     """Were textarena's own closing words passed on, the guard would still cut the word out."""
-    from rl2f_hub.teachers import Reply, Situation
+    from rl2f_hub.teachers import FeedbackRequest, Reply
 
     class Telling:
         name = "telling"
 
-        def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        def feedback(self, situations: Sequence[FeedbackRequest]) -> list[Reply | None]:
             return [Reply(f"The word was: **{s.privilege.reference.upper()}**.", "told") for s in situations]
 
     (task,) = draw("Wordle-v0")
     verdict = replay(task, ["[crane]"])
-    situation = Situation(task.prompt, task.domain, ("[crane]",), (), verdict, task.privilege)
+    situation = FeedbackRequest(task.prompt, task.domain, ("[crane]",), (), verdict, task.privilege)
     guard = Guard()
     (feedback,) = guard.pass_on(Telling(), [situation])
     assert feedback

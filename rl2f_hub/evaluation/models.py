@@ -94,7 +94,7 @@ def make_plan(
 ) -> Plan:
     """A plan with suites in the order in which they depend on each other, and the games if they are wanted."""
     wanted = tuple(s for s in SUITES if s in suites)
-    games = environment_tasks(games_each, 0) if "environment" in wanted else []
+    games = environment_tasks(games_each, 0) if any(SUITES[s].own_tasks for s in wanted) else []
     plain = [s for s in wanted if not SUITES[s].own_tasks]
     if plain and not tasks:
         raise UsageError("--tasks: missing; name a recipe or a task source, such as reasoning_gym:gsm_symbolic")
@@ -181,7 +181,7 @@ def summarise(plan: Plan, out: Path) -> dict[str, Any]:
         }
         for model, suites in rows.items()
     }
-    plain = {m: {s: r for s, r in suites.items() if s != "environment"} for m, suites in rows.items()}
+    plain = {m: {s: r for s, r in suites.items() if not SUITES[s].own_tasks} for m, suites in rows.items()}
     return {
         "schema": SCHEMA,
         "students": students,

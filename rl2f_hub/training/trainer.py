@@ -14,7 +14,6 @@ Left out: multimodal models.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,11 +22,11 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 
 from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
-from rl2f_hub.dialogue.runner import Student
+from rl2f_hub.engines import Engine
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.students.quantization import check_quantization_config
-from rl2f_hub.teachers import Teacher
+from rl2f_hub.teachers import as_teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.training.checkpoints import read_generation, read_state, write_generation, write_state
@@ -73,11 +72,11 @@ class RL2FTrainer(DialogueRollouts):
         model: Any,
         args: RL2FConfig,
         train_dataset: Dataset,
-        teacher: Teacher | Callable[[Student], Teacher] | None = None,
+        teacher: Any = None,
         guard: Guard | None = None,
         curriculum: Curriculum | None = None,
         eval_dataset: Dataset | dict[str, Dataset] | None = None,
-        engine: Any = None,
+        engine: Engine | None = None,
         **kwargs: Any,
     ) -> None:
         self.tasks: dict[str, Task] = {}
@@ -115,9 +114,8 @@ class RL2FTrainer(DialogueRollouts):
         if engine is not None:
             unwrapped = self.accelerator.unwrap_model(self.model)
             self.apart = AdapterSync(engine, unwrapped, self.accelerator.num_processes, args.top_p)
-        made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
-        self.teacher = cast(Teacher, made or ScriptedTeacher())
-        if getattr(self.teacher, "resamples", False) and args.max_turns > 1:
+        self.teacher = as_teacher(teacher or ScriptedTeacher(), self._student() if callable(teacher) else None)
+        if self.teacher.independent_attempts and args.max_turns > 1:
             raise UsageError("teacher: 'none' has no dialogue to train on; use it in evaluation, or set max_turns to 1")
         self._check_lengths()
         self._check_groups()

@@ -6,6 +6,7 @@ import json
 import re
 
 from rl2f_hub.records import Task, Verdict
+from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.extract import as_integer, extract_integer, extract_text, is_listing, places
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -88,3 +89,8 @@ def check_choice(task: Task) -> None:
 def _chosen(task: Task, letter: str) -> Verdict:
     correct = letter == task.privilege.reference.strip()
     return Verdict(correct, float(correct), letter, "the right choice" if correct else "another choice")
+
+
+INTEGER = Verifier(integer, check_integer)
+TEXT = Verifier(text, check_text)
+CHOICE = Verifier(choice, check_choice)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from rl2f_hub.records import Task, Verdict
+from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.extract import MAX_CHARS
 
 Grid = tuple[tuple[int, ...], ...]
@@ -87,3 +88,6 @@ def _difference(answer: list[Grid], wanted: list[Grid]) -> str:
         return "a grid of another size"
     given, due = ([cell for g in side for row in g for cell in row] for side in (answer, wanted))
     return f"{sum(a != b for a, b in zip(given, due, strict=True))} of {len(due)} cells are wrong"
+
+
+GRID = Verifier(grid, check_grid)

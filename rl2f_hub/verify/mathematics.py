@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from rl2f_hub.records import Task, Verdict
+from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.extract import is_listing, places
 
 MAX_ANSWER = 2_000  # characters of an answer that symbolic algebra is asked about
@@ -82,3 +83,11 @@ def _parse(text: str) -> list[Any]:
         if found:
             return found
     return []
+
+
+MATH = Verifier(
+    mathematics,
+    check_mathematics,
+    right_attempt=lambda task: task.privilege.reference.rsplit("####", 1)[-1].strip(),  # GSM8K's is a worked solution
+    limited=True,
+)
