@@ -321,7 +321,8 @@ def test_recipes_name_teachers(kind: str) -> None:
 
 def test_an_unknown_teacher_is_a_usage_error() -> None:
     with pytest.raises(
-        UsageError, match=r"teacher\.kind: 'oracle' is unknown; choose one of .*misleading, model, none"
+        UsageError,
+        match=r"teacher\.kind: 'oracle' is unknown; choose one of scripted, self, .*, python:<file>:<name>",
     ):
         build_teacher("oracle")
 

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from rl2f_hub.dialogue.chat_format import THINKING_MARKS, ChatFormat, Thinking
 from rl2f_hub.endpoints.client import ChatClient, Send
 from rl2f_hub.endpoints.completion import Failure
 from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling, derive_seed
@@ -32,25 +31,6 @@ from rl2f_hub.records import StopReason, Usage
 END, USER, ASSISTANT = 0x110000, 0x110001, 0x110002  # no character: the last one is 0x10FFFF
 ROLES = {USER: "user", ASSISTANT: "assistant"}
 UNKNOWN = 1 << 40  # characters: the window is the server's, and it says itself when it is full
-
-
-class TextChat(ChatFormat):
-    """A chat format without a tokenizer: one id a character."""
-
-    def __init__(self, thinking: Thinking | None = None) -> None:
-        self.thinking = thinking or "keep"
-        self.trims = self.drops_thinking = self._thinks_from_start = False
-        self._marks = THINKING_MARKS[0]
-        self._before, self._opening, self._between = [USER], [END, ASSISTANT], [END, USER]
-        self._past = self._opening
-        self._closing = [END]
-        self.eos_id, self.stop_ids = END, frozenset((END, USER, ASSISTANT))
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(character) for character in text]
-
-    def _read(self, ids: list[int]) -> str:
-        return "".join(map(chr, ids))
 
 
 class EndpointEngine(Engine):

@@ -99,6 +99,7 @@ class WrappedTeacher(Teacher):
     """Another teacher, to which everything is forwarded that a subclass does not change."""
 
     def __init__(self, teacher: Teacher) -> None:
+        teacher = as_teacher(teacher)
         self.teacher, self.name = teacher, teacher.name
         self.is_remote, self.is_local_model = teacher.is_remote, teacher.is_local_model
         self.independent_attempts = teacher.independent_attempts
