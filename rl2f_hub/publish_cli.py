@@ -113,7 +113,7 @@ def push(
 
 
 def import_(
-    source: Annotated[str, typer.Argument(help="hub:<owner/name>, jsonl:<path>, csv:<path> or parquet:<path>.")],
+    source: Annotated[str, typer.Argument(help="hub:<owner/name>, or jsonl:, csv:, tsv: or parquet:<path>.")],
     dataset: Annotated[str, typer.Argument(help="Name of the data set to make, without its owner.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the Parquet files.")] = Path("imported"),
     messages: Annotated[
