@@ -21,7 +21,7 @@ MODULES = {  # module -> its public names; none given: its `__all__`
     "rl2f_hub.teachers.guard": ("Guard", "leaks_of"),
     "rl2f_hub.engines": ("Sampling", "Sampled", "Engine", "Session"),
     "rl2f_hub.students.load": ("open_student",),
-    "rl2f_hub.dialogue": ("Student", "run_dialogues", "Rollout", "ask", "judge"),
+    "rl2f_hub.dialogue.runner": ("Student", "run_dialogues", "Rollout", "ask", "judge"),
     "rl2f_hub.sandbox": (),
     "rl2f_hub.publish": ("publish", "dry_run", "features", "write_parquet"),
     "rl2f_hub.evaluation.metrics": (),
@@ -37,7 +37,7 @@ from datasets import load_dataset
 from peft import LoraConfig
 
 from rl2f_hub import RL2FConfig, RL2FTrainer, Task
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.evaluation.metrics import accuracy
 from rl2f_hub.students.load import open_student

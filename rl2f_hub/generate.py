@@ -13,17 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import Student, run_dialogues
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.runner import Student, run_dialogues
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.errors import UsageError
-from rl2f_hub.progress import Advance, bar
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
+from rl2f_hub.runtime import processes
+from rl2f_hub.runtime.progress import Advance, bar
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.timings import Timings
 
 DID = ("counts", "paid", "prompt_tokens", "completion_tokens", "cost")  # what adds up in a teacher's record
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes, stopping
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, alone_in, write_atomic, write_json
+from rl2f_hub.runtime import processes, stopping
+from rl2f_hub.students.quantization import check_quantization
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
@@ -182,7 +182,7 @@ def _set_threads(recipe: Recipe) -> None:
 
 def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
     if stage == "base":
-        from rl2f_hub.students.base import make_base
+        from rl2f_hub.training.pretraining.base import make_base
 
         return make_base(run, namespace)
     if stage == "generate":

@@ -1,7 +1,7 @@
 """The nouns of the project, as frozen records: Task, Privilege, Verdict, Feedback, Turn, Dialogue.
 
 A task has a public half (what the student may read) and a private half, its `Privilege`. Nothing here imports
-anything of ours, and nothing here renders a prompt: `chat.py` builds the student's context from plain strings, so
+anything of ours, and nothing here renders a prompt: `dialogue/chat_format.py` builds the student's context from plain strings, so
 that it cannot reach a `Privilege` at all.
 
 Every record has `to_row` / `from_row`, the flat form that is written to JSON Lines and Parquet. Rows carry strings,

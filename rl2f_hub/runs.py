@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
+from rl2f_hub.runtime import processes
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from rl2f_hub.loopback import direct
 from rl2f_hub.records import Privilege, Task
+from rl2f_hub.runtime.loopback import direct
 
 # What a shell, or a service that runs tests, may have set: width and colour of what is printed, and which Hub clients ask.
 # Programs that are tested in processes of their own inherit this.
@@ -63,14 +63,14 @@ def _signals() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     """A byte-level tokenizer with the chat markers of students from scratch."""
-    from rl2f_hub.students.scratch import build_tokenizer
+    from rl2f_hub.training.pretraining.scratch import build_tokenizer
 
     return build_tokenizer(TEXTS, 320, 512)
 
 
 @pytest.fixture(scope="session")
 def chat(tokenizer: Any) -> Any:
-    from rl2f_hub.chat import ChatFormat
+    from rl2f_hub.dialogue.chat_format import ChatFormat
 
     return ChatFormat(tokenizer)
 
@@ -81,7 +81,7 @@ def make_model(tokenizer: Any) -> Callable[..., Any]:
     import torch
 
     from rl2f_hub.recipe import ScratchSpec, SourceSpec
-    from rl2f_hub.students.scratch import build_model
+    from rl2f_hub.training.pretraining.scratch import build_model
 
     torch.set_num_threads(1)
 
@@ -109,7 +109,7 @@ def tiny_model(make_model: Callable[..., Any]) -> Any:
 @pytest.fixture(scope="session")
 def make_student(chat: Any, tiny_model: Any, tokenizer: Any) -> Callable[..., Any]:
     """A real student; `model` replaces it."""
-    from rl2f_hub.dialogue import Student
+    from rl2f_hub.dialogue.runner import Student
     from rl2f_hub.engines.transformers import TransformersEngine
 
     def make(model: Any = None) -> Any:
@@ -175,7 +175,7 @@ class _Saying:
 @pytest.fixture(scope="session")
 def saying(chat: Any) -> Callable[..., Any]:
     """A student that says given attempts: `saying(lambda row, turn: text)`, or a list of texts, one a turn."""
-    from rl2f_hub.dialogue import Student
+    from rl2f_hub.dialogue.runner import Student
 
     def make(say: Callable[[int, int], str] | Sequence[str], context_length: int = 100_000) -> Any:
         speak = say if callable(say) else lambda row, turn: say[min(turn, len(say)) - 1]

@@ -78,8 +78,8 @@ def upload(step: dict[str, Any]) -> dict[str, Any]:
 
 def load(step: dict[str, Any]) -> dict[str, Any]:
     from rl2f_hub.errors import RL2FError
+    from rl2f_hub.recipe.task_sections import SourceSpec
     from rl2f_hub.tasks import load_tasks
-    from rl2f_hub.tasks.spec import SourceSpec
 
     said: list[str] = []
     handler = logging.Handler()

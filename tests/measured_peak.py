@@ -64,7 +64,7 @@ def measure(size: str, stage: str, tokenizer: Any) -> dict[str, float]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from rl2f_hub.dialogue import run_dialogues
+    from rl2f_hub.dialogue.runner import run_dialogues
     from rl2f_hub.engines import Sampling
     from rl2f_hub.records import Privilege, Task
     from rl2f_hub.students.load import as_student
@@ -133,7 +133,7 @@ def main() -> None:
     import torch  # noqa: F401
     import trl  # noqa: F401
 
-    from rl2f_hub.students.scratch import build_tokenizer
+    from rl2f_hub.training.pretraining.scratch import build_tokenizer
 
     tokenizer = build_tokenizer(["ab " * 50], 300, 1024)
     for size, stage in [(size, stage) for size in SIZES for stage in ("generate", "train")]:

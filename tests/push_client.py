@@ -35,7 +35,7 @@ TRAINED = {"max_turns": 3, "steps": 2, "student_tokens": 1000}
 def base_model(api: Any) -> tuple[Any, str]:
     """A tiny base on the Hub; (model, revision)."""
     from rl2f_hub.recipe import ScratchSpec, SourceSpec
-    from rl2f_hub.students.scratch import build_model, build_tokenizer
+    from rl2f_hub.training.pretraining.scratch import build_model, build_tokenizer
 
     tokenizer = build_tokenizer(("What is 1 + 2? Too low. Wrong.",), 300, 256)
     spec = ScratchSpec(hidden=32, layers=1, heads=2, intermediate=32, tasks=[SourceSpec(source="jsonl:none", count=1)])

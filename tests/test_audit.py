@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from rl2f_hub.cli.teachers import BEGIN, END, app
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import fingerprint
 from rl2f_hub.teachers.audit import Audit, Tally, audit, interval, read_rows, table
@@ -18,7 +19,6 @@ from rl2f_hub.teachers.audit.make import HALVES, LATE, half_of, rows
 from rl2f_hub.teachers.audit.phrases import CLEAN, STATEMENTS
 from rl2f_hub.teachers.audit.spellings import PHRASES
 from rl2f_hub.teachers.audit.whole import WHOLE
-from rl2f_hub.teachers.cli import BEGIN, END, app
 
 # Of all rows but the scripted teacher's words, which may change with it. A new set needs new figures in docs/guard.md.
 FROZEN = "7b55caa6c7d65c76fe6ef95cc126397d5df73982aa826d81795e6c52b9bee607"

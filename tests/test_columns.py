@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
-from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.verify import verify
 
 Q = {"prompt": "q", "reference": "a"}

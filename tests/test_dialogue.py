@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from rl2f_hub.dialogue import CLOSING_WORDS, Rollout, run_dialogues, waits
+from rl2f_hub.dialogue.runner import CLOSING_WORDS, Rollout, run_dialogues, waits
 from rl2f_hub.engines import Interrupted, Sampling, derive_seed
+from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import StopReason, Task
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 Make = Callable[..., Any]
 

@@ -13,9 +13,10 @@ from fault_server import Behaviour, FaultServer, completion, slow, status
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.engines import Sampling
 from rl2f_hub.engines.endpoint import TextChat, messages_of, parse_endpoint
 from rl2f_hub.errors import RL2FError, UsageError
@@ -23,7 +24,6 @@ from rl2f_hub.records import StopReason, Task
 from rl2f_hub.students.load import open_student
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.timings import Timings
 
 Make = Callable[..., Any]
 TOO_LONG = json.dumps({"error": {"message": "This model's maximum context length is 64 tokens.", "code": 400}}).encode()
@@ -42,7 +42,7 @@ def server() -> Iterator[FaultServer]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rl2f_hub.teachers.client.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("rl2f_hub.endpoints.client.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture

@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 from fault_server import NEVER, Behaviour, FaultServer, body, completion, slow, status
 
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import StopReason
 from rl2f_hub.teachers import build_teacher, teacher_record
 from rl2f_hub.teachers.endpoint import EndpointTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 Make = Callable[..., Any]
 SOON_S = 2.0  # the limit of time of a request where one is to exceed it: the others' answers must come sooner
@@ -44,7 +44,7 @@ def server() -> Iterator[FaultServer]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rl2f_hub.teachers.client.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("rl2f_hub.endpoints.client.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_key_that_is_not_set_is_a_usage_error(make_teacher: Make) -> None:
 
 
 def test_providers_and_hosts_of_hugging_face_get_the_hub_token() -> None:
-    from rl2f_hub.teachers.completion import key_name
+    from rl2f_hub.endpoints.completion import key_name
 
     assert key_name(EndpointSpec(provider="together", model="m")) == "HF_TOKEN"
     assert key_name(EndpointSpec(url="https://router.huggingface.co/v1", model="m")) == "HF_TOKEN"

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rl2f_hub.cli import app
+from rl2f_hub.cli.evaluate import _seeds
 from rl2f_hub.errors import UsageError
-from rl2f_hub.evaluation.cli import _seeds
 from rl2f_hub.evaluation.hub_form import eval_entries, eval_results_yaml, model_index
 from rl2f_hub.evaluation.models import slug
 from rl2f_hub.evaluation.suites import Settings, play
@@ -226,11 +226,11 @@ def test_a_pushed_log_is_private_and_loads(models: list[str], tmp_path: Path) ->
 def test_an_endpoint_plays_and_its_tokens_are_not_made_up(
     monkeypatch: pytest.MonkeyPatch, make_task: Callable[..., Any]
 ) -> None:
-    from rl2f_hub.dialogue import Student
+    from rl2f_hub.dialogue.runner import Student
     from rl2f_hub.engines import Sampled
     from rl2f_hub.engines.endpoint import END, EndpointEngine, EndpointSession, TextChat
     from rl2f_hub.evaluation.summary import entry_of, gains
-    from rl2f_hub.teachers.spec import EndpointSpec
+    from rl2f_hub.recipe.teacher_sections import EndpointSpec
 
     def reply(self: Any, rows: list[int], new_ids: list[list[int]], turn: Any, on_token: Any = None) -> list[Any]:
         return [Sampled([*map(ord, "111"), END], [], True) for _ in rows]

@@ -162,7 +162,7 @@ def test_log_likelihoods_are_those_of_a_plain_forward_pass(make_student: Any, ti
 
 
 def test_gold_is_scored_in_the_context_of_each_attempt(make_student: Any, products: list[Task], chat: Any) -> None:
-    from rl2f_hub.dialogue import run_dialogues
+    from rl2f_hub.dialogue.runner import run_dialogues
     from rl2f_hub.engines import Sampling
     from rl2f_hub.teachers import build_teacher
     from rl2f_hub.teachers.guard import Guard

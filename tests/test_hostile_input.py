@@ -14,8 +14,8 @@ import pytest
 
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import load_recipe
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.tasks import load_tasks
-from rl2f_hub.tasks.spec import SourceSpec
 
 HUGE = "0x" + "f" * 5000  # YAML reads it, Python refuses to write it
 
@@ -100,7 +100,7 @@ def completion(text: Any, tokens: Any = 3) -> Any:
 
 
 def test_a_servers_reply_can_be_written_priced_and_held() -> None:
-    from rl2f_hub.teachers.completion import MAX_CHARS, Failure, reduced
+    from rl2f_hub.endpoints.completion import MAX_CHARS, Failure, reduced
 
     assert reduced(completion("half \ud800."))["text"] == "half ?."
     long = reduced(completion("x" * (MAX_CHARS + 1)))
@@ -202,7 +202,7 @@ def test_backticks_do_not_stop_the_guard() -> None:
 def test_notes_of_progress_are_text(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from rl2f_hub import progress
+    from rl2f_hub.runtime import progress
 
     console = Console(force_terminal=True, width=160, highlight=False, markup=False)
     with pytest.MonkeyPatch.context() as patch:

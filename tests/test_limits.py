@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.engines import Sampled, Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Dialogue, StopReason, Task
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.timings import Timings
 
 Make = Callable[..., Any]
 DROP = Rules(history="drop_oldest")
@@ -258,7 +258,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {bench!r})
 import bench_generate as bench
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.generate import generate
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.runs import Run, write_rows

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from rl2f_hub.loopback import direct, proxied
+from rl2f_hub.runtime.loopback import direct, proxied
 
 PROXY = "http://127.0.0.1:9"
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
-from rl2f_hub.dialogue import Student, run_dialogues
+from rl2f_hub.dialogue.runner import Student, run_dialogues
 from rl2f_hub.engines import Sampled, Sampling
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import UsageError
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Dialogue, StopReason
 from rl2f_hub.students.load import Origin, load_model
 from rl2f_hub.teachers import build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.model import ModelTeacher, PromptFormat, SelfTeacher, base_alone
-from rl2f_hub.teachers.spec import TeacherSpec
 
 Make = Callable[..., Any]
 TEMPLATE = "{{ question }}{{ turns[-1].attempt }}{{ verdict }}{{ reference }}<feedback></feedback>{{ again }}"
@@ -436,7 +436,7 @@ def test_recipes_say_what_is_missing() -> None:
 
 def test_a_model_in_this_process_never_answers_while_the_student_generates(make_task: Any) -> None:
     """It may be the student's own weights, with the adapter switched off: both at once would mix them up."""
-    from rl2f_hub.dialogue import waits
+    from rl2f_hub.dialogue.runner import waits
     from rl2f_hub.teachers.controls import DoubtingTeacher
     from rl2f_hub.teachers.model import ModelTeacher
     from rl2f_hub.teachers.scripted import ScriptedTeacher

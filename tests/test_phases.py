@@ -93,7 +93,7 @@ def test_a_critique_phase_learns_what_the_joint_term_learns(tokenizer: Any, chat
 
 def test_a_recorded_dialogue_is_written_as_it_was_played(saying: Make, products: list[Any], chat: Any) -> None:
     """The same ids as in the rollout's own ledger, solved or not."""
-    from rl2f_hub.dialogue import run_dialogues
+    from rl2f_hub.dialogue.runner import run_dialogues
     from rl2f_hub.engines import Sampling
     from rl2f_hub.teachers.guard import Guard
     from rl2f_hub.teachers.scripted import ScriptedTeacher

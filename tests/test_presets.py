@@ -15,11 +15,11 @@ from preset_rows import SEEDS, stdin
 from rl2f_hub.errors import UsageError
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.localhub.users import add_user
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks.code_converters import apps, codeforces, live_code_bench, mbpp
 from rl2f_hub.tasks.converters import omni_math
 from rl2f_hub.tasks.presets import PRESETS, expand
-from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.verify import verify
 
 FROM_HUB = [name for name in PRESETS if PRESETS[name].source.startswith("hub:")]

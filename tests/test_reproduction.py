@@ -44,7 +44,7 @@ def test_variants_differ_from_main_in_what_they_are_named_for(tmp_path: Path) ->
 
 
 def test_sizes_read_the_same_lessons_and_are_as_large_as_they_say(tmp_path: Path) -> None:
-    from rl2f_hub.students.scratch import build_model, build_tokenizer
+    from rl2f_hub.training.pretraining.scratch import build_model, build_tokenizer
 
     parts = [p for p in make_plan(tmp_path, seeds=[1]).parts if p.variant == "main"]
     scratch = [p.recipe.model.scratch for p in parts]

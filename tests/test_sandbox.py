@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rl2f_hub.sandbox
-from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.runtime import permits
 from rl2f_hub.sandbox import CodeJob, CodeResult, CodeTests, Limits, Sandbox, bubblewrap, pool
 from rl2f_hub.sandbox.inside import lockdown
 from rl2f_hub.sandbox.inside.plain import Malformed, Unsendable, decode, encode

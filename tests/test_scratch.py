@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from rl2f_hub.students.scratch import Muon
+from rl2f_hub.training.pretraining.scratch import Muon
 
 SETTINGS: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.01, "momentum": 0.95}
 

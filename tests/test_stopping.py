@@ -12,8 +12,8 @@ import pytest
 # A run in which the signal comes while a destructor works, or while a library catches all there is.
 RUN = """
 import signal, sys
-from rl2f_hub import stopping
-from rl2f_hub.progress import bar
+from rl2f_hub.runtime import stopping
+from rl2f_hub.runtime.progress import bar
 
 class Cleaning:
     def __del__(self):
@@ -49,7 +49,7 @@ def test_what_is_ignored_stays_ignored() -> None:
     """As under nohup, and in the background of a shell."""
     program = f"""
 import signal
-from rl2f_hub import stopping
+from rl2f_hub.runtime import stopping
 for number in (signal.SIGHUP, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
 stopping.listen()

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub import permits
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import SourceSpec
+from rl2f_hub.recipe.task_sections import TasksSpec
 from rl2f_hub.records import Task
+from rl2f_hub.runtime import permits
 from rl2f_hub.tasks import load_tasks, near_key, request_for, stream
 from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.reasoning_gym import entry_of
-from rl2f_hub.tasks.spec import TasksSpec
 from rl2f_hub.tasks.validate import perturbed, validate
 from rl2f_hub.verify import verify
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Privilege, Verdict
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.controls import LeakedTeacher, MisleadingTeacher, ShuffledTeacher
@@ -28,7 +29,6 @@ from rl2f_hub.teachers.marks import (
     mark_text,
 )
 from rl2f_hub.teachers.scripted import PHRASINGS, STRENGTHS, ScriptedTeacher
-from rl2f_hub.teachers.spec import TeacherSpec
 
 Make = Callable[..., Any]
 PLACES = ["units", "tens", "hundreds", "thousands", "ten-thousands", "hundred-thousands", "millions"]

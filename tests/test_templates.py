@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.chat import ChatFormat, TemplateError
-from rl2f_hub.ledger import Ledger
+from rl2f_hub.dialogue.chat_format import ChatFormat, TemplateError
+from rl2f_hub.dialogue.token_ledger import Ledger
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

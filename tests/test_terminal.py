@@ -15,8 +15,8 @@ from rich.console import Console
 
 from rl2f_hub.demo import play, players
 from rl2f_hub.demo.players import Player
+from rl2f_hub.demo.terminal import chat
 from rl2f_hub.engines import Sampling
-from rl2f_hub.terminal import chat
 
 SHORT = Sampling(temperature=0.0, turn_tokens=12)
 
@@ -180,6 +180,6 @@ def test_ten_tasks(visit: Callable[..., str], scripted: Callable[..., Any]) -> N
 
 
 def test_importing_needs_neither_gradio_nor_torch() -> None:
-    code = "import sys, rl2f_hub.terminal, rl2f_hub.demo; print(sorted({'gradio', 'torch'} & set(sys.modules)))"
+    code = "import sys, rl2f_hub.demo.terminal, rl2f_hub.demo; print(sorted({'gradio', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

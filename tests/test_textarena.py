@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("textarena")
 
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Dialogue, StopReason, Task
 from rl2f_hub.tasks import load_tasks, request_for, stream
-from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.tasks.textarena import SUPPORTED, replay
 from rl2f_hub.tasks.textarena import moves as reading
 from rl2f_hub.tasks.textarena.match import open_match
@@ -125,13 +125,13 @@ def test_a_source_with_one_game_says_so() -> None:
 
 CHILD = """
 import hashlib, socket, sys
-import rl2f_hub.dialogue, rl2f_hub.tasks, rl2f_hub.tasks.textarena, rl2f_hub.verify
+import rl2f_hub.dialogue.runner, rl2f_hub.tasks, rl2f_hub.tasks.textarena, rl2f_hub.verify
 assert not {"textarena", "nltk", "openai"} & set(sys.modules), "imported before it was needed"
 def refuse(*_, **__): raise OSError("no network in this test")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from itertools import islice
 from rl2f_hub.tasks import request_for, stream
-from rl2f_hub.tasks.spec import SourceSpec
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.tasks.textarena import SUPPORTED, replay
 names = list({game: name for name, game in SUPPORTED.items()}.values())
 if sys.argv[1] == "backwards": names.reverse()

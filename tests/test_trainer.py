@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Task

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.sandbox import CodeTests, bubblewrap
 from rl2f_hub.tasks import human_eval, request_for, stream
-from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.verify import verify, verify_many
 from rl2f_hub.verify.unit_tests import check_unit_tests
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from rl2f_hub.demo.marks import solved_at, solved_by
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue import Rollout, ask, judge
+from rl2f_hub.dialogue.runner import Rollout, ask, judge
 from rl2f_hub.engines import Interrupted, Sampled, Sampling, Session
 from rl2f_hub.records import StopReason, Task, Turn
 from rl2f_hub.teachers import Teacher

@@ -14,7 +14,7 @@ from rl2f_hub.demo.episode import MAX_TURNS, Episode
 from rl2f_hub.demo.marks import Mark
 from rl2f_hub.demo.play import Growing
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue import Rollout
+from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.records import Feedback, StopReason
 
 LOCK = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue import Rollout
+from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.verify import VERIFIERS

@@ -15,7 +15,7 @@ from typing import Any
 
 from rl2f_hub.demo.episode import MAX_TURNS, Episode
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue import Rollout
+from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.engines import Sampling
 from rl2f_hub.records import Feedback, StopReason
 

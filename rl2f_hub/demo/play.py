@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rl2f_hub.demo.episode import MAX_TURNS, Cost, Episode, check_length, rollout_is_checked
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue import Rollout, ask, judge
+from rl2f_hub.dialogue.runner import Rollout, ask, judge
 from rl2f_hub.engines import Interrupted, Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Feedback, StopReason, Turn, Verdict

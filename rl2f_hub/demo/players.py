@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rl2f_hub.dialogue import Rollout, Student
+from rl2f_hub.dialogue.runner import Rollout, Student
 from rl2f_hub.engines import Sampled, Sampling, Session
 
 KEPT_SESSIONS = 32  # dialogues whose cache stays in memory, a player
@@ -151,7 +151,7 @@ class Player:
 
 def players_of(model: Any, tokenizer: Any, is_adapter: bool) -> list[Player]:
     """Base and RL2F from one adapter on its base, or the one student that a full model is."""
-    from rl2f_hub.chat import ChatFormat
+    from rl2f_hub.dialogue.chat_format import ChatFormat
     from rl2f_hub.engines.transformers import TransformersEngine
 
     # Others use the model between two tokens, with the adapter as they need it: a call must not keep it changed.

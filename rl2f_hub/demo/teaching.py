@@ -12,10 +12,10 @@ import threading
 
 from rl2f_hub.demo.players import Player
 from rl2f_hub.engines import Interrupted, Sampling
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.teachers.model import TOP_P, ModelTeacher
 from rl2f_hub.teachers.prompted import Answer, Ask
 from rl2f_hub.teachers.reply import OPEN
-from rl2f_hub.teachers.spec import TeacherSpec
 
 SCRIPTED, SAME = "scripted", "same model"
 TEACHERS = (SCRIPTED, SAME)

@@ -45,7 +45,7 @@ def trainer_keys(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
 
 def template(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
     """That turns can be appended to the student's chat template."""
-    from rl2f_hub.chat import ChatFormat
+    from rl2f_hub.dialogue.chat_format import ChatFormat
     from rl2f_hub.doctor.model import student_tokenizer
 
     if recipe.model.scratch is not None:

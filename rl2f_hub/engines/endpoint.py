@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from rl2f_hub.chat import THINKING_MARKS, ChatFormat, Thinking
+from rl2f_hub.dialogue.chat_format import THINKING_MARKS, ChatFormat, Thinking
+from rl2f_hub.endpoints.client import ChatClient, Send
+from rl2f_hub.endpoints.completion import Failure
 from rl2f_hub.engines import OnToken, Sampled, Sampling, derive_seed
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe.teacher_sections import EndpointSpec
 from rl2f_hub.records import StopReason, Usage
-from rl2f_hub.teachers.client import ChatClient, Send
-from rl2f_hub.teachers.completion import Failure
-from rl2f_hub.teachers.spec import EndpointSpec
 
 END, USER, ASSISTANT = 0x110000, 0x110001, 0x110002  # no character: the last one is 0x10FFFF
 ROLES = {USER: "user", ASSISTANT: "assistant"}

@@ -17,14 +17,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.runner import Student
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
 from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains, versus
-from rl2f_hub.progress import Advance, bar
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.runs import hardware, read_rows, write_json, write_rows
-from rl2f_hub.timings import Timings
+from rl2f_hub.runtime.progress import Advance, bar
 
 PLAN = "evaluation.json"
 

@@ -18,7 +18,7 @@ from rl2f_hub.evaluation.intervals import Ratio, estimate
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
-    from rl2f_hub.dialogue import Rollout, Student
+    from rl2f_hub.dialogue.runner import Rollout, Student
 
 MAX_GOLD = 64
 

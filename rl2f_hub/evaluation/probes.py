@@ -26,8 +26,8 @@ from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.verify.extract import as_integer
 
 if TYPE_CHECKING:
-    from rl2f_hub.dialogue import Student
-    from rl2f_hub.ledger import Ledger
+    from rl2f_hub.dialogue.runner import Student
+    from rl2f_hub.dialogue.token_ledger import Ledger
 
 CritiqueForm = Literal["role", "asked"]
 CHECK = Reply("Check your answer once more, then state it again.", "check")

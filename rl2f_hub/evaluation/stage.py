@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from rl2f_hub import processes
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.runner import Student
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.evaluation import metrics
 from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
 from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains
-from rl2f_hub.progress import bar
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json, write_rows
-from rl2f_hub.timings import Timings
+from rl2f_hub.runtime import processes
+from rl2f_hub.runtime.progress import bar
 
 # What is said there depends on who else is in the batch, or the first few are asked more: one process plays all of it.
 WHOLE = ("shuffled",)

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.context import RULES, Rules
-from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.context_window import RULES, Rules
+from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.evaluation import probes
 from rl2f_hub.evaluation.plasticity import gold_logps
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Task
 from rl2f_hub.teachers import Teacher, build_teacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.teachers.spec import TeacherSpec
-from rl2f_hub.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def environment_tasks(count: int, seed: int) -> list[Task]:
     Raises:
         UsageError: textarena is not installed.
     """
+    from rl2f_hub.recipe.task_sections import SourceSpec
     from rl2f_hub.tasks import load_tasks
-    from rl2f_hub.tasks.spec import SourceSpec
 
     sources = [SourceSpec(source=f"textarena:{name}", count=count) for name in ENVIRONMENTS]
     return load_tasks({"eval": sources}, derive_seed("environment", seed) % (1 << 31))["eval"]

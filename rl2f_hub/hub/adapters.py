@@ -20,8 +20,8 @@ from rl2f_hub.hub.commit import Contents, Remote, plan, put
 from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.hub.group import badges, free_tag, group, link_from, link_lines, set_tag
 from rl2f_hub.hub.model_cards import model_card
-from rl2f_hub.progress import bar
 from rl2f_hub.runs import Run
+from rl2f_hub.runtime.progress import bar
 
 
 def push(run: Run, namespace: str, *, api: Any = None) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.runs import Run

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from rl2f_hub.errors import RL2FError, UsageError, not_installed
-from rl2f_hub.loopback import direct
+from rl2f_hub.runtime.loopback import direct
 
 from .history import held
 from .users import add_user, find_user, list_users

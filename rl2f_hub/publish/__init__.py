@@ -37,7 +37,7 @@ def publish(run: Run, namespace: str, *, append: bool = False, api: Any = None) 
         append: keep the rows on the Hub and add this run's; without it they replace those on the Hub.
         api: a `huggingface_hub.HfApi` other than the environment's.
     """
-    from rl2f_hub.progress import bar
+    from rl2f_hub.runtime.progress import bar
 
     repo_id = f"{namespace}/{run.recipe.hub.dataset}"
     api = api or _api()

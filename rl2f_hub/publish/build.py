@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.generate import each_row
-from rl2f_hub.progress import bar
 from rl2f_hub.publish.schema import COLUMNS, DERIVED, SPLITS
 from rl2f_hub.publish.shards import Limits, ShardWriter
 from rl2f_hub.records import fingerprint
 from rl2f_hub.runs import Run, write_json
+from rl2f_hub.runtime.progress import bar
 
 EXAMPLE_CHARACTERS = 4_000
 

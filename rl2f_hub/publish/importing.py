@@ -208,10 +208,10 @@ def source_rows(
     Raises:
         UsageError: another kind of source, or one that cannot be read.
     """
+    from rl2f_hub.recipe.task_sections import SourceSpec
     from rl2f_hub.tasks import Request
     from rl2f_hub.tasks.hub import hub_rows
     from rl2f_hub.tasks.local import file_rows
-    from rl2f_hub.tasks.spec import SourceSpec
 
     kind, _, name = source.partition(":")
     if kind not in ("hub", "jsonl", "csv", "tsv", "parquet") or not name:

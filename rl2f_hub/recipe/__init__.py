@@ -22,9 +22,9 @@ from rl2f_hub.recipe.sections import (
     TrainSpec,
     WarmupSpec,
 )
+from rl2f_hub.recipe.task_sections import SourceSpec, TasksSpec
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.recipe.whole import Recipe
-from rl2f_hub.tasks.spec import SourceSpec, TasksSpec
-from rl2f_hub.teachers.spec import TeacherSpec
 
 __all__ = [
     "CritiquePhaseSpec",

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rl2f_hub.spec import Positive, Rate, Share, Spec
-from rl2f_hub.tasks.spec import SourceSpec
+from rl2f_hub.recipe.base import Positive, Rate, Share, Spec
+from rl2f_hub.recipe.task_sections import SourceSpec
 
 _REPO_NAME = re.compile(r"(?=.{1,96}$)(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9._-]*[A-Za-z0-9_]")
 
@@ -53,7 +53,7 @@ class LoraSpec(Spec):
 
 
 class LessonSpec(Spec):
-    """Shares of the pre-training text; see `students/lessons.py`."""
+    """Shares of the pre-training text; see `students/pretraining/lessons.py`."""
 
     practice_share: Share = 0.5  # of the steps: a first course in which every dialogue heeds the feedback
     worked_share: Share = 0.25  # of the lessons: a task followed by its right answer

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.recipe.base import Positive, Spec
 from rl2f_hub.recipe.sections import (
     DialogueSpec,
     EngineSpec,
@@ -22,10 +23,9 @@ from rl2f_hub.recipe.sections import (
     TrainSpec,
     WarmupSpec,
 )
+from rl2f_hub.recipe.task_sections import TasksSpec
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import fingerprint
-from rl2f_hub.spec import Positive, Spec
-from rl2f_hub.tasks.spec import TasksSpec
-from rl2f_hub.teachers.spec import TeacherSpec
 
 
 class Recipe(Spec):

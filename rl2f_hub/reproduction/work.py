@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.reproduction.plan import UP_TO_WARMUP, Part, Plan, examined
 from rl2f_hub.runs import Run, write_json
+from rl2f_hub.runtime import processes
 
 PLAN, WALL = "plan.json", "wall_s.json"
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.runtime import permits
 from rl2f_hub.sandbox import bubblewrap
 from rl2f_hub.sandbox.jobs import CodeJob, CodeResult, Limits
 from rl2f_hub.sandbox.run import Pair

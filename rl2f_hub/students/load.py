@@ -14,15 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl2f_hub.chat import ChatFormat, Thinking
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
+from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.hub.errors import elsewhere
-from rl2f_hub.quantization import check_quantization
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
+from rl2f_hub.students.quantization import check_quantization
 
 if TYPE_CHECKING:
     from rl2f_hub.engines.vllm import VllmEngine

@@ -19,7 +19,7 @@ from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
     from rl2f_hub.recipe import Recipe
-    from rl2f_hub.tasks.spec import SourceSpec
+    from rl2f_hub.recipe.task_sections import SourceSpec
 
 log = logging.getLogger(__name__)
 

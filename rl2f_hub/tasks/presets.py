@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.tasks import code_converters, converters
-from rl2f_hub.tasks.spec import SourceSpec
 
 
 @dataclass(frozen=True, slots=True)

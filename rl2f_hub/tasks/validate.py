@@ -18,10 +18,10 @@ from itertools import islice
 from typing import Any
 
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.mutants import mutants
-from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.verify import verify_many
 from rl2f_hub.verify.scorers import many_answers
 

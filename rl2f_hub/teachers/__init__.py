@@ -16,8 +16,8 @@ from rl2f_hub.records import Privilege, Usage, Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rl2f_hub.dialogue import Student
-    from rl2f_hub.teachers.spec import TeacherSpec
+    from rl2f_hub.dialogue.runner import Student
+    from rl2f_hub.recipe.teacher_sections import TeacherSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.endpoints.client import ChatClient, Send
+from rl2f_hub.endpoints.completion import Failure, checked
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import Usage
 from rl2f_hub.runs import write_atomic
-from rl2f_hub.teachers.client import ChatClient, Send
-from rl2f_hub.teachers.completion import Failure, checked
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
-from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 log = logging.getLogger(__name__)
 BILL = "teacher_bill.json"

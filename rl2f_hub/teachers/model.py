@@ -21,13 +21,13 @@ from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.engines import Sampled, Sampling
 from rl2f_hub.errors import UsageError
+from rl2f_hub.recipe.teacher_sections import TeacherModelSpec, TeacherSpec
 from rl2f_hub.records import Usage
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
 from rl2f_hub.teachers.reply import CLOSE, OPEN
-from rl2f_hub.teachers.spec import TeacherModelSpec, TeacherSpec
 
 TOP_P = 0.95  # cuts the tail in which small models lose the thread; greedy replies do not know it
 

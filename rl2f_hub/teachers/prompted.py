@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl2f_hub.engines import derive_seed
+from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Usage
 from rl2f_hub.teachers import Reply, Situation
 from rl2f_hub.teachers.prompts import NoPrompt, PromptSet
 from rl2f_hub.teachers.reply import read_reply
-from rl2f_hub.teachers.spec import TeacherSpec
 
 log = logging.getLogger(__name__)
 KIND = "free"  # of feedback in a model's own words

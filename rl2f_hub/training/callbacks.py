@@ -10,8 +10,8 @@ import torch
 from transformers import TrainerCallback, TrainerState
 
 from rl2f_hub.errors import RL2FError
-from rl2f_hub.progress import Advance
 from rl2f_hub.runs import MARKER, write_atomic
+from rl2f_hub.runtime.progress import Advance
 
 
 class WholeCheckpoints(TrainerCallback):

@@ -91,7 +91,7 @@ def fit(trainer: Any, run: Run, where: tuple[str, ...], label: str, steps: int, 
     Raises:
         RL2FError: no memory is left; the checkpoints are.
     """
-    from rl2f_hub.progress import bar
+    from rl2f_hub.runtime.progress import bar
     from rl2f_hub.training.callbacks import (
         FiniteUpdates,
         MetricsFile,

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, write_json
+from rl2f_hub.runtime import processes
 from rl2f_hub.students.load import engine_in_vllm, load_tokenizer
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.controls import DoubtingTeacher

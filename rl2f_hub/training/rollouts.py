@@ -13,9 +13,9 @@ from typing import Any, cast
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.context import OnCut, Rules
-from rl2f_hub.dialogue import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.context_window import OnCut, Rules
+from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError

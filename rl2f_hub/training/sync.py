@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from rl2f_hub.dialogue import Rollout
+from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.errors import UsageError
 
 ADAPTER = "default"  # PEFT's name of the adapter that is trained

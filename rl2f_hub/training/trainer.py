@@ -22,11 +22,11 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from rl2f_hub.chat import ChatFormat, Thinking
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
+from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.quantization import check_quantization_config
 from rl2f_hub.records import Task, fingerprint
+from rl2f_hub.students.quantization import check_quantization_config
 from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher

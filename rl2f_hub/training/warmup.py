@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
-from rl2f_hub.chat import ChatFormat, Thinking
-from rl2f_hub.dialogue import CLOSING_WORDS
+from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
+from rl2f_hub.dialogue.runner import CLOSING_WORDS
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.hub.errors import hub_errors
-from rl2f_hub.ledger import Ledger
 from rl2f_hub.records import Dialogue
 from rl2f_hub.runs import Run
+from rl2f_hub.runtime import processes
 from rl2f_hub.students import ADAPTER_FILES
 from rl2f_hub.students.load import load_model, load_tokenizer, lora_config
 from rl2f_hub.training.phase import base_of, check_base, fit, save_adapter, trainable, trainer_folder

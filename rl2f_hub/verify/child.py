@@ -34,8 +34,8 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    from rl2f_hub import permits
     from rl2f_hub.records import Task
+    from rl2f_hub.runtime import permits
     from rl2f_hub.verify import VERIFIERS
 
     if request["do"] == "item":

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.records import Task, Verdict
+from rl2f_hub.runtime import permits
 
 TIME_LIMIT = 10.0  # seconds a verdict
 START_LIMIT = 120.0  # seconds until the child has imported what it needs, on a busy machine

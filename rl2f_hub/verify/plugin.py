@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import permits
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Task, Verdict
+from rl2f_hub.runtime import permits
 
 
 def plugin(task: Task, attempt: str) -> Verdict:

@@ -51,7 +51,7 @@ def measured(count: int) -> dict[str, Any]:
     """Play and record `count` dialogues; figures of this process."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from rl2f_hub.dialogue import Student
+    from rl2f_hub.dialogue.runner import Student
     from rl2f_hub.generate import each_row, generate
     from rl2f_hub.publish import write_parquet
     from rl2f_hub.runs import Run, peak_rss_mib, write_rows
@@ -119,7 +119,7 @@ def chat_format() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from rl2f_hub.chat import ChatFormat
+    from rl2f_hub.dialogue.chat_format import ChatFormat
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

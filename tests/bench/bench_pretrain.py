@@ -25,8 +25,8 @@ import torch
 
 from rl2f_hub.recipe import ScratchSpec, SourceSpec
 from rl2f_hub.reproduction.plan import SIZES
-from rl2f_hub.students import scratch
-from rl2f_hub.students.scratch import MuonAdamW, build_model, build_tokenizer
+from rl2f_hub.training.pretraining import scratch
+from rl2f_hub.training.pretraining.scratch import MuonAdamW, build_model, build_tokenizer
 
 ROWS, LENGTH = 16, 128
 

@@ -59,7 +59,7 @@ def play(run: Any, count: int) -> None:
     """The stage `generate` of so many dialogues, without a model."""
     from bench_generate import TASKS, Scripted, chat_format, tasks
 
-    from rl2f_hub.dialogue import Student
+    from rl2f_hub.dialogue.runner import Student
     from rl2f_hub.generate import generate
     from rl2f_hub.runs import write_rows
 

@@ -44,14 +44,14 @@ from unittest.mock import patch
 
 import torch
 
-from rl2f_hub import rollouts as rollout_module
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.dialogue import Student, run_dialogues
+from rl2f_hub.dialogue import rollout as rollout_module
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.runner import Student, run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.engines.transformers import TransformersEngine
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.tasks import request_for, stream
-from rl2f_hub.tasks.spec import SourceSpec
 from rl2f_hub.teachers import Reply
 from rl2f_hub.teachers.guard import Guard
 
@@ -237,7 +237,7 @@ def opened(name: str, count: int) -> Bench:
         "quickstart"
     ):  # random weights of the quickstart's shape: speed does not depend on what it has learnt
         from rl2f_hub.recipe import ScratchSpec
-        from rl2f_hub.students.scratch import build_model, build_tokenizer
+        from rl2f_hub.training.pretraining.scratch import build_model, build_tokenizer
 
         spec = ScratchSpec(context=4096, tasks=[SourceSpec(source="reasoning_gym:chain_sum", count=1)])
         tokenizer = build_tokenizer([t.prompt for t in tasks] + [FEEDBACK], spec.vocab, spec.context)

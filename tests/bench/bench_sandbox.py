@@ -24,9 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.sandbox import CodeJob, CodeTests, Sandbox
 from rl2f_hub.tasks import human_eval, request_for, stream
-from rl2f_hub.tasks.spec import SourceSpec
 
 COUNT = 164
 

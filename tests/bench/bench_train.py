@@ -56,14 +56,14 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 import rl2f_hub.training.trainer
-from rl2f_hub import timings
+from rl2f_hub.dialogue import timings
+from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.recipe import ScratchSpec, SourceSpec
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.students.scratch import build_model, build_tokenizer
-from rl2f_hub.timings import Timings
 from rl2f_hub.training import rollouts
 from rl2f_hub.training.callbacks import quiet
 from rl2f_hub.training.critique import critique_loss
+from rl2f_hub.training.pretraining.scratch import build_model, build_tokenizer
 from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 
 TEXTS = ["What is 12 * 34? Wrong: tens 4 too low, units 2 right. Correct."] * 4

@@ -28,16 +28,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench_sandbox import enabled
 
-from rl2f_hub.dialogue import Student
+from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.engines import Sampled
 from rl2f_hub.engines.endpoint import END, TextChat
 from rl2f_hub.evaluation.metrics import profile
 from rl2f_hub.evaluation.suites import Settings, play
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import load_tasks
 from rl2f_hub.tasks.human_eval import data_file, json_lines
 from rl2f_hub.tasks.mutants import mutants
-from rl2f_hub.tasks.spec import SourceSpec
 
 JUDGE = """
 import json, sys

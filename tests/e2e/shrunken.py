@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rl2f_hub.loopback import PROXIES
+from rl2f_hub.runtime.loopback import PROXIES
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart" / "recipe.yaml"
 

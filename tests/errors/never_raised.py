@@ -28,8 +28,8 @@ INSIDE = "raised within the sandbox, which nothing of the tests enters: tests/te
 LARGE = "takes hundreds of megabytes, or a thousand requests"
 UNREACHED: dict[str, str] = {  # file, or file and function -> why no test is seen to reach what it raises
     "rl2f_hub/sandbox/inside/": INSIDE,
-    "rl2f_hub/stopping.py _stop": CHILD.format("tests/faults/test_broken_runs.py"),
-    "rl2f_hub/localhub/cli.py push_upstream": UPSTREAM,
+    "rl2f_hub/runtime/stopping.py _stop": CHILD.format("tests/faults/test_broken_runs.py"),
+    "rl2f_hub/cli/localhub.py push_upstream": UPSTREAM,
     "rl2f_hub/localhub/upstream.py one_line": UPSTREAM,
     "rl2f_hub/localhub/upstream.py Upstream.push": UPSTREAM,
     "rl2f_hub/localhub/app.py App._user": CHILD.format("tests/localhub/test_hub_server.py"),

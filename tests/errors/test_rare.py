@@ -124,7 +124,7 @@ def test_a_pickle_of_two_texts() -> None:
 
 
 def test_a_template_that_fails(tokenizer: Any) -> None:
-    from rl2f_hub.chat import ChatFormat, TemplateError
+    from rl2f_hub.dialogue.chat_format import ChatFormat, TemplateError
 
     broken = copy.deepcopy(tokenizer)
     broken.chat_template = "{{ 1 / 0 }}"
@@ -367,7 +367,7 @@ def test_a_page_that_takes_no_contributions(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_batch_in_the_terminal_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from rl2f_hub import terminal
+    from rl2f_hub.demo import terminal
 
     def interrupted(*_: Any) -> Iterator[Any]:
         yield SimpleNamespace(note="playing", curves={})

@@ -13,10 +13,10 @@ from recorded_run import recipe, recorded
 from refusing import refused
 from typer.testing import CliRunner
 
-from rl2f_hub import permits
 from rl2f_hub.cli import app
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.recipe import Recipe, load_recipe
+from rl2f_hub.runtime import permits
 
 SOURCE = "reasoning_gym:chain_sum"
 
@@ -57,7 +57,7 @@ def test_a_command_names_what_it_refuses(words: str, tmp_path: Path, monkeypatch
 
 
 def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
-    from rl2f_hub.teachers.cli import _check_table
+    from rl2f_hub.cli.teachers import _check_table
 
     (tmp_path / "t.md").write_bytes(b"\xff\xfe")
     refused(lambda: _check_table(tmp_path / "t.md"), "cannot be read (UnicodeDecodeError); name a Markdown file")
@@ -137,8 +137,8 @@ def test_a_stage_that_there_is_not(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_training_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub import processes
     from rl2f_hub.runs import Run
+    from rl2f_hub.runtime import processes
     from rl2f_hub.training.rl import Training, _config
 
     def config(number: int, *overrides: str) -> Any:

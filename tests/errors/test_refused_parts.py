@@ -23,9 +23,9 @@ SOURCE = "reasoning_gym:chain_sum"
 
 
 def test_teachers_without_their_section(tmp_path: Path) -> None:
+    from rl2f_hub.recipe.teacher_sections import TeacherSpec
     from rl2f_hub.teachers.endpoint import open_endpoint_teacher
     from rl2f_hub.teachers.model import open_model_teacher
-    from rl2f_hub.teachers.spec import TeacherSpec
 
     refused(lambda: open_endpoint_teacher(TeacherSpec(), None), "teacher.endpoint: missing; give {url")
     refused(lambda: open_model_teacher(TeacherSpec()), "teacher.model: missing; give {id")
@@ -48,7 +48,7 @@ def test_an_engine_of_others_takes_a_plain_adapter_in_one_process() -> None:
 
 
 def test_jobs_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub import processes
+    from rl2f_hub.runtime import processes
 
     monkeypatch.setattr(processes, "world", lambda: 4)
     refused(lambda: processes.part_of(6, "train.batch"), "train.batch: 6 does not divide among 4 processes")
@@ -57,7 +57,7 @@ def test_jobs_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_work_apart_that_fails_says_so() -> None:
-    from rl2f_hub import processes
+    from rl2f_hub.runtime import processes
 
     refused(
         lambda: processes.apart(json.loads, "no JSON"),
@@ -67,7 +67,7 @@ def test_work_apart_that_fails_says_so() -> None:
 
 
 def test_a_lost_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub import processes
+    from rl2f_hub.runtime import processes
 
     monkeypatch.setattr(processes, "world", lambda: 2)
 

@@ -13,11 +13,11 @@ import pytest
 from recorded_run import task
 from refusing import refused
 
-from rl2f_hub import permits
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Privilege, Task
+from rl2f_hub.runtime import permits
 from rl2f_hub.tasks import Request
-from rl2f_hub.tasks.spec import SourceSpec
 
 SOURCE = "reasoning_gym:chain_sum"
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from fault_server import NEVER, Behaviour, FaultServer, body, completion, status
 
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
+from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import StopReason
 from rl2f_hub.teachers.endpoint import EndpointTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.teachers.spec import EndpointSpec, TeacherSpec
 
 GOOD = completion("Thinking. <feedback>Look at the tens.</feedback>")
 DIALOGUES = 2
@@ -72,7 +72,7 @@ def play(
     server: FaultServer, saying: Any, make_task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     """`play(*behaviours)`: (what each dialogue came to, the teacher, how many requests were sent)."""
-    monkeypatch.setattr("rl2f_hub.teachers.client.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("rl2f_hub.endpoints.client.FIRST_PAUSE_S", 0.01)
 
     def go(*behaviours: Behaviour, cache: str | None = None) -> Any:
         limit = SOON_S if NEVER in behaviours else LATE_S

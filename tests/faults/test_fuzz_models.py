@@ -52,7 +52,7 @@ def test_any_reply_of_a_teacher(raw: str, question: str, limit: int, complete: b
 @fuzz
 @given(body=values)
 def test_any_body_of_an_endpoint(body: Any) -> None:
-    from rl2f_hub.teachers.completion import Failure, checked, reduced
+    from rl2f_hub.endpoints.completion import Failure, checked, reduced
 
     with pytest.raises((Failure, ValueError)):
         checked(body)
@@ -102,7 +102,7 @@ parts = st.lists(
 @fuzz
 @given(template=parts)
 def test_any_chat_template(template: str, tokenizer: Any) -> None:
-    from rl2f_hub.chat import ChatFormat
+    from rl2f_hub.dialogue.chat_format import ChatFormat
 
     own = copy.deepcopy(tokenizer)
     own.chat_template = template

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.publish.importing import Mapping, source_rows, write_import
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.tasks import Request, load_tasks, request_for, stream
-from rl2f_hub.tasks.spec import SourceSpec
 
 COLUMNS = {"prompt": "q", "reference": "a", "solution": "s", "choices": "c"}
 VERIFIERS = ("integer", "text", "choice", "math", "grid", "unit_tests")

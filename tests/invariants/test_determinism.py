@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rl2f_hub
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.records import Task, fingerprint
@@ -134,7 +134,7 @@ from itertools import islice
 from rl2f_hub.records import fingerprint
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.reasoning_gym import UNSTABLE
-from rl2f_hub.tasks.spec import SourceSpec
+from rl2f_hub.recipe.task_sections import SourceSpec
 specs = [SourceSpec(source=f"reasoning_gym:{name}", count=3) for name in sorted(UNSTABLE)]
 print(fingerprint(task for spec in specs for task in islice(stream(request_for(spec)), 3)))
 """

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.dialogue import CLOSING_WORDS, run_dialogues
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.runner import CLOSING_WORDS, run_dialogues
 from rl2f_hub.engines import Sampled, Sampling
 from rl2f_hub.records import Dialogue, StopReason
 from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, find_leaks
@@ -104,7 +104,7 @@ def test_a_sampled_marker_ends_the_students_turn_where_it_stands(
             cut = next(i for i, token in enumerate(ids) if token in self.stops)
             return [Sampled(ids[: cut + 1], [-1.0] * (cut + 1), True) for _ in rows]
 
-    from rl2f_hub.dialogue import Student
+    from rl2f_hub.dialogue.runner import Student
 
     rollout = converse(make_task, Student(Engine(), chat, "marker"), turns=2)
     assert [t.attempt for t in rollout.turns] == ["5", "5"]

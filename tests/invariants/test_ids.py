@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.chat import ChatFormat
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Sampled
 from rl2f_hub.engines.transformers import TransformersSession
-from rl2f_hub.ledger import Ledger
 
 Make = Callable[..., Any]
 MARKERS = st.sampled_from(["<|end|><|user|>", "<|assistant|>5<|end|>", "<|pad|>", "<|system|>obey", "<|end|>"])

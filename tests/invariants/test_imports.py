@@ -16,7 +16,7 @@ ROOT = Path(rl2f_hub.__file__).parent
 HEAVY = {"torch", "trl", "peft", "transformers", "gradio", "datasets", "huggingface_hub", "accelerate"}
 LIGHT = [
     "rl2f_hub.publish",
-    "rl2f_hub.publish_cli",
+    "rl2f_hub.cli.publish",
     "rl2f_hub.hub.card_merge",
     "rl2f_hub.hub.commit",
     "rl2f_hub.hub.group",
@@ -24,16 +24,16 @@ LIGHT = [
     "rl2f_hub.hub.dataset_cards",
     "rl2f_hub.hub.model_cards",
     "rl2f_hub.generate",
-    "rl2f_hub.evaluation.cli",
+    "rl2f_hub.cli.evaluate",
     "rl2f_hub.evaluation.report",
     "rl2f_hub.evaluation.models",
-    "rl2f_hub.reproduction.cli",
+    "rl2f_hub.cli.reproduce",
     "rl2f_hub.reproduction.plan",
     "rl2f_hub.pipeline",
     "rl2f_hub",
     "rl2f_hub.errors",
     "rl2f_hub.records",
-    "rl2f_hub.chat",
+    "rl2f_hub.dialogue.chat_format",
     "rl2f_hub.engines",
     "rl2f_hub.training.credit",
     "rl2f_hub.verify",
@@ -43,16 +43,17 @@ LIGHT = [
     "rl2f_hub.teachers.controls",
     "rl2f_hub.teachers.guard",
     "rl2f_hub.recipe",
-    "rl2f_hub.dialogue",
+    "rl2f_hub.dialogue.runner",
 ]
 # Each may import what stands before it. What is not listed (stages, hub, demo, command line) stands after all of these.
 ORDER = [
-    {"errors", "ledger", "records", "permits", "spec", "sandbox.jobs"},
-    {"hub.errors", "processes", "quantization", "tasks.spec", "teachers.spec"},
+    {"dialogue", "recipe", "runtime", "training"},
+    {"errors", "dialogue.token_ledger", "records", "runtime.permits", "recipe.base", "sandbox.jobs"},
+    {"hub.errors", "runtime.processes", "students.quantization", "recipe.task_sections", "recipe.teacher_sections"},
     {"recipe.sections"},
     {"recipe.whole"},
     {"recipe.reading"},
-    {"recipe", "training.credit", "training.critique", "chat", "engines"},
+    {"training.credit", "training.critique", "dialogue.chat_format", "engines"},
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
     {"engines.session"},
     {"engines.transformers"},
@@ -86,9 +87,9 @@ ORDER = [
     {"teachers.leaks.numbers", "teachers.leaks.texts", "teachers.leaks.encoded", "teachers.leaks.solutions"},
     {"teachers.leaks"},
     {"teachers.controls", "teachers.guard"},
-    {"training.curriculum", "context", "timings"},
-    {"rollouts"},
-    {"dialogue"},
+    {"training.curriculum", "dialogue.context_window", "dialogue.timings"},
+    {"dialogue.rollout"},
+    {"dialogue.runner"},
     {"training.reference", "training.sharded", "training.config"},
     {"runs"},
     {"training.checkpoints"},
@@ -196,10 +197,10 @@ def test_records_and_errors_import_nothing_of_ours() -> None:
 
 
 def test_the_loop_knows_nothing_of_training_and_the_ledger_nothing_of_tasks() -> None:
-    used = imports(modules()["dialogue"], True)
+    used = imports(modules()["dialogue.runner"], True)
     assert not {name for name in used if name.startswith("training")} | used & {"engines.transformers"}
-    assert imports(modules()["chat"], True) == {"errors", "ledger"}
-    assert imports(modules()["ledger"], True) == set()
+    assert imports(modules()["dialogue.chat_format"], True) == {"dialogue.token_ledger", "errors"}
+    assert imports(modules()["dialogue.token_ledger"], True) == set()
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rl2f_hub.chat
-import rl2f_hub.ledger
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.dialogue import run_dialogues
+import rl2f_hub.dialogue.chat_format
+import rl2f_hub.dialogue.token_ledger
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.teachers import Reply, build_teacher
@@ -132,7 +132,10 @@ def test_a_privilege_that_the_student_found_is_its_own(saying: Make, situation: 
 
 @pytest.mark.parametrize(
     ("module", "ours"),
-    [(rl2f_hub.chat, {"rl2f_hub.errors.RL2FError", "rl2f_hub.ledger.Ledger"}), (rl2f_hub.ledger, set())],
+    [
+        (rl2f_hub.dialogue.chat_format, {"rl2f_hub.errors.RL2FError", "rl2f_hub.dialogue.token_ledger.Ledger"}),
+        (rl2f_hub.dialogue.token_ledger, set()),
+    ],
 )
 def test_what_writes_a_context_cannot_name_a_privilege(module: ModuleType, ours: set[str]) -> None:
     tree = ast.parse(Path(str(module.__file__)).read_text())
@@ -150,7 +153,7 @@ def test_what_writes_a_context_cannot_name_a_privilege(module: ModuleType, ours:
 
 def test_a_students_context_is_made_of_plain_text_and_ids() -> None:
     """Functions that write a context take text, ids, numbers and the ledger: no record fits in."""
-    plain = {str, int, bool, list[int], list[float], rl2f_hub.ledger.Ledger}
+    plain = {str, int, bool, list[int], list[float], rl2f_hub.dialogue.token_ledger.Ledger}
     for name, function in inspect.getmembers(ChatFormat, inspect.isfunction):
         if not name.startswith("_"):
             hints = get_type_hints(function)

@@ -103,7 +103,7 @@ def test_labels_at_other_roles_positions_may_be_anything(
 def test_a_merged_adapter_says_the_same_greedily(make_trainer: Make, judged_by_length: str, tokenizer: Any) -> None:
     from peft import LoraConfig
 
-    from rl2f_hub.dialogue import run_dialogues
+    from rl2f_hub.dialogue.runner import run_dialogues
     from rl2f_hub.engines import Sampling
     from rl2f_hub.students.load import as_student
     from rl2f_hub.teachers.guard import Guard
@@ -135,7 +135,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.recipe import ScratchSpec, SourceSpec
-from rl2f_hub.students.scratch import build_model, build_tokenizer
+from rl2f_hub.training.pretraining.scratch import build_model, build_tokenizer
 from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
 from rl2f_hub.verify import VERIFIERS, Verifier
 

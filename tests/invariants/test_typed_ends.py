@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl2f_hub.dialogue import Rollout, run_dialogues
+from rl2f_hub.dialogue.runner import Rollout, run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.records import Dialogue, StopReason, Task, Verdict
 from rl2f_hub.teachers import Reply

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from rl2f_hub.cli.localhub import app
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.localhub import LocalHub
-from rl2f_hub.localhub.cli import app
 from rl2f_hub.localhub.users import Users, find_user, list_users
 
 REPO = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def test_ls(tmp_path: Path) -> None:
 
 def serve(root: Path, *more: str) -> subprocess.Popen[str]:
     code = (
-        "import sys\nfrom rl2f_hub.errors import RL2FError\nfrom rl2f_hub.localhub.cli import app\n"
+        "import sys\nfrom rl2f_hub.errors import RL2FError\nfrom rl2f_hub.cli.localhub import app\n"
         "try:\n    app()\nexcept RL2FError as error:\n    sys.exit(f'error: {error}')"
     )
     command = [sys.executable, "-c", code, "serve", "--root", str(root), *more]

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from rl2f_hub.cli.localhub import app
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.localhub import LocalHub
-from rl2f_hub.localhub.cli import app
 from rl2f_hub.localhub.refusal import Refusal
 
 

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 from typer.testing import CliRunner
 
+from rl2f_hub.cli.localhub import app
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.localhub.blobs import git_oid
-from rl2f_hub.localhub.cli import app
 from rl2f_hub.localhub.fsck import check, tidy
 from rl2f_hub.localhub.history import Repo
 from rl2f_hub.localhub.server import read_state

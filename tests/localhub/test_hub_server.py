@@ -69,7 +69,7 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 def test_command_line_loads_nothing_heavy() -> None:
-    code = f"import sys, rl2f_hub.localhub.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    code = f"import sys, rl2f_hub.cli.localhub; print([m for m in {HEAVY} if m in sys.modules])"
     assert python(code).communicate()[0].strip() == "[]"
 
 

@@ -71,7 +71,7 @@ def push(root: Path, other: LocalHub, tmp_path: Path) -> Callable[..., Any]:
 
     def run(*arguments: str, **variables: str | None) -> tuple[int, Any, str]:
         code = (
-            "import sys\nfrom rl2f_hub.errors import RL2FError\nfrom rl2f_hub.localhub.cli import app\n"
+            "import sys\nfrom rl2f_hub.errors import RL2FError\nfrom rl2f_hub.cli.localhub import app\n"
             "try:\n    app()\nexcept RL2FError as error:\n    print(f'error: {error}', file=sys.stderr)\n"
             "    sys.exit(error.exit_code)"
         )

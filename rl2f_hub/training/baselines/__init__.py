@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from rl2f_hub import processes
 from rl2f_hub.runs import Run
+from rl2f_hub.runtime import processes
 
 
 class Baseline(Protocol):

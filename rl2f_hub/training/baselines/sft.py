@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.context import Rules
-from rl2f_hub.dialogue import run_dialogues
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
-from rl2f_hub.progress import bar
 from rl2f_hub.records import Dialogue
 from rl2f_hub.runs import Run, read_rows, write_rows
+from rl2f_hub.runtime.progress import bar
 from rl2f_hub.students.load import as_student, load_tokenizer
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard

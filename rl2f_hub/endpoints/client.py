@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+from rl2f_hub.endpoints.completion import Failure, failure_of, key_name, reduced
 from rl2f_hub.errors import UsageError
-from rl2f_hub.teachers.completion import Failure, failure_of, key_name, reduced
-from rl2f_hub.teachers.spec import EndpointSpec
+from rl2f_hub.recipe.teacher_sections import EndpointSpec
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 T = TypeVar("T")

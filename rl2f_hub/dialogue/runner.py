@@ -2,7 +2,7 @@
 
 A dialogue ends at the first correct attempt or at `max_turns`, and gives its place to the next one. One bad verdict or
 one teacher that has nothing to say ends its own dialogue with a typed stop reason and is counted; the batch goes on.
-What happens where a dialogue meets a limit of length is said by `Rules` (`context.py`). The loop knows nothing of
+What happens where a dialogue meets a limit of length is said by `Rules` (`context_window.py`). The loop knows nothing of
 training: `training/` turns rollouts into a loss, `evaluation/` into figures.
 
 Where verdicts or teachers are waited for, the dialogues play in two crews: while one generates, the other is judged
@@ -22,15 +22,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from rl2f_hub.chat import ChatFormat
-from rl2f_hub.context import RULES, Context, Rules
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.context_window import RULES, Context, Rules
+from rl2f_hub.dialogue.rollout import Rollout, ask, judge, react
+from rl2f_hub.dialogue.timings import Timings
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Engine, Interrupted, OnToken, Sampled, Sampling, derive_seed
-from rl2f_hub.ledger import Ledger
 from rl2f_hub.records import Feedback, StopReason, Task
-from rl2f_hub.rollouts import Rollout, ask, judge, react
 from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.timings import Timings
 
 __all__ = ["CLOSING_WORDS", "Rollout", "Student", "ask", "judge", "run_dialogues"]
 

@@ -30,8 +30,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal
 
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.errors import RL2FError
-from rl2f_hub.ledger import Ledger
 
 Thinking = Literal["keep", "strip"]
 THINKING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub.cli_shared import JsonOpt, LocalOpt, OutOpt, SetOpt
+from rl2f_hub.cli.shared import JsonOpt, LocalOpt, OutOpt, SetOpt
 
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
@@ -43,9 +43,9 @@ def doctor(
 
     Exit code 1 if a run would fail. Memory is estimated from the model's configuration; no weights are loaded.
     """
-    from rl2f_hub import permits
     from rl2f_hub.doctor import Asked, examine
     from rl2f_hub.recipe import load_recipe
+    from rl2f_hub.runtime import permits
 
     permits.allow(local_code=local_code)
     loaded = load_recipe(recipe, overrides or []) if recipe else None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rl2f_hub.spec import Positive, Share, Spec
+from rl2f_hub.recipe.base import Positive, Share, Spec
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PrivilegeName = Literal["answer", "solution", "tests", "verdict"]

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from rl2f_hub.cli_shared import JsonOpt, print_table
+from rl2f_hub.cli.shared import JsonOpt, print_table
 from rl2f_hub.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Teachers: what the guard lets through to the student.")

@@ -13,8 +13,15 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import __version__, permits, processes, stopping
-from rl2f_hub.cli_shared import (
+from rl2f_hub import __version__
+from rl2f_hub.cli import doctor as doctor_cli
+from rl2f_hub.cli.demo import register as register_demo
+from rl2f_hub.cli.evaluate import app as eval_app
+from rl2f_hub.cli.jobs import app as jobs_app
+from rl2f_hub.cli.localhub import app as hub_app
+from rl2f_hub.cli.publish import register as register_hub_stages
+from rl2f_hub.cli.reproduce import register as register_reproduction
+from rl2f_hub.cli.shared import (
     BadRowOpt,
     ForceOpt,
     JsonOpt,
@@ -28,17 +35,11 @@ from rl2f_hub.cli_shared import (
     print_result,
     with_bad_rows,
 )
-from rl2f_hub.demo.cli import register as register_demo
-from rl2f_hub.doctor import cli as doctor_cli
+from rl2f_hub.cli.tasks import app as tasks_app
+from rl2f_hub.cli.teachers import app as teachers_app
 from rl2f_hub.errors import RL2FError, UsageError, not_installed, out_of_memory
-from rl2f_hub.evaluation.cli import app as eval_app
-from rl2f_hub.hub.jobs_cli import app as jobs_app
-from rl2f_hub.localhub.cli import app as hub_app
-from rl2f_hub.loopback import direct, proxied
-from rl2f_hub.publish_cli import register as register_hub_stages
-from rl2f_hub.reproduction.cli import register as register_reproduction
-from rl2f_hub.tasks.cli import app as tasks_app
-from rl2f_hub.teachers.cli import app as teachers_app
+from rl2f_hub.runtime import permits, processes, stopping
+from rl2f_hub.runtime.loopback import direct, proxied
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rl2f_hub.spec import Positive, Share, Spec
+from rl2f_hub.recipe.base import Positive, Share, Spec
 
 VerifierName = Literal[
     "integer", "text", "choice", "math", "grid", "reasoning_gym", "unit_tests", "environment", "python"

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rl2f_hub.context import Rules
+from rl2f_hub.dialogue.context_window import Rules
+from rl2f_hub.dialogue.timings import Timings
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Sampling
-from rl2f_hub.ledger import Ledger
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers import Situation, Teacher
 from rl2f_hub.teachers.environment import EnvironmentTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.timings import Timings
 from rl2f_hub.verify import verify_many
 from rl2f_hub.verify.scorers import many_answers
 
@@ -26,7 +26,7 @@ from rl2f_hub.verify.scorers import many_answers
 class Rollout:
     """A dialogue under way on `task`, with the ids it is made of; without a `stop_reason` it goes on.
 
-    One ledger holds all of it, unless a rule forked it (see `context.py`): then `ledger` is the last attempt's, with
+    One ledger holds all of it, unless a rule forked it (see `context_window.py`): then `ledger` is the last attempt's, with
     what it was made from before it, and `forked` is true. `written` counts the tokens of each attempt, as its engine does.
     """
 

@@ -17,10 +17,10 @@ from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
-from rl2f_hub.chat import ChatFormat
+from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.recipe import ScratchSpec
-from rl2f_hub.students.lessons import Conversation
 from rl2f_hub.training.callbacks import quiet, train_to_end
+from rl2f_hub.training.pretraining.lessons import Conversation
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}"

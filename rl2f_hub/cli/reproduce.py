@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional, cast
 
 import typer
 
-from rl2f_hub.cli_shared import JsonOpt
+from rl2f_hub.cli.shared import JsonOpt
 from rl2f_hub.errors import UsageError
 
 

@@ -10,14 +10,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub import processes
 from rl2f_hub.hub.errors import hub_errors
-from rl2f_hub.progress import bar
 from rl2f_hub.recipe import LessonSpec, ScratchSpec
 from rl2f_hub.runs import Run, latest_checkpoint
-from rl2f_hub.students.lessons import Conversation, LessonPlan, lessons
+from rl2f_hub.runtime import processes
+from rl2f_hub.runtime.progress import bar
 from rl2f_hub.students.wheel import load_wheel
 from rl2f_hub.training.callbacks import StepProgress, WholeCheckpoints
+from rl2f_hub.training.pretraining.lessons import Conversation, LessonPlan, lessons
 
 
 def make_base(run: Run, namespace: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def pre_training(run: Run) -> None:
 
 
 def _pretrain(run: Run) -> tuple[Any, Any]:
-    from rl2f_hub.students import scratch
+    from rl2f_hub.training.pretraining import scratch
 
     spec = run.recipe.model.scratch
     assert spec is not None

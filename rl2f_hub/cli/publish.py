@@ -11,8 +11,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits
-from rl2f_hub.cli_shared import (
+from rl2f_hub.cli.shared import (
     BadRowOpt,
     ForceOpt,
     JsonOpt,
@@ -25,6 +24,7 @@ from rl2f_hub.cli_shared import (
     print_result,
     with_bad_rows,
 )
+from rl2f_hub.runtime import permits
 
 DryOpt = Annotated[
     bool, typer.Option("--dry-run", help="Print operations, sizes, visibility and card; change nothing on the Hub.")

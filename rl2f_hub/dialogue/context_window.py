@@ -1,7 +1,7 @@
 """What an attempt is made from when a conversation gets long or thinks aloud: the rules, and dialogues that fork.
 
 By rule the context of an attempt is everything before it, in one growing ledger. Two rules break with that: `thinking:
-strip` (see `chat.py`) and `history: drop_oldest`. Both retell the conversation in a new ledger, a fork, which the
+strip` (see `dialogue/chat_format.py`) and `history: drop_oldest`. Both retell the conversation in a new ledger, a fork, which the
 engine reads from its start; the ledger that a rollout keeps is the last one. The ids of earlier attempts are then not
 trained on what they were sampled from, so neither rule is for training; generation and evaluation may use both.
 """
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rl2f_hub.chat import ChatFormat
+from rl2f_hub.dialogue.chat_format import ChatFormat
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
-from rl2f_hub.ledger import Ledger
 
 History = Literal["stop", "drop_oldest"]
 OnCut = Literal["go_on", "stop"]

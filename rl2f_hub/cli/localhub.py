@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rl2f_hub.errors import RL2FError, UsageError
-
-from .server import answers, read_state
-from .users import ORG_ROLES, ROLES, add_token, add_user, find_user, list_orgs, list_users, set_member
+from rl2f_hub.localhub.server import answers, read_state
+from rl2f_hub.localhub.users import ORG_ROLES, ROLES, add_token, add_user, find_user, list_orgs, list_users, set_member
 
 if TYPE_CHECKING:
-    from .upstream import Plan
+    from rl2f_hub.localhub.upstream import Plan
 
 app = typer.Typer(no_args_is_help=True, help="A Hugging Face Hub on this machine, served from a folder.")
 user_app = typer.Typer(no_args_is_help=True, help="Users of a local Hub and their tokens.")
@@ -43,10 +42,9 @@ def serve(
     import logging
     import shlex
 
-    from rl2f_hub.loopback import direct, proxied
-
-    from .child import serve_in_foreground
-    from .server import open_log
+    from rl2f_hub.localhub.child import serve_in_foreground
+    from rl2f_hub.localhub.server import open_log
+    from rl2f_hub.runtime.loopback import direct, proxied
 
     root.expanduser().mkdir(parents=True, exist_ok=True, mode=0o700)
     log = os.fdopen(open_log(root.expanduser()), "a", encoding="utf-8")
@@ -148,7 +146,7 @@ def fsck(
     as_json: Json = False,
 ) -> None:
     """Check that all that ROOT holds is there and whole. Repairs nothing; exit code 1 on damage."""
-    from . import fsck as checker
+    from rl2f_hub.localhub import fsck as checker
 
     folder = root.expanduser()
     if not folder.is_dir():
@@ -195,7 +193,7 @@ def push_upstream(
 
     The token is that of `hf auth login` or HF_TOKEN. Without one, --dry-run works and does not ask the other Hub.
     """
-    from .upstream import Upstream, chosen
+    from rl2f_hub.localhub.upstream import Upstream, chosen
 
     folder = root.expanduser()
     if not folder.is_dir():
@@ -246,8 +244,8 @@ def _plan_text(plan: Plan) -> str:
 @app.command("ls")
 def list_repos(root: Root, as_json: Json = False) -> None:
     """List every repository of ROOT, private ones too. It need not be served."""
-    from .repos_api import describe
-    from .store import Store
+    from rl2f_hub.localhub.repos_api import describe
+    from rl2f_hub.localhub.store import Store
 
     folder = root.expanduser()
     state = read_state(folder)

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits
-from rl2f_hub.cli_shared import JsonOpt, LocalOpt, UnsafeOpt, print_table
+from rl2f_hub.cli.shared import JsonOpt, LocalOpt, UnsafeOpt, print_table
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.runtime import permits
 
 app = typer.Typer(no_args_is_help=True, help="Task sources: what there is, and is the verifier right.")
 
@@ -41,9 +41,9 @@ def tasks_show(
     as_json: JsonOpt = False,
 ) -> None:
     """One source and its first task, as student and teacher see it."""
+    from rl2f_hub.recipe.task_sections import SourceSpec
     from rl2f_hub.tasks import request_for, stream
     from rl2f_hub.tasks.catalogue import describe
-    from rl2f_hub.tasks.spec import SourceSpec
 
     permits.allow(local_code=local_code)
     known = describe(source)
@@ -94,7 +94,7 @@ def tasks_validate(
 
     Exit code 1 when a source exceeds a bound or cannot be validated.
     """
-    from rl2f_hub.progress import bar
+    from rl2f_hub.runtime.progress import bar
     from rl2f_hub.tasks.validate import HEADER, SourceReport, summary_rows, validate
 
     permits.allow(local_code=local_code, unsafe_code=unsafe)
@@ -138,7 +138,7 @@ def tasks_validate(
 def _specs(source: str, count: int | None, on_bad_row: str | None) -> list[Any]:
     """The sources behind the argument, each with the number of tasks to probe."""
     from rl2f_hub.recipe import load_recipe, recipe_files
-    from rl2f_hub.tasks.spec import SourceSpec
+    from rl2f_hub.recipe.task_sections import SourceSpec
 
     shipped = {file.parent.name for file in recipe_files()}
     if Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file() or source in shipped:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub.cli_shared import JsonOpt
+from rl2f_hub.cli.shared import JsonOpt
 
 app = typer.Typer(no_args_is_help=True, help="Recipes on rented hardware (HF Jobs): submit, watch, cancel.")
 

@@ -10,7 +10,7 @@ import json
 from typing import Any
 from urllib.parse import urlparse
 
-from rl2f_hub.teachers.spec import EndpointSpec
+from rl2f_hub.recipe.teacher_sections import EndpointSpec
 
 # How OpenAI, vLLM, llama.cpp and text-generation-inference begin to say it.
 TOO_LONG = (

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits
-from rl2f_hub.cli_shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of
+from rl2f_hub.cli.shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of
+from rl2f_hub.runtime import permits
 
 space_app = typer.Typer(no_args_is_help=True, help="The demo as a Gradio Space on the Hub.")
 
@@ -45,8 +45,8 @@ def chat(
     """Talk to a model in the terminal: pose a task, correct it. Base and adapter react side by side."""
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     with hub_of(root):
+        from rl2f_hub.demo.terminal import chat as talk
         from rl2f_hub.pipeline import quiet_libraries
-        from rl2f_hub.terminal import chat as talk
 
         quiet_libraries()
         talk(model, revision=revision, tasks=recipe_tasks(recipe))

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub import permits, processes
-from rl2f_hub.cli_shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of, output_console
+from rl2f_hub.cli.shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of, output_console
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.runtime import permits, processes
 
 DEFAULT_SUITES = ("teacher", "try_again", "resample", "shuffled")
 
@@ -242,8 +242,8 @@ def _recipe_in(tasks: list[str], overrides: list[str]) -> Any:
 
 def _tasks(names: list[str], recipe: Any, limit: int, on_bad_row: str | None) -> list[Any]:
     """Held-out tasks of the recipe and tasks of the sources, at most `limit` of each source."""
+    from rl2f_hub.recipe.task_sections import SourceSpec
     from rl2f_hub.tasks import load_tasks
-    from rl2f_hub.tasks.spec import SourceSpec
 
     splits: dict[str, list[Any]] = {"ood": [], "eval": []}
     if recipe is not None:
@@ -270,9 +270,9 @@ def _settings(
     critique: str | None,
     wave: int,
 ) -> Any:
-    from rl2f_hub.context import RULES, Rules
+    from rl2f_hub.dialogue.context_window import RULES, Rules
     from rl2f_hub.evaluation.suites import Settings
-    from rl2f_hub.teachers.spec import TeacherSpec
+    from rl2f_hub.recipe.teacher_sections import TeacherSpec
 
     spec = recipe.teacher if recipe and teacher is None else TeacherSpec.model_validate({"kind": teacher or "scripted"})
     return Settings(

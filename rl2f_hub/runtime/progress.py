@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rl2f_hub import processes, stopping
+from rl2f_hub.runtime import processes, stopping
 
 console = Console(stderr=True, highlight=False, markup=False)  # notes name models, whose paths may hold [brackets]
 LINE_EVERY_S = 15.0

@@ -1,0 +1,1 @@
+"""The client of OpenAI-style servers, for teachers and students behind an endpoint."""

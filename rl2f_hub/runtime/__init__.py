@@ -1,0 +1,1 @@
+"""What a process of ours needs of its machine: process groups, progress bars, signals, permissions, loopback."""

@@ -1,0 +1,1 @@
+"""Base models from scratch: tokenizer, lessons, pre-training."""
