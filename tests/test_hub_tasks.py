@@ -53,7 +53,15 @@ MIXED = [
     {"question": "What is 6 + 0?", "answer": "6"},
 ]
 TABLE = "\ufeffquestion; answer ;ok\nWhich?;007;True\nWhat?;NA;False\n\nWho?;1.50;True\n"
-TABLE_CARD = '---\nconfigs:\n- config_name: default\n  data_files: train.csv\n- config_name: tabs\n  data_files: test.tsv\n  sep: "\\t"\n---\n'
+TABLE_CARD = """---
+configs:
+- config_name: default
+  data_files: train.csv
+- config_name: tabs
+  data_files: test.tsv
+  sep: "\\t"
+---
+"""
 FILL = [
     push("sums", sums(5)),  # its commit is asked for as @0
     push("sums", sums(5, start=101)),

@@ -68,8 +68,10 @@ def publish(
     if force:
         opened.forget_from("publish")
     if append:
-        with alone_in(opened.dir), hub_ready(opened) as namespace, opened.stage("publish") as outputs:
-            outputs |= stage.publish(opened, namespace, append=True)
+        with alone_in(opened.dir), hub_ready(opened) as namespace:
+            opened.go_on()
+            with opened.stage("publish") as outputs:
+                outputs |= stage.publish(opened, namespace, append=True)
     else:
         run_stages(opened, ("publish",))
     print_result({"stage": "publish", "out": str(opened.dir), **opened.outputs("publish")}, as_json)
