@@ -51,7 +51,7 @@ ORDER = [
     {"errors", "dialogue.token_ledger", "records", "runtime.permits", "recipe.base", "sandbox.jobs"},
     {"hub.errors", "runtime.processes", "students.quantization", "recipe.task_sections", "recipe.teacher_sections"},
     {"recipe.sections"},
-    {"recipe.whole"},
+    {"recipe.whole", "recipe.stages"},
     {"recipe.reading"},
     {"training.credit", "training.critique", "dialogue.chat_format", "engines"},
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
