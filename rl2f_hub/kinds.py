@@ -67,6 +67,7 @@ SOURCES = {  # prefix of a task source -> the module whose `tasks(request)` stre
     "reasoning_gym": "rl2f_hub.tasks.reasoning_gym:tasks",
     "hub": "rl2f_hub.tasks.hub:tasks",
     "csv": "rl2f_hub.tasks.local:tasks",
+    "tsv": "rl2f_hub.tasks.local:tasks",
     "jsonl": "rl2f_hub.tasks.local:tasks",
     "parquet": "rl2f_hub.tasks.local:tasks",
     "human_eval": "rl2f_hub.tasks.human_eval:tasks",

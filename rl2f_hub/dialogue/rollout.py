@@ -101,7 +101,7 @@ def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False, verifie
         verifier: judges in place of the verifier that each task names.
     """
     verdicts = verify_many(
-        [(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts], verifier
+        [(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts], verifier=verifier
     )
     for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
         if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rl2f_hub.errors import UsageError
 from rl2f_hub.teachers.base import FeedbackRequest, Reply, Teacher, WrappedTeacher
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 if TYPE_CHECKING:
     from pathlib import Path

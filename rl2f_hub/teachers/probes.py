@@ -21,7 +21,7 @@ from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.engines.score import can_score, log_likelihoods
 from rl2f_hub.errors import UsageError
 from rl2f_hub.teachers.base import FeedbackRequest, Reply, Teacher, WrappedTeacher
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 if TYPE_CHECKING:
     from rl2f_hub.dialogue.runner import Student

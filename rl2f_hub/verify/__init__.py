@@ -14,6 +14,7 @@ from typing import Any
 from rl2f_hub.errors import UsageError
 from rl2f_hub.kinds import VERIFIERS, find_part
 from rl2f_hub.records import Task, Verdict
+from rl2f_hub.verify.answer import Marks, without_scratch
 from rl2f_hub.verify.base import Environment, Verifier, replay
 from rl2f_hub.verify.extract import without_question
 from rl2f_hub.verify.plugin import HasVerify, is_plugin, verdict_by
@@ -71,41 +72,51 @@ def as_verifier(judge: Any) -> Verifier:
     )
 
 
-def verify(task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+def verify(task: Task, attempt: str, earlier: Sequence[str] = (), marks: Sequence[Marks] = ()) -> Verdict:
     """Judge one attempt at a task with the verifier that the task names.
 
     Args:
         earlier: the dialogue's attempts before this one, oldest first.
+        marks: (opening, closing) marks of scratch work beside those that `verify/answer.py` knows.
     Raises:
         ValueError: the task is at fault, not the attempt.
     """
-    verifier = verifier_of(task)
-    return _too_little(verifier, task, attempt) or verifier.judge(task, _own_words(verifier, task, attempt), earlier)
+    verdict = verify_many([(task, attempt, earlier)], marks)[0]
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
 
 
 def verify_many(
-    items: Sequence[tuple[Task, str, Sequence[str]]], verifier: Verifier | None = None
+    items: Sequence[tuple[Task, str, Sequence[str]]], marks: Sequence[Marks] = (), verifier: Verifier | None = None
 ) -> list[Verdict | Exception]:
     """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place.
 
     `verifier` judges in place of those that the tasks name.
     """
     whose = [verifier or verifier_of(task) for task, _, _ in items]
-    out = [_too_little(w, task, attempt) for w, (task, attempt, _) in zip(whose, items, strict=True)]
-    results: list[Verdict | Exception | None] = [*out]
+    results: list[Verdict | Exception | None] = []
+    words: list[str] = []
+    for w, (task, attempt, _) in zip(whose, items, strict=True):
+        said = without_scratch(attempt, marks)
+        results.append(UNFINISHED if said is None else _too_little(w, task, said))
+        words.append(_own_words(w, task, said or ""))
     for several in {id(w): w for w in whose if w.judge_many is not None}.values():
         places = [i for i, w in enumerate(whose) if w is several and results[i] is None]
         if len(places) > 1 and several.judge_many is not None:
-            judged = several.judge_many([(items[i][0], _own_words(several, *items[i][:2])) for i in places])
+            judged = several.judge_many([(items[i][0], words[i]) for i in places])
             for i, verdict in zip(places, judged, strict=True):
                 results[i] = verdict
-    for i, (task, attempt, earlier) in enumerate(items):
+    for i, (task, _, earlier) in enumerate(items):
         if results[i] is None:
             try:
-                results[i] = whose[i].judge(task, _own_words(whose[i], task, attempt), earlier)
+                results[i] = whose[i].judge(task, words[i], tuple(without_scratch(e, marks) or "" for e in earlier))
             except Exception as error:  # one bad task or verifier costs its own dialogue, never the batch
                 results[i] = error
     return [verdict for verdict in results if verdict is not None]
+
+
+UNFINISHED = Verdict(False, 0.0, None, "the thinking never ends: there is no answer after it")
 
 
 def _too_little(verifier: Verifier, task: Task, attempt: str) -> Verdict | None:

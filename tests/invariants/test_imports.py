@@ -164,6 +164,15 @@ def test_records_and_errors_import_nothing_of_ours() -> None:
         assert imports(modules()[name], everywhere=True) == set()
 
 
+def test_the_embedded_hub_stands_alone_and_shares_the_reader_of_yaml_alone() -> None:
+    allowed = {"errors", "runtime.loopback", "runtime.yaml_reader"}
+    for name, file in modules().items():
+        if name.partition(".")[0] == "localhub":
+            ours = {other for other in imports(file, everywhere=True) if other.partition(".")[0] != "localhub"}
+            assert ours <= allowed, f"{name} imports {ours - allowed}"
+    assert imports(modules()["runtime.yaml_reader"], everywhere=True) == set()
+
+
 def test_the_loop_knows_nothing_of_training_and_the_ledger_nothing_of_tasks() -> None:
     used = imports(modules()["dialogue.runner"], True)
     assert not {name for name in used if name.startswith("training")} | used & {"engines.transformers"}
