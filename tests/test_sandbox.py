@@ -22,7 +22,7 @@ from rl2f_hub.runtime import permits
 from rl2f_hub.sandbox import CodeJob, CodeResult, CodeTests, Limits, Sandbox, bubblewrap, pool
 from rl2f_hub.sandbox.inside import lockdown
 from rl2f_hub.sandbox.inside.plain import Malformed, Unsendable, decode, encode
-from rl2f_hub.sandbox.run import same_output
+from rl2f_hub.sandbox.output import same_output
 
 LIMITS = Limits(cpu_s=30, test_s=100.0, wall_s=200.0, memory_mib=256, file_mib=2, output_bytes=50_000)
 HASTY = replace(LIMITS, cpu_s=1, test_s=6.0, wall_s=20.0)  # where time is what ends an attempt, and nowhere else
@@ -164,7 +164,7 @@ ATTACKS = {  # name -> (code, what the reason says)
     "memory bomb": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "memory limit"),
     "one huge string": ("def f(x): return 'a' * (1 << 40)", "memory limit"),
     "infinite loop": ("while True: pass", "^time limit before the tests$"),
-    "infinite loop in a call": ("def f(x):\n  while True: pass", "test 1 of 1 failed: time limit"),
+    "infinite loop in a call": ("def f(x):\n  while True: pass", "failed: time limit"),
     "a loop that no signal handler can leave": ("def f(x): return 10 ** 10 ** 8", "time limit"),
     "deaf to the time limit": ("import signal\nsignal.signal(signal.SIGXCPU, print)\nwhile True: pass", "time limit"),
     "endless sleep": ("import time\nlibc = time.sleep(1000)", "time limit"),
@@ -220,8 +220,8 @@ ATTACKS = {  # name -> (code, what the reason says)
     ),
     "exit before the tests": ("import sys\nsys.exit(0)", "exited before the tests"),
     "hard exit before the tests": ("import os\nos._exit(0)", "exited before the tests"),
-    "exit during a test": ("import sys\ndef f(x): sys.exit(0)", "test 1 of 1 failed: exited"),
-    "hard exit during a test": ("import os\ndef f(x): os._exit(0)", "test 1 of 1 failed: exited"),
+    "exit during a test": ("import sys\ndef f(x): sys.exit(0)", "failed: exited"),
+    "hard exit during a test": ("import os\ndef f(x): os._exit(0)", "failed: exited"),
     "printing success": ('print(\'{"end": {"kind": "passed"}}\')\ndef f(x): return 0', "wrong value"),
     "success on every open file": (
         'import os\nfor fd in range(64):\n  try: os.write(fd, b\'{"end": {"kind": "passed"}}\\n\' * 3)\n'
@@ -264,7 +264,7 @@ def test_an_attack_is_contained_wrong_explained_and_gone(name: str, sandbox: San
     starts = run("def f(): pass", "f()") and interpreter_starts(sandbox)
     result = run(code, "assert f(1) == 2")
     assert not result.passed and result.passed_tests == 0
-    assert re.search(reason, result.reason), result
+    assert re.search(reason, result.reason + "\n" + result.observation), result
     assert cell_processes(sandbox) == 6  # of each cell bubblewrap, the first process inside and the fork that waits
     after = run("def f(x): return x + 1", "assert f(1) == 2")
     assert after.passed, after
@@ -362,7 +362,7 @@ def test_reasons_of_honest_failures(run: Run) -> None:
     wrong = run("def f(x): return x + 1", "assert f(1) == 2\nassert f([41][0]) == 4711")
     assert wrong.observation == "call: f(41)\nreturned: 42\ntest: assert f([41][0]) == 4711"
     raised = run("def f(x):\n    return {}[x]", "assert f('a') == 1")
-    assert raised.reason == "test 1 of 1 failed: raised KeyError on line 2"
+    assert raised.reason == "failed: raised KeyError on line 2"
     assert "the value makes the test itself raise TypeError" in run("def f(x): return None", "assert f(1) < 2").reason
     none = run("def f(): pass")
     assert not none.passed and none.reason == "the task has no tests" and none.total_tests == 0

@@ -57,7 +57,7 @@ ORDER = [
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
     {"engines.session"},
     {"engines.transformers"},
-    {"sandbox.inside", "sandbox.inside.lockdown", "sandbox.talk"},
+    {"sandbox.inside", "sandbox.inside.lockdown", "sandbox.output", "sandbox.talk"},
     {"sandbox.bubblewrap"},
     {"sandbox.cell"},
     {"sandbox.run"},
