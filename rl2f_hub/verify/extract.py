@@ -19,7 +19,6 @@ _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*")
 _CLAUSE_END = re.compile(r"[.!?;](?:\s|$)|\n|, (?:so|because|since|as|which|but)\b", re.IGNORECASE)
 _BRACE = re.compile(r"\\boxed\s{0,3}\{|[{}]")
 _LISTING = re.compile(r"(?:[\s,;/|()\[\]{}`*$]|\b(?:or|and|either|both|maybe|perhaps)\b)*", re.IGNORECASE)
-_FENCE = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 MAX_CHARS = 20_000  # text before the last 20,000 characters is not looked at: an attempt is not a book
 
 
@@ -55,19 +54,6 @@ def extract_text(attempt: str) -> str | None:
         if text.strip():
             return _unwrapped(text)
     return None
-
-
-def extract_code(attempt: str, names: tuple[str, ...] = ()) -> str:
-    """The last fenced block that defines one of `names`, else the last fenced block, else the whole attempt."""
-    blocks = [body for language, body in _FENCE.findall(attempt) if language.lower() in ("", "py", "python", "python3")]
-    if not blocks:
-        return attempt
-    for body in reversed(blocks):
-        if any(
-            re.search(rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(n)}\b", body, re.MULTILINE) for n in names
-        ):
-            return body
-    return blocks[-1]
 
 
 def places(attempt: str) -> list[tuple[str, bool]]:

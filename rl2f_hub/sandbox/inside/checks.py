@@ -43,7 +43,7 @@ def _refuse(operator: str) -> Callable[..., Any]:
 
 
 class Foreign:
-    """An object that lives in the attempt's process: `kind` is h (of its own class), g (an iterator), m (of the library).
+    """An object that lives in the attempt's process, of a class of its own, or of the library's (always true then).
 
     What it does is asked of the attempt, so an operator could be answered to suit the test: to be in, beyond and equal to
     whatever is asked for. Attributes and calls are what tests of objects are about; every operator is refused, whatever
@@ -51,10 +51,10 @@ class Foreign:
     of one operand are asked too. Comparison is by identity or refused, always.
     """
 
-    __slots__ = ("_checks", "_kind", "_number", "_over")
+    __slots__ = ("_checks", "_library", "_number")
 
-    def __init__(self, checks: Checks, kind: bytes, number: int) -> None:
-        for name, value in (("_checks", checks), ("_kind", kind), ("_number", number), ("_over", False)):
+    def __init__(self, checks: Checks, number: int, library: bool) -> None:
+        for name, value in (("_checks", checks), ("_number", number), ("_library", library)):
             object.__setattr__(self, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -83,34 +83,21 @@ class Foreign:
         return int(self._operate("len", int))
 
     def __bool__(self) -> bool:
-        return True if self._kind != b"h" else bool(self._operate("truth", bool))
+        return self._library or bool(self._operate("truth", bool))
 
     def __str__(self) -> str:
         return str(self._operate("str", str))
 
     def __repr__(self) -> str:
+        if self._checks.showing:
+            return "<an object of the attempt>"
         return str(self._operate("repr", str))
 
     def __iter__(self) -> Iterator[Any]:
-        if self._kind == b"g":
-            return self
-        iterator = self._operate("iter", Foreign)
-        object.__setattr__(iterator, "_kind", b"g")
-        return iter(iterator)
-
-    def __next__(self) -> Any:
-        if self._kind != b"g":
-            raise self._checks.refuse("next")
-        if self._over:  # an iterator that has ended has ended
-            raise StopIteration
-        try:
-            return self._checks.ask("next", self._number, [], {})
-        except StopIteration:
-            object.__setattr__(self, "_over", True)
-            raise
+        return ForeignIterator(self._checks, self._operate("iter", Foreign)._number)
 
     def __eq__(self, other: object) -> bool:
-        if self is other or (other is None and self._kind != b"h"):
+        if self is other or (other is None and self._library):
             return self is other
         raise self._checks.refuse("a comparison")
 
@@ -138,6 +125,36 @@ class Foreign:
         return value
 
 
+class ForeignIterator:
+    """An iterator that lives in the attempt's process: its items come one by one, and one that has ended has ended."""
+
+    def __init__(self, checks: Checks, number: int) -> None:
+        self._checks, self._number, self._over = checks, number, False
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._over:
+            try:
+                return self._checks.ask("next", self._number, [], {})
+            except StopIteration:
+                self._over = True
+        raise StopIteration
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("send", "throw", "close"):
+            raise AttributeError(name)
+        return self._checks.ask("get", self._number, [name], {})
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or other is None:
+            return self is other
+        raise self._checks.refuse("a comparison")
+
+    __hash__ = object.__hash__
+
+
 class Checks:
     """The state of one run: the line, the stand-ins, the last call that a test made, the sources of the tests."""
 
@@ -147,7 +164,7 @@ class Checks:
             max_bytes,
             adopt=self._foreign,
             may_hold=callable,
-            number_of=lambda value: value._number if isinstance(value, Foreign) else None,
+            number_of=lambda value: value._number if isinstance(value, Foreign | ForeignIterator) else None,
             perform=self._perform,
             describe=describe,
             kind_of=lambda value: b"h",
@@ -156,7 +173,8 @@ class Checks:
         self.space: dict[str, Any] = {"__name__": "tests"}  # what the tests' statements see
         self.objects = False  # a test has used an object of the attempt as one
         self.refused: NotPlain | None = None
-        self.foreign: dict[int, Foreign] = {}
+        self.showing = False  # a value is being written into an observation
+        self.foreign: dict[int, Foreign | ForeignIterator] = {}
         self.names: dict[int, str] = {}
         self.last_call = ""
         self.last_error: BaseException | None = None  # the last exception of the attempt, as raised in a test
@@ -164,9 +182,12 @@ class Checks:
         self.ready = False  # the attempt has defined its functions
         self.sources: dict[str, str] = {}
 
-    def _foreign(self, link: Link, kind: bytes, number: int) -> Foreign:
+    def _foreign(self, link: Link, kind: bytes, number: int) -> Foreign | ForeignIterator:
         if number not in self.foreign:
-            self.foreign[number] = Foreign(self, kind, number)
+            iterator = kind == b"g"
+            self.foreign[number] = (
+                ForeignIterator(self, number) if iterator else Foreign(self, number, library=kind == b"m")
+            )
         return self.foreign[number]
 
     def refuse(self, operator: str) -> NotPlain:
@@ -182,12 +203,12 @@ class Checks:
     def ask(self, do: str, number: int, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if do == "call":
             name = self.names.get(number, "an object of the attempt")
-            shown = [shortened(a) for a in args] + [f"{k}={shortened(v)}" for k, v in kwargs.items()]
+            shown = [self._shown(a) for a in args] + [f"{k}={self._shown(v)}" for k, v in kwargs.items()]
             self.last_call = f"call: {name}({', '.join(shown)[: 2 * SHOWN]})"
         answer = self.link.ask(do, number, args, kwargs)
         if answer[0] == "return":
             if do == "call":
-                self.last_call += f"\nreturned: {shortened(answer[1])}"
+                self.last_call += f"\nreturned: {self._shown(answer[1])}"
             return answer[1]
         _, names, message, line = answer
         if do == "next" and names[:1] == ["StopIteration"]:
@@ -196,6 +217,13 @@ class Checks:
         self.last_call += f" (line {line} of the attempt)" if line else ""
         self.last_error, self.error_line = builtin_error(names, message), line
         raise self.last_error
+
+    def _shown(self, value: Any) -> str:
+        self.showing = True
+        try:
+            return shortened(value)
+        finally:
+            self.showing = False
 
     def run(self, job: dict[str, Any], report: Any) -> dict[str, Any]:
         """The first failure, or `{"kind": "passed"}`; `report(n)` after each passed test."""
@@ -277,9 +305,7 @@ class Checks:
 
 
 def shortened(value: Any) -> str:
-    """A value's text, cut; never raises and never asks the attempt for it."""
-    if isinstance(value, Foreign):
-        return "<an object of the attempt>"
+    """A value's text, cut; never raises."""
     try:
         if isinstance(value, str | bytes | list | tuple) and len(value) > SHOWN:
             return repr(value[:SHOWN])[:SHOWN] + "..."

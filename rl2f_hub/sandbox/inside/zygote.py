@@ -170,6 +170,7 @@ def empty(folder: str) -> bool:
     try:
         os.chmod(folder, 0o700)
         _empty(folder, budget, 0)
+        os.utime(folder, (0, 0))  # when it was last written to is what an attempt can leave to the next one
         return not os.listdir(folder)
     except OSError:
         return False
