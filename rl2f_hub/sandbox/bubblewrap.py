@@ -41,7 +41,7 @@ def why_not() -> str | None:
     if shutil.which("bwrap") is None:
         return f"bubblewrap is not installed; {_INSTALL}"
     for path in (interpreter(), *_standard_library()):
-        if Path(path).is_relative_to("/tmp"):  # noqa: S108  # a folder of its own lies there, inside
+        if Path(path).is_relative_to("/tmp"):  # a folder of its own lies there, inside
             return f"the interpreter lies under /tmp ({path}), where the sandbox has a folder of its own; use one elsewhere"
     try:
         done = subprocess.run(

@@ -269,7 +269,9 @@ def _how_it_failed(
         return f"the value makes the test itself raise {known}"
     if kind in _KINDS:
         return _KINDS[kind] + before
-    return "time limit of the tests themselves" if _out_of_time(judge, limits.cpu_s) else "the tests' process ended early"
+    return (
+        "time limit of the tests themselves" if _out_of_time(judge, limits.cpu_s) else "the tests' process ended early"
+    )
 
 
 def _at(line: Any, job: CodeJob) -> str:

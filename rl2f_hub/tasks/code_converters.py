@@ -11,7 +11,6 @@ import binascii
 import builtins
 import json
 import pickletools
-import re
 import zlib
 from typing import Any
 

@@ -32,8 +32,7 @@ class Found:
 
 def without_thinking(attempt: str) -> str | None:
     """The attempt without what stands between thinking marks; None where such a block is never closed."""
-    before, mark, after = attempt.rpartition("</think>")
-    text = after if mark else attempt
+    text = attempt.rpartition("</think>")[2]
     return None if "<think>" in text else text
 
 

@@ -29,7 +29,21 @@ class NotPlain(TypeError):
 
 _PLAIN_NAMES = frozenset(
     name
-    for kind in (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, types.FunctionType)
+    for kind in (
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        bytearray,
+        list,
+        tuple,
+        dict,
+        set,
+        frozenset,
+        range,
+        types.FunctionType,
+    )
     + tuple(kind for kind, _, _ in LIBRARY.values())
     for name in dir(kind)
 )

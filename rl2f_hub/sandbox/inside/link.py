@@ -226,7 +226,7 @@ class Link:
 
 @lru_cache(maxsize=100)
 def _named_tuple(name: str, fields: tuple[str, ...]) -> Any:
-    return namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024  # raises ValueError for what is no name
+    return namedtuple(name, fields)  # type: ignore[misc]  # raises ValueError for what is no name
 
 
 def _bring(old: Any, new: Any) -> Any:

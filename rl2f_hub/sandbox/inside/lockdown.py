@@ -95,7 +95,10 @@ def _one_of(argument: int, values: Iterable[int], mask: int = 0) -> tuple[_Line,
 
 def _rules(pid: int) -> dict[str, tuple[_Line, ...]]:
     """The calls of `LIMITED` -> instructions that decide by the arguments."""
-    thread, usual = 0x00010000, 0x007D0F00  # CLONE_THREAD; what the C libraries ask for, nothing of which is a namespace
+    thread, usual = (
+        0x00010000,
+        0x007D0F00,
+    )  # CLONE_THREAD; what the C libraries ask for, nothing of which is a namespace
     return {
         # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ
         "fcntl": _one_of(1, (0, 1, 2, 3, 4, 1030, 1032)),

@@ -135,9 +135,7 @@ def rehearse() -> None:
     sys.modules.pop("solution", None)
 
 
-_NOBODY: dict[str, Any] = dict.fromkeys(
-    ("adopt", "may_hold", "number_of", "perform", "describe", "kind_of", "space")
-)
+_NOBODY: dict[str, Any] = dict.fromkeys(("adopt", "may_hold", "number_of", "perform", "describe", "kind_of", "space"))
 
 
 def _kill(child: int, isolated: bool) -> None:
