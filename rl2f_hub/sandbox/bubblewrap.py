@@ -119,7 +119,9 @@ def _bound() -> tuple[str, ...]:
     program = interpreter()
     compiled = [str(path) for folder in _standard_library() for path in Path(folder).glob("lib-dynload/*.so")]
     compiled = [path for path in compiled if "_tkinter" not in path]  # half a desktop, for windows that cannot open
-    told = subprocess.run(["ldd", program, *compiled], capture_output=True, text=True, timeout=60).stdout
+    told = subprocess.run(
+        [shutil.which("ldd") or "/usr/bin/ldd", program, *compiled], capture_output=True, text=True, timeout=60
+    ).stdout
     libraries = set(re.findall(r"(/\S+) \(0x", told))
     # loaded by the C library itself, when a thread ends
     libraries |= {f"{os.path.dirname(path)}/libgcc_s.so.1" for path in libraries if "/libc." in path}

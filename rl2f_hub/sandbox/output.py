@@ -43,4 +43,4 @@ def same_number(printed: str, wanted: str) -> bool:
     ours, theirs = Decimal(printed), Decimal(wanted)
     if _INTEGER.fullmatch(wanted):
         return ours == theirs
-    return abs(ours - theirs) <= Decimal(TOLERANCE) * max(1, abs(theirs))
+    return abs(ours - theirs) <= Decimal(TOLERANCE) * max(Decimal(1), abs(theirs))

@@ -11,9 +11,11 @@ that failed and nothing else; how it failed is the first line of the private obs
 
 from __future__ import annotations
 
+import ast
 import builtins
 import json
 import signal
+import sys
 import time
 from typing import Any
 
@@ -77,9 +79,9 @@ class Pair:
             close_all(fd for pipe in made for fd in pipe)
             raise
         close_all(fd for pipe in made for fd in pipe if fd not in mine)
-        job_text = {"code": job.code, "context": job.context, "entry_points": tests.entry_points}
+        job_text: dict[str, Any] = {"code": job.code, "context": job.context, "entry_points": tests.entry_points}
         job_text |= {"cpu_s": limits.cpu_s}
-        tests_text = {"setup": tests.setup, "tests": tests.tests, "entry_points": tests.entry_points}
+        tests_text: dict[str, Any] = {"setup": tests.setup, "tests": tests.tests, "entry_points": tests.entry_points}
         tests_text |= {"test_s": limits.test_s, "cpu_s": limits.cpu_s}
         reports = _Reports(len(tests.tests), limits.test_s + GRACE_S)
         talk = Talk({code[1]: _json(job_text), checks[1]: _json(tests_text)})
@@ -113,8 +115,8 @@ class Pair:
         close_all(fd for pipe in made for fd in pipe if fd not in mine)
         limit = self.limits.output_bytes + len(wanted.encode("utf-8", "replace"))
         printed, complaints = _Tail(limit, stop=True), _Complaints(1 << 14, stop=False)
-        job_text = _json({"code": job.code, "context": job.context})
-        talk = Talk({text[1]: job_text, given_pipe[1]: given.encode("utf-8", "replace")})
+        program = _json({"code": job.code, "context": job.context})
+        talk = Talk({text[1]: program, given_pipe[1]: given.encode("utf-8", "replace")})
         talk.listen(out[0], printed.take)
         talk.listen(err[0], complaints.take)
         case_ends = time.monotonic() + self.limits.test_s
@@ -134,7 +136,7 @@ class Pair:
             return f"{how} before the tests", ""
         observation = f"{HOW}{how}\ninput: {_cut(given)}\nexpected: {_cut(wanted)}\nprinted: {_cut(output)}"
         observation += f"\nerrors: {errors[-SHOWN:]}" if errors else ""
-        lacks = complaints.told.get("lacks")
+        lacks = how and _lacking(job.code)
         return how and PLACE + (f"; there is no module `{lacks}` here" if lacks else ""), observation
 
     def _how(self, why: str, ended: Ended, last: str) -> str:
@@ -228,6 +230,18 @@ class _Complaints(_Tail):
         self.header, _, rest = self._first.partition(b"\n")
         self.told = json.loads(self.header)
         return super().take(rest)
+
+
+def _lacking(code: str) -> str:
+    """A module that the program imports at its top level and that the sandbox does not have; read off its text alone."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    named = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module or "" for node in body if isinstance(node, ast.ImportFrom) and not node.level]
+    tops = [name.partition(".")[0] for name in named]
+    return next((top[:60] for top in tops if top not in sys.stdlib_module_names), "")
 
 
 def _explained(

@@ -73,7 +73,8 @@ def defined_names(tree: ast.Module) -> set[str]:
 def _blocks(text: str) -> list[str]:
     """The bodies of fenced blocks that may be Python; one that is never closed ends with the text."""
     out: list[str] = []
-    fence, name, body = "", "", []
+    fence, name = "", ""
+    body: list[str] = []
     for line in [*text.split("\n"), None]:
         opened = _FENCE.match(line) if line is not None else None
         if not fence:
@@ -121,7 +122,7 @@ def _helpers(earlier: list[tuple[str, ast.Module | None]], program: ast.Module |
             found = defined_names(ast.Module([node], []))
             if found & wanted and not found & set(names):
                 decorators = node.decorator_list if isinstance(node, _DEFINITION) else []
-                first = min(n.lineno for n in (node, *decorators))
+                first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
                 taken.append("\n".join(lines[first - 1 : node.end_lineno]))
                 wanted = (wanted - found) | (_used(node) - found - set(dir(builtins)))
     return "\n\n".join(reversed(taken))

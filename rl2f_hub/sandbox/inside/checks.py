@@ -27,26 +27,8 @@ class NotPlain(TypeError):
     """A test compared something that is no plain data."""
 
 
-_PLAIN_NAMES = frozenset(
-    name
-    for kind in (
-        int,
-        float,
-        complex,
-        str,
-        bytes,
-        bytearray,
-        list,
-        tuple,
-        dict,
-        set,
-        frozenset,
-        range,
-        types.FunctionType,
-    )
-    + tuple(kind for kind, _, _ in LIBRARY.values())
-    for name in dir(kind)
-)
+_PLAIN = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, types.FunctionType)
+_PLAIN_NAMES = frozenset(name for kind in (*_PLAIN, *(kind for kind, _, _ in LIBRARY.values())) for name in dir(kind))
 
 
 def _refuse(operator: str) -> Callable[..., Any]:

@@ -206,7 +206,7 @@ class Link:
 
     def _record(self, tag: bytes, name: str, fields: dict[str, Any], number: int | None) -> Any:
         """A named tuple or an instance of a dataclass: of this side's class of that name where it has these fields."""
-        kind = self.space().get(name)
+        kind: Any = self.space().get(name)
         known = isinstance(kind, type)
         if tag == b"n":
             if not (known and issubclass(kind, tuple) and vars(kind).get("_fields") == tuple(fields)):
@@ -247,9 +247,9 @@ def _bring(old: Any, new: Any) -> Any:
     elif isinstance(old, bytearray):
         old[:] = new
     elif isinstance(old, deque):
-        content = [_bring(a, b) for a, b in zip(old, new, strict=False)] + list(new)[len(old) :]
+        items = [_bring(a, b) for a, b in zip(old, new, strict=False)] + list(new)[len(old) :]
         old.clear()
-        old.extend(content)
+        old.extend(items)
     elif is_dataclass(old):
         for field in dataclass_fields(old):
             object.__setattr__(old, field.name, _bring(getattr(old, field.name), getattr(new, field.name)))

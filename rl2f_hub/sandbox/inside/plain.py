@@ -145,7 +145,7 @@ def _write(value: Any, put: Callable[[bytes], None], refer: Refer, depth: int) -
 
 def _write_special(value: Any, put: Callable[[bytes], None], refer: Refer, depth: int) -> bool:
     """Write a value of the library or a record; False where it is neither."""
-    kind = type(value)
+    kind: Any = type(value)
     name = next((_NAMES[base] for base in kind.__mro__ if base in _NAMES), None)
     if name is not None:
         parts = LIBRARY[name][1](value)
