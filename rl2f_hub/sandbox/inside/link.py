@@ -213,7 +213,7 @@ class Link:
                 kind = _named_tuple(name, tuple(fields))
             return tuple.__new__(kind, fields.values())
         if known and is_dataclass(kind) and [field.name for field in dataclass_fields(kind)] == list(fields):
-            made = object.__new__(kind)
+            made: Any = object.__new__(kind)  # type: ignore[arg-type]  # a class, as `known` says
             for field, value in fields.items():
                 object.__setattr__(made, field, value)
             return made
@@ -226,7 +226,7 @@ class Link:
 
 @lru_cache(maxsize=100)
 def _named_tuple(name: str, fields: tuple[str, ...]) -> Any:
-    return namedtuple(name, fields)  # type: ignore[misc]  # raises ValueError for what is no name
+    return namedtuple(name, fields)  # raises ValueError for what is no name
 
 
 def _bring(old: Any, new: Any) -> Any:

@@ -159,12 +159,12 @@ def _write_special(value: Any, put: Callable[[bytes], None], refer: Refer, depth
         _write(dict(zip(kind._fields, tuple.__iter__(value), strict=True)), put, refer, depth + 1)
         _write(None, put, refer, depth + 1)
         return True
-    if not dataclasses.is_dataclass(kind):
+    if not dataclasses.is_dataclass(value):
         return False
     out: list[bytes] = []  # nothing is written of what cannot be written whole: then a reference alone
     try:
         _write(kind.__name__, out.append, refer, depth + 1)
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         _write(fields, out.append, refer, depth + 1)
     except (Unsendable, AttributeError):
         return False
