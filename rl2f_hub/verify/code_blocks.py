@@ -30,12 +30,6 @@ class Found:
     helpers: str = ""
 
 
-def without_thinking(attempt: str) -> str | None:
-    """The attempt without what stands between thinking marks; None where such a block is never closed."""
-    text = attempt.rpartition("</think>")[2]
-    return None if "<think>" in text else text
-
-
 def find_code(text: str, names: tuple[str, ...] = ()) -> Found:
     """The program in a text without its scratch work, as the module says; `names` is what the tests call."""
     text = text[-MAX_CHARS:].replace("\r\n", "\n").replace("\r", "\n")

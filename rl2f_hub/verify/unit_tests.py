@@ -15,7 +15,9 @@ from typing import Any
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.sandbox.jobs import CodeJob, CodeResult, CodeTests
-from rl2f_hub.verify.code_blocks import defined_names, find_code, without_thinking
+from rl2f_hub.verify.answer import without_scratch
+from rl2f_hub.verify.base import Verifier
+from rl2f_hub.verify.code_blocks import defined_names, find_code
 
 
 def unit_tests(task: Task, attempt: str) -> Verdict:
@@ -39,7 +41,7 @@ def judge_many(items: Sequence[tuple[Task, str]]) -> list[Verdict | Exception]:
         except ValueError as error:
             out[i] = error
             continue
-        text = without_thinking(attempt)
+        text = without_scratch(attempt)
         if text is None:
             out[i] = Verdict(False, 0.0, None, "the thinking never ends: there is no code after it")
             continue
@@ -118,3 +120,13 @@ def _context(header: str, entry_points: tuple[str, ...]) -> str:
 def _verdict(job: CodeJob, result: CodeResult) -> Verdict:
     share = result.passed_tests / result.total_tests if result.total_tests else 0.0
     return Verdict(result.passed, 1.0 if result.passed else share, job.code, result.reason, result.observation)
+
+
+UNIT_TESTS = Verifier(
+    unit_tests,
+    check_unit_tests,
+    right_attempt=lambda task: task.privilege.solution,
+    judge_many=judge_many,
+    takes_all=True,
+    is_remote=True,
+)
