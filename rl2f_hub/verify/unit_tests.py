@@ -1,6 +1,6 @@
 """Verifier `unit_tests`: the attempt's code passes the task's hidden tests, run in the sandbox.
 
-Which part of an attempt is the code says `code_blocks.py`; what stands between thinking marks is none. A function body
+Which part of an attempt is the code says `code_blocks.py`. A function body
 without its header is read as a continuation of the prompt, as completion models write it; a whole function finds the
 imports and helpers of the prompt beside it, as if it stood there, and the imports that the benchmark's own grader gives it.
 """
@@ -15,7 +15,6 @@ from typing import Any
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.sandbox.jobs import CodeJob, CodeResult, CodeTests
-from rl2f_hub.verify.answer import without_scratch
 from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.code_blocks import defined_names, find_code
 
@@ -41,11 +40,7 @@ def judge_many(items: Sequence[tuple[Task, str]]) -> list[Verdict | Exception]:
         except ValueError as error:
             out[i] = error
             continue
-        text = without_scratch(attempt)
-        if text is None:
-            out[i] = Verdict(False, 0.0, None, "the thinking never ends: there is no code after it")
-            continue
-        jobs.append(_job(task, text, tests))
+        jobs.append(_job(task, attempt, tests))
         places.append(i)
     for i, job, result in zip(places, jobs, shared().run(jobs) if jobs else [], strict=True):
         out[i] = _verdict(job, result)
