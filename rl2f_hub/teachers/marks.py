@@ -168,16 +168,34 @@ def mark_text(given: str, wanted: str) -> Finding:
     return Finding("length", "the length", length, f"what is there is right, but the answer is {length}")
 
 
+_WAYS_TO_FAIL = {
+    "wrong value": "wrong value",
+    "wrong output": "wrong output",
+    "raised": "an exception",
+    "time limit": "too slow",
+    "memory limit": "too much memory",
+    "exited": "it exits",
+}
+
+
 def mark_code(verdict: Verdict) -> Finding:
-    """Which test fails and how; in full the failing call or input and what came of it, never what was expected."""
+    """Which test fails; in full also how, the failing call or input and what came of it, never what was expected.
+
+    Whoever wrote the attempt could have it fail in a way that tells what the test holds, so how it fails is said only where
+    the test's input is said too, and without lines, numbers and names.
+    """
     where = re.match(r"test \d+ of \d+", verdict.reason)
     coarse = f"{where[0]} fails" if where else verdict.reason
     observed = verdict.observation
     shown = ""
+    if where and observed.startswith("failed: "):
+        how, _, observed = observed.removeprefix("failed: ").partition("\n")
+        plain = next((word for word in _WAYS_TO_FAIL if how.startswith(word)), "")
+        shown = f": {_WAYS_TO_FAIL[plain]}" if plain else ""
     if observed.startswith("input: "):
         given = observed.split("\nexpected: ", 1)[0].removeprefix("input: ")
         printed = observed.rsplit("\nprinted: ", 1)[-1].split("\nerrors: ", 1)[0].strip()
-        shown = f"; for the input {given!r} it printed {f'{printed!r}' if printed else 'nothing'}"
+        shown += f"; for the input {given!r} it printed {f'{printed!r}' if printed else 'nothing'}"
     elif where and observed and not observed.startswith("test: "):
-        shown = f"; {observed.splitlines()[0]}"
+        shown += f"; {observed.splitlines()[0]}"
     return Finding("tests", coarse, verdict.reason, verdict.reason + shown)
