@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, get_args
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -159,11 +159,12 @@ def _specs(source: str, count: int | None, on_bad_row: str | None, columns: dict
     Raises:
         UsageError: an unknown verifier, or columns of a source that has none to name.
     """
+    from rl2f_hub.kinds import VERIFIERS, find_part
     from rl2f_hub.recipe import load_recipe, recipe_files
-    from rl2f_hub.recipe.task_sections import SourceSpec, VerifierName
+    from rl2f_hub.recipe.task_sections import SourceSpec
 
-    if (verifier := columns.get("verifier")) is not None and verifier not in (known := get_args(VerifierName)):
-        raise UsageError(f"--verifier: {verifier!r} is unknown; choose one of {', '.join(known)}")
+    if (verifier := columns.get("verifier")) is not None:
+        find_part(VERIFIERS, verifier, "--verifier")  # raises where there is none of this name
     shipped = {file.parent.name for file in recipe_files()}
     in_recipe = (
         Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file() or source in shipped
