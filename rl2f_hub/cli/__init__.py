@@ -69,8 +69,11 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
     ] = False,
+    outside: Annotated[
+        bool, typer.Option("--allow-outside-files", help="Let recipes take tasks from files outside their own folder.")
+    ] = False,
 ) -> None:
-    pass
+    permits.allow(outside_files=outside)
 
 
 @app.command()

@@ -196,7 +196,7 @@ def test_the_files_of_a_repository_are_bounded_in_all(monkeypatch: pytest.Monkey
     few = [tree.Change("add", f"{i}/{'d/' * 20}x", entry) for i in range(30)]
     assert len(tree.apply({}, few)) == 30
     for name, value in (("MOST_FILES", 20), ("MOST_FOLDER_TEXT", 5000), ("MOST_FOLDER_DELETIONS", 2)):
-        with monkeypatch.context() as patch, pytest.raises(Refusal, match="at most|more than"):
+        with monkeypatch.context() as patch, pytest.raises(Refusal, match=r"at most|more than"):
             patch.setattr(tree, name, value)
             tree.apply({}, [*few, *(tree.Change("delete_folder", f"{i}") for i in range(3))])
 
