@@ -30,4 +30,4 @@ def proxied(environment: Mapping[str, str]) -> bool:
 def is_here(host: str) -> bool:
     """Whether a Host header, or an address to listen at, names this machine's loopback; a port may follow."""
     name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return name.lower() in HERE
+    return name.lower() in HERE or host in HERE

@@ -12,6 +12,7 @@ from typing import Any
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.extract import is_listing, places
+from rl2f_hub.verify.magnitude import is_too_large
 
 MAX_ANSWER = 2_000  # characters of an answer that symbolic algebra is asked about
 _CANDIDATE = re.compile(r"[+-]?\d+(?:[.,/]\d+)*")
@@ -69,6 +70,8 @@ def _parse(text: str) -> list[Any]:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     settings = (LatexExtractionConfig(), ExprExtractionConfig())
+    if is_too_large(text):
+        return []
     text = text.strip().strip("*`").strip()
     quantity = _QUANTITY.match(text)
     if quantity:  # "10 dollars", "$1,234.": the number is the answer, the unit is not part of it

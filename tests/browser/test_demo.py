@@ -55,7 +55,7 @@ def serve() -> Iterator[Callable[..., str]]:
 
     def start(players: list[Any], tasks: tuple[Any, ...] = (), **more: Any) -> str:
         page = build_demo(players, tasks, model_name="tests/tiny <b>student</b>", **more)
-        settings = {"server_name": "127.0.0.1", "server_port": _free_port(), "quiet": True}
+        settings = {"server_port": _free_port(), "quiet": True}
         _, address, _ = page.launch(prevent_thread_lock=True, **settings, **launch_settings())
         pages.append(page)
         return address

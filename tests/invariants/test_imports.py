@@ -77,7 +77,7 @@ ORDER = [
     {"sandbox.cell"},
     {"sandbox.run"},
     {"sandbox.pool"},
-    {"verify.extract", "sandbox"},
+    {"verify.extract", "verify.magnitude", "sandbox"},
     {"verify.exact", "verify.grid", "verify.mathematics", "verify.unit_tests", "verify.plugin", "verify.limited"},
     {"tasks.textarena.moves", "tasks.textarena.words", "tasks.textarena.opponents"},
     {"tasks.textarena.game"},
