@@ -10,10 +10,9 @@ import math
 import re
 
 MOST_DIGITS = 20_000.0
-_POWER = re.compile(r"(?:\^|\*\*)[-+\s]*")
-_TOWER = re.compile(r"\s*(?:\^|\*\*)[-+\s]*")
+_POWER = re.compile(r"\s?(?:\^|\*\*)[-+\s]*")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
-_FACTORIAL = re.compile(r"(\d+)\s*(?:\)\s*)?(!+)")
+_FACTORIAL = re.compile(r"(?<!\d)(\d+) ?\)? ?(!+)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -47,23 +46,24 @@ def _powers(text: str) -> list[tuple[int, int]]:
     return starts
 
 
-def _exponent(text: str, at: int) -> str:
-    """The exponent that begins there: a group in braces or parentheses with what it is raised to, or a number."""
-    start = at
-    if text[at : at + 1] in ("{", "("):
-        depth = 0
-        for at in range(at, len(text)):
-            depth += (text[at] in "{(") - (text[at] in ")}")
-            if depth == 0:
-                break
-        at += 1
-    elif number := _NUMBER.match(text, at):
-        at = number.end()
-    else:
-        return text[at : at + 1]
-    if tower := _TOWER.match(text, at):
-        at = tower.end() + len(_exponent(text, tower.end()))
-    return text[start:at]
+def _exponent(text: str, start: int) -> str:
+    """The exponent that begins there: a group in braces or parentheses, or a number, with all that it is raised to."""
+    at = start
+    while True:
+        if text[at : at + 1] in ("{", "("):
+            depth = 0
+            while at < len(text):
+                depth += (text[at] in "{(") - (text[at] in ")}")
+                at += 1
+                if depth == 0:
+                    break
+        else:
+            number = _NUMBER.match(text, at)
+            at = number.end() if number else at + 1
+        tower = _POWER.match(text, at)
+        if tower is None:
+            return text[start:at]
+        at = tower.end()
 
 
 def _value(exponent: str) -> float:
