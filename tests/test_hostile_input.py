@@ -295,7 +295,7 @@ def test_who_kept_the_judge_busy_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         def check(self, task: Any) -> None:
             raise TooSlow
 
-    monkeypatch.setattr(episode, "VERIFIERS", {"math": Slow()})
+    monkeypatch.setattr(episode, "named", lambda name: Slow())
     acts = Acts([], [], ScriptedTeacher())
     play = lambda who: list(acts.begin(Visit(), "q", "x^2+1", Sampling(0.0, turn_tokens=4), Who(who, who)))  # noqa: E731
     with pytest.raises(UsageError, match="too hard to read"):

@@ -10,8 +10,10 @@ import typer
 
 from rl2f_hub.cli.shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of, output_console
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import SUITES, TEACHERS, is_known, refusal_of
 from rl2f_hub.runtime import permits, processes
 
+PLAIN_TEACHERS = {name: kind for name, kind in TEACHERS.items() if not kind.section}  # the others need a recipe
 DEFAULT_SUITES = ("teacher", "try_again", "resample", "shuffled")
 
 
@@ -24,7 +26,9 @@ class _ModelsUnlessNamed(typer.core.TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_ModelsUnlessNamed, no_args_is_help=True)
+app = typer.Typer(
+    cls=_ModelsUnlessNamed, no_args_is_help=True, help="Accuracy by turn with controls, of models or of a run."
+)
 
 
 @app.command("models")
@@ -42,10 +46,7 @@ def models(
     ] = None,
     suite: Annotated[
         Optional[list[str]],
-        typer.Option(
-            help="teacher, try_again, resample, shuffled, leaked, misleading, are_you_sure, wrong_answer, autodidact, "
-            "environment, or all. Repeatable [default: the first four; a recipe: its own]."
-        ),
+        typer.Option(help=f"{', '.join(SUITES)}, or all. Repeatable [default: the first four; a recipe: its own]."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the evaluation, comma-separated.")] = "0",
     limit: Annotated[int, typer.Option(min=1, help="At most so many tasks of each source.")] = 100,
@@ -112,7 +113,7 @@ def models(
         quiet_libraries()
         names = _suites(suite)
         recipe = _recipe_in(tasks or [], overrides or [])
-        found = _tasks(tasks or [], recipe, limit, on_bad_row) if any(n != "environment" for n in names) else []
+        found = _tasks(tasks or [], recipe, limit, on_bad_row) if any(not SUITES[n].own_tasks for n in names) else []
         if base:
             first = [b for b in map(base_of, targets) if b is not None]
             targets = list(dict.fromkeys([*first, *targets]))
@@ -123,7 +124,15 @@ def models(
             found,
             games_each=max(1, limit // 10),
             settings=_settings(
-                recipe, max_turns, turn_tokens, temperature, teacher, plays_on, plasticity, critique, wave
+                recipe,
+                teacher,
+                max_turns=max_turns,
+                turn_tokens=turn_tokens,
+                critique=critique,
+                temperature=temperature,
+                plays_on=plays_on,
+                gold_tasks=plasticity,
+                wave=wave,
             ),
             quantization=quantization,
             dtype=dtype,
@@ -196,10 +205,11 @@ def _refuse_bad(quantization: str, dtype: str, critique: str | None, teacher: st
         ("--quantization", quantization, ("none", "nf4")),
         ("--dtype", dtype, ("float32", "bfloat16")),
         ("--critique", critique or "asked", ("asked", "role")),
-        ("--teacher", teacher or "scripted", ("scripted", "self")),
     ):
         if value not in known:
             raise UsageError(f"{option}: {value!r} is refused; choose one of {', '.join(known)}")
+    if teacher is not None and not is_known(PLAIN_TEACHERS, teacher):
+        raise UsageError(f"--teacher: {refusal_of(PLAIN_TEACHERS, teacher)}")
     double = next((t for t in targets if targets.count(t) > 1), None)
     if double is not None:
         raise UsageError(f"MODEL: {double!r} is given twice; give each model once")
@@ -208,8 +218,6 @@ def _refuse_bad(quantization: str, dtype: str, critique: str | None, teacher: st
 
 
 def _suites(names: list[str] | None) -> tuple[str, ...]:
-    from rl2f_hub.evaluation.suites import SUITES
-
     if names == ["all"]:
         return tuple(SUITES)
     for name in names or ():
@@ -261,15 +269,14 @@ def _tasks(names: list[str], recipe: Any, limit: int, on_bad_row: str | None) ->
 
 def _settings(
     recipe: Any,
+    teacher: str | None,
+    *,
     max_turns: int | None,
     turn_tokens: int | None,
-    temperature: float,
-    teacher: str | None,
-    plays_on: bool,
-    plasticity: int,
     critique: str | None,
-    wave: int,
+    **more: Any,
 ) -> Any:
+    """How the suites are played; what is None comes from the recipe, if there is one. `more`: fields of `Settings`."""
     from rl2f_hub.dialogue.context_window import RULES, Rules
     from rl2f_hub.evaluation.suites import Settings
     from rl2f_hub.recipe.teacher_sections import TeacherSpec
@@ -278,13 +285,10 @@ def _settings(
     return Settings(
         max_turns=max_turns or (recipe.evaluate.max_turns if recipe else 4),
         turn_tokens=turn_tokens or (recipe.dialogue.turn_tokens if recipe else 256),
-        temperature=temperature,
-        plays_on=plays_on,
-        gold_tasks=plasticity,
         critique=critique or (recipe.evaluate.critique if recipe else "asked"),  # type: ignore[arg-type]
-        wave=wave,
         teacher=spec,
         rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut) if recipe else RULES,
+        **more,
     )
 
 

@@ -29,10 +29,14 @@ BadRowOpt = Annotated[
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
 LocalOpt = Annotated[
-    bool, typer.Option("--allow-local-code", help="Let `python:` sources run code from your own files.")
+    bool, typer.Option("--allow-local-code", help="Let `python:` parts of a recipe run code from your own files.")
 ]
 UnsafeOpt = Annotated[
     bool, typer.Option("--unsafe-code-execution", help="Run model-written code without the sandbox. Dangerous.")
+]
+FeedbackOpt = Annotated[
+    Optional[str],
+    typer.Option("--feedback-dataset", help="Let visitors contribute dialogues, with consent, to this Hub dataset."),
 ]
 HubRootOpt = Annotated[Optional[Path], typer.Option("--hub-root", help="Use the embedded Hub in this folder.")]
 

@@ -17,10 +17,14 @@ from rl2f_hub.runtime import permits
 from rl2f_hub.runtime.yaml_reader import MOST_CHARACTERS, MOST_VALUES, YamlError, read_yaml
 
 _TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})\b")
+MOST_EXTENDED = 5  # recipes that extend each other
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read, override and check a recipe.
+
+    With the key `extends`, which names another recipe (one under `recipes/`, or a file beside it), a recipe only says
+    what differs: sections are merged key by key; lists and plain values replace the other's.
 
     Args:
         path: a YAML file, or the name of a folder under `recipes/`.
@@ -29,6 +33,17 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         UsageError: missing file, bad YAML, unknown key, wrong type; one line each.
     """
     file = _find(Path(path))
+    data = _read(file)
+    for text in overrides:
+        _override(data, text)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{file}: {_explain(error)}") from None
+
+
+def _read(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file says, merged into what the recipe says that it extends; `below`: the files that extend this one."""
     try:
         with file.open(encoding="utf-8") as opened:
             text = opened.read(MOST_CHARACTERS + 1)
@@ -37,13 +52,30 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     data = _checked(_yaml(text, str(file)), f"{file}: ")
     if not isinstance(data, dict):
         raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
-    _check_files(data, file)  # before the overrides: those the user typed
-    for text in overrides:
-        _override(data, text)
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(f"{file}: {_explain(error)}") from None
+    _check_files(data, file)
+    if "extends" not in data:
+        return data
+    name = data.pop("extends")
+    shipped = {found.parent.name: found for found in recipe_files()}
+    if not isinstance(name, str) or Path(name).name != name:
+        raise UsageError(f"extends: {str(name)[:60]!r} is refused; give a recipe's name or a file in the same folder")
+    other = file.parent / name if (file.parent / name).is_file() else shipped.get(name)
+    if other is None:
+        raise UsageError(f"extends: no recipe {name!r}{did_you_mean(name, shipped)}")
+    if len(below) >= MOST_EXTENDED or other.resolve() in below:
+        raise UsageError(
+            f"extends: {name!r} extends itself, or more than {MOST_EXTENDED} recipes stand below each other"
+        )
+    return _merge(_read(other, (*below, file.resolve())), data)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`: mappings merge key by key, everything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _check_files(node: Any, file: Path, at: str = "") -> None:

@@ -6,7 +6,6 @@ that agree after their numbers are sorted (so 12 * 34 and 34 * 12) count as one,
 
 from __future__ import annotations
 
-import importlib
 import logging
 import random
 import re
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import SOURCES, find_part
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
@@ -25,16 +25,6 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("ood", "eval", "train", "pretrain")  # in the order in which they choose
 MAX_DUPLICATES = 5_000  # this many known tasks in a row: the source has no more to give
-SOURCES = {  # prefix -> the module whose `tasks(request)` streams it
-    "reasoning_gym": "rl2f_hub.tasks.reasoning_gym",
-    "hub": "rl2f_hub.tasks.hub",
-    "csv": "rl2f_hub.tasks.local",
-    "jsonl": "rl2f_hub.tasks.local",
-    "parquet": "rl2f_hub.tasks.local",
-    "human_eval": "rl2f_hub.tasks.human_eval",
-    "textarena": "rl2f_hub.tasks.textarena",
-    "python": "rl2f_hub.tasks.plugin",
-}
 
 
 @dataclass(slots=True)
@@ -83,18 +73,43 @@ def load_tasks(
         UsageError: a source that is unknown, cannot be read or has too few tasks.
     """
     seen: set[str] = set()
+    ids: set[str] = set()
     out: dict[str, list[Task]] = {}
     for split in (s for s in SPLITS if s in sources):
         tasks: list[Task] = []
         for number, source in enumerate(sources[split]):
             request = request_for(source, f"tasks.{split}[{number}]", seed, split)
-            tasks += _take(request, seen)
+            tasks += _with_own_ids(_take(request, seen), ids, request)
             if request.report.get("bad_rows"):
                 log.warning("%s: %d bad rows skipped", source.source, request.report["bad_rows"])
             if reports is not None:
                 reports.append({"split": split, "source": source.source, **request.report})
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
+    return out
+
+
+def _with_own_ids(tasks: list[Task], ids: set[str], request: Request) -> list[Task]:
+    """The tasks of one source, those renamed (and counted) whose id is that of a task of another source.
+
+    Two files of one name, or two that number their rows from 1, give the same ids to different tasks.
+
+    Raises:
+        UsageError: a source that gives one id to two tasks.
+    """
+    own = [task.task_id for task in tasks]
+    if len(set(own)) < len(own):
+        twice = next(name for i, name in enumerate(own) if name in own[:i])
+        raise UsageError(
+            f"{request.at}.source: {request.spec.source} gives two tasks the id {twice!r}; give each its own"
+        )
+    out = []
+    for task in tasks:
+        while task.task_id in ids:
+            request.report["renamed_ids"] = request.report.get("renamed_ids", 0) + 1
+            task = replace(task, task_id=f"{task.task_id}@{request.at.removeprefix('tasks.')}")
+        out.append(task)
+    ids.update(task.task_id for task in out)
     return out
 
 
@@ -118,8 +133,7 @@ def request_for(source: SourceSpec, at: str = "tasks", seed: int = 0, split: str
 
 def stream(request: Request) -> Iterator[Task]:
     """The tasks of one source in its own order, without any check for duplicates."""
-    module = importlib.import_module(SOURCES[request.spec.source.partition(":")[0]])
-    return module.tasks(request)
+    return find_part(SOURCES, request.spec.source.partition(":")[0], f"{request.at}.source")(request)
 
 
 def _take(request: Request, seen: set[str]) -> list[Task]:
