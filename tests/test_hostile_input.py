@@ -351,6 +351,8 @@ def test_the_fields_that_a_recipe_may_set_are_trls() -> None:
     from rl2f_hub.recipe.grpo_fields import GRPO_FIELDS
 
     assert {field.name for field in fields(GRPOConfig)} >= GRPO_FIELDS
+    listed = (Path(__file__).parents[1] / "docs" / "gpu.md").read_text()
+    assert all(f"`{name}`" in listed for name in GRPO_FIELDS)
     assert load_recipe("quickstart", ["train.grpo={report_to: [trackio], push_to_hub: true, beta: 0.1}"]).train.grpo
 
 

@@ -45,7 +45,7 @@ def check_grpo(values: dict[str, Any]) -> dict[str, Any]:
         if name not in GRPO_FIELDS:
             raise ValueError(
                 f"{name}: {shown} is refused, a recipe may not set this{did_you_mean(name, GRPO_FIELDS)}; leave it out or "
-                "set the recipe's own key: use field names of TRL's GRPOConfig that docs/training.md lists"
+                "set the recipe's own key: use field names of TRL's GRPOConfig that docs/gpu.md lists"
             )
         named = value if isinstance(value, list) else [value]
         if name == "report_to" and not all(each is None or each in LOCAL_TRACKERS for each in named):
