@@ -103,8 +103,8 @@ def test_a_field_that_grpo_does_not_have_is_found() -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(machine.TRACKERS, "wandb", "a_package_that_nobody_has")
-    assert _checks(machine.tracker, _recipe(train={"grpo": {"report_to": "wandb"}}))[0][0] == "fail"
+    monkeypatch.setitem(machine.TRACKERS, "trackio", "a_package_that_nobody_has")
+    assert _checks(machine.tracker, _recipe(train={"grpo": {"report_to": "trackio"}}))[0][0] == "fail"
     assert _checks(machine.tracker, _recipe(train={"grpo": {"report_to": "none"}})) == []
 
 

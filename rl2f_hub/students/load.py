@@ -18,7 +18,7 @@ from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
 from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
-from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.errors import RL2FError, UsageError, out_of_memory
 from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # What PEFT imports or opens because an adapter's configuration says so.
 NAMING = ("megatron_config", "corda_config", "lora_ga_config", "prompt_tuning_init_state_dict_path")
 NAMING_TYPES = ("XLORA", "MULTITASK_PROMPT_TUNING")
+MOST_SIZE = 1 << 30  # of any whole number in a config.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def load_tokenizer(origin: Origin) -> Any:
 def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32") -> Any:
     """A base model on the best device there is; `nf4` loads 4-bit weights with double quantisation."""
     check_quantization(quantization)
+    _check_config(origin)
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -72,11 +74,35 @@ def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32
     return model.to("cuda") if cuda and quantization == "none" else model
 
 
+def _check_config(origin: Origin) -> None:
+    """Refuses a configuration that no adapter here can be trained on, or that would be built for ever.
+
+    Raises:
+        RL2FError: weights that are quantised already (GPTQ, AWQ, ...), or a size that no model has.
+    """
+    from transformers import AutoConfig
+
+    config = _from_pretrained(AutoConfig, origin).to_dict()
+    settings = config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else settings
+    if method not in (None, "bitsandbytes"):
+        raise RL2FError(
+            f"model {origin.location!r}: its weights are quantised already ({str(method)[:40]}); give the base that it was "
+            "made from, and model.quantization nf4 to hold it in 4 bits"
+        )
+    for name, value in config.items():
+        least, most = (1, 1000) if name == "num_hidden_layers" else (-1, MOST_SIZE)
+        if isinstance(value, int) and not least <= value <= most:
+            raise RL2FError(f"model {origin.location!r}: config.json: {name} is {value}; use {least} to {most}")
+
+
 def _from_pretrained(kind: Any, origin: Origin, **options: Any) -> Any:
     try:
         with _read_whole():
             return kind.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a stranger's config.json makes transformers raise whatever Python has
+        if out_of_memory(error) or isinstance(error, RL2FError):
+            raise
         at = f" at revision {origin.revision}" if origin.revision else ""
         raise RL2FError(f"model {origin.location!r}{at}: cannot be loaded ({_why(error)}") from None
 
@@ -94,6 +120,9 @@ def _why(error: Exception) -> str:
         return "no such folder, and no name that the Hub allows); give a folder or <owner/name>"
     if isinstance(cause, hf.LocalEntryNotFoundError):
         return "the Hub cannot be reached); check the network and HF_ENDPOINT, or give a folder"
+    if not isinstance(error, OSError | ValueError):
+        said = " ".join(str(error).split())[:160]
+        return f"{type(error).__name__}: {said}); its config.json or tokenizer files hold values that make no model: mend them"
     return f"{' '.join(str(error).split())[:200]}); check the id and HF_ENDPOINT, or give a folder"
 
 

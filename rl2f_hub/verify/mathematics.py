@@ -17,6 +17,7 @@ from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.answer import marked_place, plain_characters, read, unwrap
 from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.exact import plain, read_choice, same_text
+from rl2f_hub.verify.magnitude import is_too_large
 from rl2f_hub.verify.quantity import (
     SUPERSCRIPTS,
     VULGAR,
@@ -220,7 +221,7 @@ _EXPONENT = re.compile(r"\^ ?\(([^()]{1,60})\)")
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Any:
     """The text as a sympy object, parsed from its first to its last character; None where it is no formula."""
-    if len(text) > MAX_ANSWER:
+    if len(text) > MAX_ANSWER or is_too_large(text):
         return None
     written = _latex(_without_unit(text))
     if _SIDE_BY_SIDE.search(_COMMAND.sub("@", written)):
