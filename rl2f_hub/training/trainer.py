@@ -14,7 +14,6 @@ Left out: multimodal models.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,16 +22,17 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 
 from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
-from rl2f_hub.dialogue.runner import Student
+from rl2f_hub.engines import Engine
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.kinds import CREDITS, find_part
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.students.quantization import check_quantization_config
-from rl2f_hub.teachers import Teacher
+from rl2f_hub.teachers import as_teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.training.checkpoints import read_generation, read_state, write_generation, write_state
 from rl2f_hub.training.config import RL2FConfig
-from rl2f_hub.training.credit import Scale, turn_advantages, turn_rewards
+from rl2f_hub.training.credit import Outcome, Scale
 from rl2f_hub.training.critique import PlainLogps, critique_loss
 from rl2f_hub.training.curriculum import Curriculum
 from rl2f_hub.training.reference import REFERENCE, first_turn_kl, keep_reference
@@ -52,7 +52,8 @@ class RL2FTrainer(DialogueRollouts):
         model: a Hub id, a path, a `transformers` model or a PEFT model whose adapter goes on training.
         args: an `RL2FConfig`.
         train_dataset: rows of a published `tasks` config (see `records.Task.to_row`).
-        teacher: who answers wrong attempts, or a function that makes such a teacher from the student (which may be its
+        teacher: a `Teacher`, a function of a `FeedbackRequest` that returns a text, or a function of one argument called
+            `student` that makes a teacher from the student (which may be its
             own teacher); the scripted teacher by default.
         guard: what checks the teacher's words; a fresh `Guard` by default.
         curriculum: moves tasks and hints with the student's success (give the teacher the same object).
@@ -73,11 +74,11 @@ class RL2FTrainer(DialogueRollouts):
         model: Any,
         args: RL2FConfig,
         train_dataset: Dataset,
-        teacher: Teacher | Callable[[Student], Teacher] | None = None,
+        teacher: Any = None,
         guard: Guard | None = None,
         curriculum: Curriculum | None = None,
         eval_dataset: Dataset | dict[str, Dataset] | None = None,
-        engine: Any = None,
+        engine: Engine | None = None,
         **kwargs: Any,
     ) -> None:
         self.tasks: dict[str, Task] = {}
@@ -115,9 +116,8 @@ class RL2FTrainer(DialogueRollouts):
         if engine is not None:
             unwrapped = self.accelerator.unwrap_model(self.model)
             self.apart = AdapterSync(engine, unwrapped, self.accelerator.num_processes, args.top_p)
-        made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
-        self.teacher = cast(Teacher, made or ScriptedTeacher())
-        if getattr(self.teacher, "resamples", False) and args.max_turns > 1:
+        self.teacher = as_teacher(teacher or ScriptedTeacher(), self._student() if callable(teacher) else None)
+        if self.teacher.independent_attempts and args.max_turns > 1:
             raise UsageError("teacher: 'none' has no dialogue to train on; use it in evaluation, or set max_turns to 1")
         self._check_lengths()
         self._check_groups()
@@ -176,7 +176,7 @@ class RL2FTrainer(DialogueRollouts):
             out["first_mask"] = padded([[1] * row["first_attempt"] for row in inputs])
             out["first_tokens"] = self.accelerator.gather(out["first_mask"].sum()).sum()
             out["first_ref"] = self._reference_logps(out)
-        if self.args.credit == "turn":
+        if self.args.credit != "dialogue":
             out["advantages"] = self._turn_advantages(inputs, padded([row["turn_of"] for row in inputs]), mode)
         if mode == "train":
             self._watch_rewards(metrics["frac_reward_zero_std"][-1], metrics["reward"][-1])
@@ -185,10 +185,13 @@ class RL2FTrainer(DialogueRollouts):
     def _turn_advantages(self, inputs: list[dict[str, Any]], turn_of: torch.Tensor, mode: str) -> torch.Tensor:
         """Advantages (B, C): at a student's id that of its turn, 0 elsewhere."""
         group: int = self.num_generations if mode == "train" else self.num_generations_eval
-        rewards = gather_object([turn_rewards(row["solved_at"], row["turns"], self.args.discount) for row in inputs])
+        outcomes = gather_object([Outcome(row["solved_at"], row["turns"]) for row in inputs])
         if group == 1:  # an evaluation of single dialogues: nothing to compare with
             return torch.zeros(turn_of.shape, device=turn_of.device)
-        every = turn_advantages(rewards, group, cast(Scale, self.scale_rewards))
+        scheme = find_part(CREDITS, self.args.credit, "credit")
+        every = scheme(outcomes, group, self.args.discount, cast(Scale, self.scale_rewards))
+        if [len(row) for row in every] != [outcome.turns for outcome in outcomes]:
+            raise UsageError(f"credit: {self.args.credit} must give each dialogue as many advantages as it has turns")
         first = self.accelerator.process_index * len(inputs)
         longest = max(row["turns"] for row in inputs)
         table = [[0.0, *row, *[0.0] * (longest - len(row))] for row in every[first : first + len(inputs)]]
