@@ -26,6 +26,7 @@ from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.controls import DoubtingTeacher
 from rl2f_hub.teachers.curriculum import CurriculumTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.judging import build_judge
 from rl2f_hub.training.baselines import offline_baselines
 from rl2f_hub.training.curriculum import Curriculum
 from rl2f_hub.training.phase import base_of, fit, save_adapter, trainable, trainer_folder
@@ -120,13 +121,19 @@ def _reinforce(run: Run, training: Training, start: Path, folder: str | None = N
     tasks, origin = published(run, "tasks"), base_of(run)
     args = _config(run, trainer_folder(run, where), training)
     stack = recipe.train.adapter == "stack"
-    guard = Guard(**recipe.teacher.guard.model_dump())
+    spec = recipe.teacher
+    guard = Guard(spec.guard.max_retries, check_code=spec.guard.check_code)
     curriculum = _curriculum(run, tasks)
+
+    def teacher_of(student: Student) -> Teacher:
+        guard.judge = build_judge(spec, student, run.dir / "train")  # its model may be the student's own base
+        return _teacher(run, student, curriculum, training.teacher)
+
     trainer = RL2FTrainer(
         trainable(run, start, stack),
         args,
         tasks,
-        teacher=lambda student: _teacher(run, student, curriculum, training.teacher),
+        teacher=teacher_of,
         guard=guard,
         curriculum=curriculum,
         processing_class=load_tokenizer(origin),

@@ -18,7 +18,7 @@ from rl2f_hub.runs import Run, read_rows, write_rows
 from rl2f_hub.runtime.progress import bar
 from rl2f_hub.students.load import as_student, load_tokenizer
 from rl2f_hub.teachers import build_teacher
-from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.judging import build_guard
 from rl2f_hub.training.baselines import nothing_to_learn
 from rl2f_hub.training.phase import base_of, trainable
 from rl2f_hub.training.warmup import fit_sft, published
@@ -57,6 +57,7 @@ def _play(run: Run, start: Path, tokens: int) -> list[dict[str, Any]]:
     recipe = run.recipe
     student = as_student(trainable(run, start).eval(), load_tokenizer(base_of(run)), "warmup", recipe.dialogue.thinking)
     teacher = build_teacher(recipe.teacher, student, run.dir / "train")
+    guard = build_guard(recipe.teacher, student, run.dir / "train")
     sampling = Sampling(temperature=recipe.train.temperature, turn_tokens=recipe.dialogue.turn_tokens)
     tasks = run.tasks("train")
     size = recipe.train.prompts_per_step * recipe.train.num_generations
@@ -69,7 +70,7 @@ def _play(run: Run, start: Path, tokens: int) -> list[dict[str, Any]]:
                 jobs,
                 student,
                 teacher,
-                guard=Guard(**recipe.teacher.guard.model_dump()),
+                guard=guard,
                 max_turns=recipe.dialogue.max_turns,
                 sampling=sampling,
                 seed=recipe.seed,
