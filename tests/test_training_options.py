@@ -15,8 +15,7 @@ import torch
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.training.credit import equal_groups
-from rl2f_hub.training.rollouts import solved_at, turns_of
-from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer, solved_at, turns_of
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}

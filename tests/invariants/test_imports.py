@@ -35,6 +35,7 @@ LIGHT = [
     "rl2f_hub.records",
     "rl2f_hub.dialogue.chat_format",
     "rl2f_hub.engines",
+    "rl2f_hub.training.checks",
     "rl2f_hub.training.credit",
     "rl2f_hub.verify",
     "rl2f_hub.tasks",
@@ -51,6 +52,7 @@ ORDER = [
     {"errors", "dialogue.token_ledger", "records", "runtime.permits", "recipe.base", "sandbox.jobs"},
     {"hub.errors", "runtime.processes", "students.quantization", "recipe.task_sections", "recipe.teacher_sections"},
     {"recipe.sections"},
+    {"training.checks"},
     {"recipe.whole"},
     {"recipe.reading"},
     {"training.credit", "training.critique", "dialogue.chat_format", "engines"},
@@ -90,11 +92,10 @@ ORDER = [
     {"training.curriculum", "dialogue.context_window", "dialogue.timings"},
     {"dialogue.rollout"},
     {"dialogue.runner"},
-    {"training.reference", "training.sharded", "training.config"},
+    {"training.reference", "training.sharded", "training.config", "training.rows"},
     {"runs"},
     {"training.checkpoints"},
     {"training.sync"},
-    {"training.rollouts"},
     {"training.trainer"},
 ]
 
