@@ -118,9 +118,6 @@ def run_of(tmp_path: Path, make_model: Make, tokenizer: Any, monkeypatch: pytest
 
 ATTEMPTS = (("1 " * 150, False), ("2 " * 150, False), ("3 " * 150, False), ("6 " * 150, True))
 LONG = [dialogue(*ATTEMPTS, name=f"d{n}") for n in range(4)]
-    dialogue(("1 " * 150, False), ("2 " * 150, False), ("3 " * 150, False), ("6 " * 150, True), name=f"d{n}")
-    for n in range(4)
-]
 
 
 def test_long_rows_reach_the_trainers_whole(run_of: Make) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 from trl import GRPOConfig
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.runtime.quiet import ignore_library_warnings
+
+ignore_library_warnings()
 
 # GRPOConfig's settings that only TRL's own generation reads, with their values there.
 _TRL_GENERATION: dict[str, Any] = {

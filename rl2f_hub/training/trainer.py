@@ -8,7 +8,15 @@ protects the first attempt. With `max_turns=1`, `critique_coef=0` and `first_tur
 The terms are means over all dialogues of an update, however many backward passes and processes it is split into, and
 dialogues are seeded by their place in the update: neither changes what is learnt.
 
-Left out: multimodal models.
+What is TRL's or transformers' own and stands on which side of their interface (`tests/test_seams.py` pins each):
+
+- public: the arguments of `GRPOTrainer`, `rollout_func` with `env_mask` (experimental in TRL), `compute_loss`, `train`,
+  `evaluation_loop`, `create_model_card`, callbacks, `train_dataset`.
+- private, overridden: `_generate_and_score_completions` (masks and advantages by turn join the batch) and
+  `_get_per_token_logps_and_entropies` (our terms use the log-probabilities of TRL's own forward pass).
+- private, read: `_metrics`, `_step`, `_buffered_inputs`, `_tokenizer`.
+
+Left out: multimodal models; our state in checkpoints that the trainer itself pushes (`hub_strategy: checkpoint`).
 """
 
 from __future__ import annotations
@@ -21,6 +29,8 @@ from typing import Any, TypeAlias, cast
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
+from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer
 
 from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
@@ -129,6 +139,7 @@ class RL2FTrainer(GRPOTrainer):
         except (ValueError, ImportError) as error:  # what TRL, PEFT and transformers refuse
             said = " ".join(str(error).split())[:300]
             raise UsageError(f"{'peft_config' if 'modules' in said else 'RL2FTrainer'}: {said}") from error
+        self.add_callback(_OwnState(self))
         check_sharding(self.accelerator, self.model, plain=args.critique_coef > 0 and args.temperature != 1)
         self.mask_truncated_completions = False  # ours is by attempt (`_trained`): a dialogue ends with feedback
         self.chat = ChatFormat(self._tokenizer, cast(Thinking | None, args.thinking))
@@ -443,10 +454,13 @@ class RL2FTrainer(GRPOTrainer):
             self._logps = result[0]  # the policy's own pass: our terms use it again
         return result
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """GRPO's loss and our terms, from one forward pass; arguments as in `transformers.Trainer`."""
         self._listen(True)
         try:
-            loss = super()._compute_loss(model, inputs)
+            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         finally:
             self._listen(False)
         logps, self._logps = self._logps, None
@@ -505,9 +519,9 @@ class RL2FTrainer(GRPOTrainer):
         settings = {name: getattr(args, name) for name in names}
         return {**settings, "teacher": self.teacher.name, "tasks": fingerprint(self.training_tasks)[:16]}
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+    def _write_state(self) -> None:
+        """Put our part into the checkpoint that has just been saved."""
+        folder = Path(cast(str, self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         if self._within_generation:
             write_generation(folder, self.accelerator.process_index, self._buffered_inputs)
         if self.args.should_save:
@@ -526,18 +540,20 @@ class RL2FTrainer(GRPOTrainer):
         """Whether the next backward pass is on dialogues that were played before."""
         return self._step % (self._passes * self.num_iterations) != 0
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        counts = read_state(Path(resume_from_checkpoint), self._owner())
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self._restore(Path(resume_from_checkpoint), counts)
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """TRL's; a checkpoint of other tasks or dialogues is refused before anything of it is loaded."""
+        found = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
+        if found:
+            self.restore(Path(cast(str, found)))
+        return super().train(found or resume_from_checkpoint, *args, **kwargs)
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and self.is_deepspeed_enabled:  # which loads weights by itself
-            self._restore(Path(checkpoint), read_state(Path(checkpoint), self._owner()))
+    def restore(self, checkpoint: Path) -> None:
+        """Go on from what a checkpoint holds of ours: counters, seeds, the curriculum, dialogues under way; no weights.
 
-    def _restore(self, checkpoint: Path, counts: dict[str, Any]) -> None:
-        """Go on from what a checkpoint holds of ours."""
+        Raises:
+            UsageError, RL2FError: see `checkpoints.read_state`.
+        """
+        counts = read_state(checkpoint, self._owner())
         self.student_tokens, self.attempts = counts["student_tokens"], counts["attempts"]
         self.rewarded_batches = counts.get("rewarded_batches", 0)
         self._step = counts["backward_passes"]  # TRL starts again at 0, but dialogues are seeded with it
@@ -553,6 +569,16 @@ class RL2FTrainer(GRPOTrainer):
         """TRL's card where the trainer itself pushes; a run's card is written once, at its push, from its figures."""
         if self.args.push_to_hub:
             super().create_model_card(*args, **kwargs)
+
+
+class _OwnState(TrainerCallback):
+    """Adds the trainer's own state to every checkpoint."""
+
+    def __init__(self, trainer: RL2FTrainer) -> None:
+        self.trainer = trainer
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer._write_state()
 
 
 def solved_at(rollout: Rollout) -> int:

@@ -49,12 +49,11 @@ LIGHT = [
 # Each may import what stands before it. What is not listed (stages, hub, demo, command line) stands after all of these.
 ORDER = [
     {"dialogue", "recipe", "runtime", "training"},
-    {"errors", "dialogue.token_ledger", "records", "runtime.permits", "recipe.base", "sandbox.jobs"},
+    {"errors", "dialogue.token_ledger", "records", "runtime.permits", "runtime.quiet", "recipe.base", "sandbox.jobs"},
     {"hub.errors", "runtime.processes", "students.quantization", "recipe.task_sections", "recipe.teacher_sections"},
     {"recipe.sections"},
-    {"training.checks"},
     {"recipe.whole"},
-    {"recipe.reading"},
+    {"recipe.reading", "training.checks"},
     {"training.credit", "training.critique", "dialogue.chat_format", "engines"},
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
     {"engines.session"},
@@ -92,7 +91,7 @@ ORDER = [
     {"training.curriculum", "dialogue.context_window", "dialogue.timings"},
     {"dialogue.rollout"},
     {"dialogue.runner"},
-    {"training.reference", "training.sharded", "training.config", "training.rows"},
+    {"training.reference", "training.sharded", "training.config", "training.inputs", "training.rows"},
     {"runs"},
     {"training.checkpoints"},
     {"training.sync"},
