@@ -448,3 +448,29 @@ def test_arguments_that_would_have_no_effect_are_refused(make_trainer: Make, mak
         RL2FTrainer(make_model(), args, [{"prompt": "2 + 2", "reference": "4"}], **{name: [len]})
     with pytest.raises(UsageError, match=r"no argument 'peft_confg'; did you mean 'peft_config'\?"):
         RL2FTrainer(make_model(), args, [{"prompt": "2 + 2", "reference": "4"}], peft_confg=None)
+
+
+def test_functions_are_teacher_and_verifier(make_trainer: Make, make_model: Make, tokenizer: Any) -> None:
+    """A request gives a text, and a task with an attempt whether it is right."""
+    rows = [{"prompt": f"Say {n}", "reference": str(n)} for n in range(2)]
+    asked: list[str] = []
+
+    def answer(request: Any) -> str:
+        asked.append(request.question)
+        return "No, longer."
+
+    trainer = RL2FTrainer(
+        make_model(),
+        make_trainer(max_steps=1).args,
+        rows,
+        teacher=answer,
+        verifier=lambda task, attempt: len(attempt) % 3 == 0,
+        processing_class=copy.deepcopy(tokenizer),
+    )
+    trainer.train()
+    assert set(asked) <= {"Say 0", "Say 1"}
+    assert asked
+    (entry,) = (e for e in trainer.state.log_history if "accuracy/turn_3" in e)
+    assert 0 < entry["accuracy/turn_3"] <= 1
+    with pytest.raises(UsageError, match=r"^teacher: int is none; [^\n]*$"):
+        RL2FTrainer(make_model(), make_trainer().args, rows, teacher=5, processing_class=copy.deepcopy(tokenizer))

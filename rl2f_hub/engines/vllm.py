@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.engines import OnToken, Sampled, Sampling, derive_seed
+from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling, derive_seed
 from rl2f_hub.errors import RL2FError, UsageError
 
 CONCURRENCY = 64  # requests to a server at once; it batches them itself
@@ -34,8 +34,11 @@ Adapter = tuple[str, int, str]
 Complete = Callable[[list[list[int]], Sampling, list[int], list[int], "Adapter | None"], list[Sampled]]
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """Generates through `complete`; see `colocated` and `served`."""
+
+    takes_adapters = True
+    has_base = True
 
     def __init__(self, complete: Complete, context_length: int, cache_tokens: int) -> None:
         self._complete, self.context_length, self.cache_tokens = complete, context_length, cache_tokens
