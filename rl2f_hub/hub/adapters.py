@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.hub.adapter_files import adapter_files, base_of
-from rl2f_hub.hub.commit import Contents, Remote, plan, put
+from rl2f_hub.hub.commit import Contents, Remote, plan, put, stale_model_files
 from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.hub.group import badges, free_tag, group, link_from, link_lines, set_tag
 from rl2f_hub.hub.model_cards import model_card
@@ -154,8 +154,7 @@ def _collect(
 
 def _contents(files: dict[str, Path | bytes], card: str) -> Callable[[Remote], Contents]:
     def contents(remote: Remote) -> Contents:
-        pickles = tuple(path for path in remote.files if path.endswith((".bin", ".pt", ".pth", ".pkl")))
-        return Contents(files, card, pickles)
+        return Contents(files, card, stale_model_files(remote, files))
 
     return contents
 
