@@ -18,7 +18,7 @@ from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.verify import VERIFIERS
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 MAX_CHARS = 4_000
 MOST_MATHEMATICS = 400  # characters of a right answer that is read as a formula: a longer one is compared as text

@@ -17,7 +17,7 @@ from rl2f_hub.records import Feedback, StopReason, Turn, Verdict
 from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify.extract import extract_text
+from rl2f_hub.verify.answer import extract_text
 
 CRITIQUE_TOKENS = 48
 SILENT = "The teacher found no words for this attempt; nothing was changed. Try again, or say yourself what is wrong."

@@ -23,7 +23,7 @@ from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Feedback
 from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 if TYPE_CHECKING:
     from rl2f_hub.dialogue.runner import Student

@@ -18,7 +18,7 @@ from typing import Any
 from rl2f_hub.errors import UsageError
 from rl2f_hub.teachers import Reply, Situation, Teacher
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 TRY_AGAIN = Reply("Wrong. Try again.", "try_again")
 DOUBTS = (

@@ -27,7 +27,7 @@ from rl2f_hub.teachers.marks import (
     mark_text,
     same,
 )
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 STRENGTHS = ("direction", "place", "full")
 PHRASINGS = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify import environment, exact, grid, mathematics, plugin, scorers, unit_tests
+from rl2f_hub.verify.answer import Marks, without_scratch
 from rl2f_hub.verify.extract import without_question
 
 
@@ -65,32 +66,48 @@ VERIFIERS: dict[str, Verifier] = {
 }
 
 
-def verify(task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+def verify(task: Task, attempt: str, earlier: Sequence[str] = (), marks: Sequence[Marks] = ()) -> Verdict:
     """Judge one attempt at a task with the verifier that the task names.
 
     Args:
         earlier: the dialogue's attempts before this one, oldest first.
+        marks: (opening, closing) marks of scratch work beside those that `verify/answer.py` knows.
     Raises:
         ValueError: the task is at fault, not the attempt.
     """
-    return _too_little(task, attempt) or VERIFIERS[task.verifier].judge(task, _own_words(task, attempt), earlier)
+    said = without_scratch(attempt, marks)
+    if said is None:
+        return UNFINISHED
+    said_before = tuple(without_scratch(text, marks) or "" for text in earlier)
+    return _too_little(task, said) or VERIFIERS[task.verifier].judge(task, _own_words(task, said), said_before)
 
 
-def verify_many(items: Sequence[tuple[Task, str, Sequence[str]]]) -> list[Verdict | Exception]:
+def verify_many(
+    items: Sequence[tuple[Task, str, Sequence[str]]], marks: Sequence[Marks] = ()
+) -> list[Verdict | Exception]:
     """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place."""
-    out: list[Verdict | Exception | None] = [_too_little(task, attempt) for task, attempt, _ in items]
+    out: list[Verdict | Exception | None] = []
+    said: list[str] = []
+    for task, attempt, _ in items:
+        words = without_scratch(attempt, marks)
+        said.append(words or "")
+        out.append(UNFINISHED if words is None else _too_little(task, words))
     code = [i for i, (task, _, _) in enumerate(items) if out[i] is None and task.verifier == "unit_tests"]
     if len(code) > 1:
-        judged = unit_tests.judge_many([(items[i][0], _own_words(*items[i][:2])) for i in code])
+        judged = unit_tests.judge_many([(items[i][0], _own_words(items[i][0], said[i])) for i in code])
         for i, verdict in zip(code, judged, strict=True):
             out[i] = verdict
-    for i, (task, attempt, earlier) in enumerate(items):
+    for i, (task, _, earlier) in enumerate(items):
         if out[i] is None:
             try:
-                out[i] = VERIFIERS[task.verifier].judge(task, _own_words(task, attempt), earlier)
+                said_before = tuple(without_scratch(text, marks) or "" for text in earlier)
+                out[i] = VERIFIERS[task.verifier].judge(task, _own_words(task, said[i]), said_before)
             except Exception as error:  # one bad task or verifier costs its own dialogue, never the batch
                 out[i] = error
     return [verdict for verdict in out if verdict is not None]
+
+
+UNFINISHED = Verdict(False, 0.0, None, "the thinking never ends: there is no answer after it")
 
 
 def _too_little(task: Task, attempt: str) -> Verdict | None:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.extract import extract_text
+from rl2f_hub.verify.answer import extract_text
 
 FULL_MARKS = 1.0
 EVALUATES_PYTHON = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "string_insertion"})

@@ -18,7 +18,7 @@ from rl2f_hub.teachers import Situation, Teacher
 from rl2f_hub.teachers.controls import TryAgainTeacher
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.verify import verify
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 Conversation = list[dict[str, str]]
 
