@@ -151,7 +151,7 @@ def test_an_import_takes_the_place_of_what_is_there(tmp_path: Path) -> None:
         "data/train-00000-of-00001.parquet",
         "LICENSE",
     ]
-    remote = Remote("me/x", "dataset", "a" * 40, files={path: (1, "b") for path in there})
+    remote = Remote("me/x", "dataset", "a" * 40, files=dict.fromkeys(there, (1, "b")))
     contents = import_contents("me/x", made, tmp_path, source="jsonl:x", mapping=SHARED)(remote)
     assert set(contents.drop) == {"critiques/train-00000.parquet", "data/train-00000-of-00001.parquet"}
 

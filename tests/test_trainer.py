@@ -22,8 +22,7 @@ from rl2f_hub.teachers.controls import DoubtingTeacher, NoTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher
-from rl2f_hub.training.rollouts import solved_at
-from rl2f_hub.training.trainer import RL2FConfig
+from rl2f_hub.training.trainer import RL2FConfig, solved_at
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -438,7 +437,6 @@ def test_two_tasks_of_one_name_are_refused(make_trainer: Make, make_task: Make) 
         ({"repetition_penalty": 1.2}, "repetition_penalty: 1.2 has no effect"),
         ({"generation_kwargs": {"num_beams": 2}}, "generation_kwargs: {'num_beams': 2} has no effect"),
         ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs: .* would not reach"),
-        ({"credit": "turn", "use_liger_kernel": True}, "use_liger_kernel: true with credit 'turn'"),
         ({"credit": "turn", "reward_weights": [2.0]}, "credit: 'turn' has one reward"),
         ({"use_vllm": True}, "use_vllm: true is not supported"),
         ({"discount": 0.0}, r"discount: 0.0 must lie in \(0, 1\]"),

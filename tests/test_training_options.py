@@ -15,8 +15,7 @@ import torch
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.training.credit import equal_groups
-from rl2f_hub.training.rollouts import solved_at, turns_of
-from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer, solved_at, turns_of
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -254,21 +253,34 @@ def test_resampling_needs_whole_groups_in_a_process(make_trainer: Make) -> None:
         trainer._check_groups()
 
 
-def test_rewards_that_never_differ_are_warned_of_once(make_trainer: Make) -> None:
+def test_rewards_that_never_differ_are_warned_of_early_and_once(make_trainer: Make) -> None:
+    """After three batches where there has been no reward yet, later after ten in a row; what could teach is counted."""
     trainer = make_trainer(tasks=[_impossible(n) for n in range(3)], critique_coef=0.0)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for _ in range(25):
-            trainer._watch_rewards(1.0, 0.0)
-    said = [str(w.message) for w in caught if "reward:" in str(w.message)]
-    assert len(said) == 1
-    assert "solve nothing" in said[0]
-    trainer._dull = 0
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for equal in [1.0] * 9 + [0.5] + [1.0] * 9:
-            trainer._watch_rewards(equal, 0.0)
-    assert not caught
+    equal, different = [0.0] * 8, [0.0] * 7 + [1.0]
+
+    def warned(batches: list[list[float]]) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for returns in batches:
+                trainer._watch_rewards(returns)
+        return [str(w.message) for w in caught if "reward:" in str(w.message)]
+
+    assert warned([equal] * 2) == []
+    (said,) = warned([equal] * 20)
+    assert "last 3 batches" in said
+    assert "solve nothing" in said
+    assert trainer.rewarded_batches == 0
+    assert warned([different, *[equal] * 9, different, *[equal] * 9]) == []
+    assert trainer.rewarded_batches == 2
+    (said,) = warned([[1.0] * 8] * 12)
+    assert "all do the same" in said
+
+
+def test_fewer_tasks_than_a_step_asks_are_refused(make_trainer: Make) -> None:
+    """TRL's sampler would drop them, and the training would end at step 0."""
+    with pytest.raises(UsageError, match=r"^train_dataset: 2 tasks per step, and there are 1: no step could be made"):
+        make_trainer(tasks=[_impossible(1)])
+    make_trainer(tasks=[_impossible(1), _impossible(2)])
 
 
 # -- what stops a run --------------------------------------------------------------------------------------------------
@@ -293,9 +305,9 @@ def test_a_gradient_that_is_no_number_stops_before_the_update(make_trainer: Make
 
     trainer = make_trainer(judged_by_length, critique_coef=0.0)
     trainer.add_callback(FiniteUpdates())
-    original = trainer._compute_loss
+    original = trainer.compute_loss
     # The value is a number and its slope is not: sqrt at 0.
-    trainer._compute_loss = lambda m, i: original(m, i) + (weights_sum(trainer.model) * 0).sqrt() * 0
+    trainer.compute_loss = lambda m, i, **k: original(m, i, **k) + (weights_sum(trainer.model) * 0).sqrt() * 0
     before = weights(trainer.model)
     with pytest.raises(RL2FError, match="the gradient of step 1 is not a number"):
         trainer.train()

@@ -21,11 +21,14 @@ from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
+from rl2f_hub.runtime.quiet import ignore_library_warnings
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 from rl2f_hub.students.quantization import check_quantization
 
 if TYPE_CHECKING:
     from rl2f_hub.engines.vllm import VllmEngine
+
+ignore_library_warnings()
 
 # What PEFT imports or opens because an adapter's configuration says so.
 NAMING = ("megatron_config", "corda_config", "lora_ga_config", "prompt_tuning_init_state_dict_path")
