@@ -19,6 +19,7 @@ from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, alone_in, write_atomic, write_json
 from rl2f_hub.runtime import processes, stopping
 from rl2f_hub.students.quantization import check_quantization
+from rl2f_hub.training.checks import check_training
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
@@ -117,14 +118,28 @@ def namespace_of(spec: HubSpec) -> str:
     return str(namespace)
 
 
+def check_stage(recipe: Recipe, stage: str, world: int) -> None:
+    """Refuses what a stage would refuse after the stages before it have taken their time; `rl2f doctor` asks this too.
+
+    Args:
+        world: processes of the job.
+    Raises:
+        UsageError: the setting, its value and what to change.
+    """
+    if stage == "train":
+        recipe.check_trainable()
+        check_training(recipe, sum(source.count for source in recipe.tasks.train), world)
+    if stage == "push":
+        recipe.check_pushable()
+    if stage in WITH_MODEL:
+        check_quantization(recipe.model.quantization)
+
+
 def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     """Runs those of `stages` that are not done yet, in order."""
-    if "train" in stages and not run.done("train"):
-        run.recipe.check_trainable()
-    if "push" in stages and not run.done("push"):
-        run.recipe.check_pushable()
-    if any(stage in stages and not run.done(stage) for stage in WITH_MODEL):
-        check_quantization(run.recipe.model.quantization)
+    for stage in stages:
+        if not run.done(stage):
+            check_stage(run.recipe, stage, processes.world())
     processes.check_hub(run.recipe.hub.endpoint)
     again = f"the same command (`rl2f run` with --resume) goes on from what is whole in {run.dir}"
     with alone_in(run.dir), open_hub(run.recipe, run.dir) as hub, processes.together(again):
