@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.errors import UsageError
 from rl2f_hub.hub.adapter_files import adapter_files, base_of
 from rl2f_hub.hub.commit import Contents, Remote, plan, put, stale_model_files
 from rl2f_hub.hub.errors import hub_errors
@@ -78,9 +79,16 @@ def dry_run(run: Run, namespace: str, *, api: Any = None) -> dict[str, Any]:
 
 
 def _all_there(run: Run) -> None:
-    """Refuses a run whose earlier stages are missing, before the Hub is asked anything."""
+    """Refuses a run whose earlier stages are missing or trained nothing, before the Hub is asked anything."""
+    from rl2f_hub.evaluation.stage import unchanged
+
     for stage in ("publish", "train", "evaluate"):
         run.outputs(stage)
+    if why := unchanged(run).get("rl2f"):
+        raise UsageError(
+            f"push: the adapter is the one that RL started from: {why}; use easier tasks, more dialogues per task "
+            "(train.num_generations) or a longer warm-up, then go on with --resume"
+        )
 
 
 def _push_merged(run: Run, namespace: str, base: dict[str, Any], adapter: tuple[str, str], api: Any) -> dict[str, Any]:
