@@ -250,6 +250,8 @@ def write_summary(run: Run) -> dict[str, Any]:
     from rl2f_hub.evaluation.report import comparison_rows, markdown_table, repeat_rows, sampled_rows, table_rows
     from rl2f_hub.hub.adapters import summary
 
+    from rl2f_hub.evaluation.stage import unchanged
+
     value = summary(run)
     write_json(run.dir / "summary.json", value)
     shown = value | {"max_turns": run.recipe.evaluate.max_turns}
@@ -258,6 +260,8 @@ def write_summary(run: Run) -> dict[str, Any]:
         for k, v in value["hub"].items()
         if isinstance(v, dict)
     )
+    notes = "".join(f"- {name} answers as the student it started from: {why}\n" for name, why in unchanged(run).items())
+    notes = f"Not trained, or without effect:\n\n{notes}\n" if notes else ""
     text = (
         f"# {value['recipe']}\n\n"
         f"Cumulative accuracy by turn, percent, greedy, seed {value['seed']}, 95 % bootstrap over tasks.\n\n"
@@ -265,7 +269,7 @@ def write_summary(run: Run) -> dict[str, Any]:
         f"Sampled decoding, temperature {run.recipe.train.temperature:g}:\n\n{markdown_table(sampled_rows(shown))}\n\n"
         "Later attempts that repeat the wrong one before them word for word, percent, greedy:\n\n"
         f"{markdown_table(repeat_rows(shown))}\n\n"
-        f"![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
+        f"{notes}![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
     )
     write_atomic(run.dir / "summary.md", text)
     return value

@@ -93,12 +93,13 @@ def test_a_student_that_was_not_trained_is_compared_with_nobody_and_not_pushed(t
         for name in ("publish", "warmup", "train", "evaluate"):
             opened.manifest["stages"][name] = {"status": "done", "outputs": outputs.get(name, {})}
         found = stage.unchanged(opened)
+        assert set(stage.not_trained(opened)) == {"dpo"} | ({"rl2f", "warmup"} if warmup == 0 else set())
         if "rl2f" in found:
             with pytest.raises(UsageError, match=r"^push: the adapter is the one that RL started from: .*--resume"):
                 adapters._all_there(opened)
         else:
             adapters._all_there(opened)
-        with pytest.raises(UsageError, match="--student: dpo is not what its name says: no pair"):
+        with pytest.raises(UsageError, match="--student: dpo was not trained: no pair"):
             stage.controls(opened, ["teacher"], ["dpo"])
         return found
 

@@ -81,9 +81,11 @@ def evaluate(run: Run) -> dict[str, Any]:
     """
     from rl2f_hub.evaluation.figures import draw_accuracy
 
-    recipe, left_out = run.recipe, unchanged(run)
-    for name, why in left_out.items():
-        tell(f"evaluate: {name} is left out, as it is not what its name says: {why}")
+    recipe, notes, left_out = run.recipe, unchanged(run), not_trained(run)
+    for name, why in notes.items():
+        tell(
+            f"evaluate: {name} {'is left out' if name in left_out else 'answers as the student it started from'}: {why}"
+        )
     names = [name for name in recipe.students if name not in left_out]
     result = _play_and_summarise(run, names, suites_of(recipe), "metrics.json")
     if processes.is_main():
@@ -107,13 +109,13 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
     for name in names:
         if name != "base":  # which needs no training
             run.outputs("warmup" if name == "warmup" else "train")
-            if run.done("train") and (why := unchanged(run).get(name)):
-                raise UsageError(f"--student: {name} is not what its name says: {why}; leave it out")
+            if run.done("train") and (why := not_trained(run).get(name)):
+                raise UsageError(f"--student: {name} was not trained: {why}; leave it out")
     return _play_and_summarise(run, list(names), suites_of(run.recipe, suites), "controls.json")
 
 
 def unchanged(run: Run) -> dict[str, str]:
-    """Students whose adapter is the one that it started from, and why: nothing is compared with them, and none is pushed.
+    """Students whose adapter is the one that it started from, and why: without an update, or without anything to learn.
 
     Raises:
         UsageError: nothing has been trained yet.
@@ -130,6 +132,12 @@ def unchanged(run: Run) -> dict[str, str]:
         if not result.get("steps") or (not taught and untrained(result)):
             out[name] = str(untrained(result))
     return out
+
+
+def not_trained(run: Run) -> dict[str, str]:
+    """Those of `unchanged` that made no update: nobody is compared with them."""
+    results = {"warmup": run.outputs("warmup"), **run.outputs("train")}
+    return {name: why for name, why in unchanged(run).items() if not results[name].get("steps")}
 
 
 def _play_and_summarise(run: Run, names: list[str], suites: list[tuple[str, str]], file: str) -> dict[str, Any]:
