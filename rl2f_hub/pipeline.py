@@ -48,9 +48,10 @@ def open_hub_of(spec: HubSpec, default_root: Path) -> Iterator[dict[str, str]]:
             yield {"endpoint": hub.endpoint, "root": str(root)}
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if spec.endpoint == "hf" else spec.endpoint
+    endpoint = endpoint.rstrip("/")  # `datasets` puts a path behind it as it is
     if "@" in endpoint:  # it is written into manifests and cards
         raise UsageError("HF_ENDPOINT: it holds a user or a password; leave them out, a token is read from HF_TOKEN")
-    with _environment({} if spec.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
+    with _environment({"HF_ENDPOINT": endpoint} if "HF_ENDPOINT" in os.environ or spec.endpoint != "hf" else {}):
         _check_clients(endpoint)
         yield {"endpoint": endpoint, "root": ""}
 
