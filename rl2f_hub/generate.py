@@ -35,7 +35,7 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
     Raises:
         UsageError: a student behind an endpoint, of whom there are no ids to train on.
     """
-    if getattr(student.engine, "remote", False):
+    if student.engine.is_remote:
         raise UsageError(
             f"student: {student.name!r} is an endpoint, which gives no ids: it can be evaluated (rl2f eval); generation "
             "and training take a model that is loaded here"

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from rl2f_hub.engines.score import can_score, log_likelihoods
-from rl2f_hub.evaluation import probes
 from rl2f_hub.evaluation.plasticity import gold_logps
 from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth
 from rl2f_hub.evaluation.summary import entry_of
 from rl2f_hub.records import Task
+from rl2f_hub.teachers import probes
 
 SETTINGS = Settings(max_turns=4, turn_tokens=12, gold_tasks=100)
 
@@ -102,7 +102,7 @@ def test_the_self_critic_is_asked_without_knowing_what_is_right(
     task = make_task(0, "408")
     student = saying(lambda row, turn: words[1])
     critics = [probes.SelfCritic(student, form) for form in ("role", "asked")]
-    assert all(critic.unguarded for critic in critics)
+    assert all(not critic.sees_privilege for critic in critics)
     rows = play("autodidact", [task], saying(["111", "408"]), SETTINGS, 0)
     engine = student.engine
     play("autodidact", [task], student, SETTINGS, 0)
@@ -139,9 +139,9 @@ def test_in_the_teachers_role_the_student_goes_on_after_the_mark_of_that_role(ma
     before = list(ledger.ids)
     chat.feedback(ledger, "Correct.", 1, closing=True)
     from rl2f_hub.records import Privilege, Verdict
-    from rl2f_hub.teachers import Situation
+    from rl2f_hub.teachers import FeedbackRequest
 
-    situation = Situation(
+    situation = FeedbackRequest(
         "What is 12 * 34?", "d", ("408",), (), Verdict(True, 1.0, "408", ""), Privilege("answer", "9")
     )
     asked = critic._before_judgement(situation).ids

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.records import Privilege, Usage, Verdict
 from rl2f_hub.sandbox.jobs import CodeTests
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers import FeedbackRequest, Reply
 from rl2f_hub.teachers.controls import LeakedTeacher, ShuffledTeacher
 from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, find_leaks
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
@@ -303,7 +303,7 @@ def test_the_scripted_teachers_own_words_pass_as_they_are(rng: Any) -> None:
             question = f"Find the Least Common Multiple (LCM) of these numbers: {numbers[0]}, {numbers[1]}"
             verdict = Verdict(False, 0.0, attempts[-1], "another number")
             privilege = Privilege("answer", reference)
-            asked.append(Situation(question, "arithmetic", tuple(attempts), (), verdict, privilege, len(asked)))
+            asked.append(FeedbackRequest(question, "arithmetic", tuple(attempts), (), verdict, privilege, len(asked)))
     raw = ScriptedTeacher().feedback(asked)
     out, guard = guarded(ScriptedTeacher(), asked)
     assert [f.text for f in out] == [r.text for r in raw if r]
@@ -384,12 +384,12 @@ SOLVES = "Try\n```python\ndef twice(x):\n    y = x\n    y += x\n    return y\n``
 FAILS = "Try\n```python\ndef twice(x):\n    y = x\n    return y\n```"
 
 
-def code_situation() -> Situation:
+def code_situation() -> FeedbackRequest:
     tests = CodeTests("function", tests=("assert twice(4) == 8", "assert twice(-3) == -6"), entry_points=("twice",))
     privilege = Privilege("tests", "", "def twice(x):\n    return 2 * x\n", tests.to_json())
     attempt = "def twice(x):\n    return x ** 2\n"
     verdict = Verdict(False, 0.0, attempt, "test 2 of 2 fails")
-    return Situation("Define `twice`.", "code", (attempt,), (), verdict, privilege, verifier="unit_tests")
+    return FeedbackRequest("Define `twice`.", "code", (attempt,), (), verdict, privilege, verifier="unit_tests")
 
 
 def test_code_that_passes_the_tests_is_a_leak_when_it_is_run(telling: Make) -> None:

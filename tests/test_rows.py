@@ -14,6 +14,7 @@ from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.publish import schema
 from rl2f_hub.records import Dialogue, Feedback, Privilege, StopReason, Task, Turn, Verdict
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
@@ -87,11 +88,14 @@ def test_stripped_thinking_is_not_in_the_context_of_later_attempts() -> None:
 
 def test_after_a_turn_without_feedback_the_question_is_asked_afresh(chat: ChatFormat) -> None:
     turns = tuple(Turn(t, Verdict(False, 0.0, t, "")) for t in ("4", "5"))
-    rows = list(sft_rows(chat, [Dialogue("d", "t", "Why?", turns, StopReason.TURN_LIMIT, "s", "none", "answer")]))
+    record = Dialogue("d", "t", "Why?", turns, StopReason.TURN_LIMIT, "s", "none", "answer")
+    rows = list(sft_rows(chat, [record]))
     contexts = [
         [i for i, k in zip(r.columns["input_ids"], r.columns["labels"], strict=True) if k == -100] for r in rows
     ]
     assert contexts[0] == contexts[1] == chat.open("Why?").ids
+    published = schema.sft_rows(record.to_row())
+    assert [row["prompt"] for row in published] == [[{"role": "user", "content": "Why?"}]] * 2
 
 
 # -- whole or named ----------------------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ def test_long_rows_reach_the_trainers_whole(run_of: Make) -> None:
     """Four dialogues of four turns with attempts of 300 tokens: TRL's default of 1024 would lose every fourth turn."""
     from peft import LoraConfig, get_peft_model
 
-    from rl2f_hub.training import baselines, warmup
+    from rl2f_hub.training import warmup
     from rl2f_hub.training.baselines import dpo
 
     run = run_of(LONG, 4096)
@@ -139,7 +143,6 @@ def test_long_rows_reach_the_trainers_whole(run_of: Make) -> None:
     critique, _ = warmup.sft_trainer(run, ("train", "c"), critique_rows(chat, LONG), "critique", 1, 2, 1e-3, None)
     said = sum(i != -100 for row in critique.train_dataset for i in row["labels"])
     assert said == sum(sum(written(chat, d).mask("teacher")) for d in LONG)
-    assert baselines is not None
     start = run.path("warmup", "adapter")
     model = get_peft_model(
         trainer.model.get_base_model(), LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")
@@ -165,3 +168,16 @@ def test_rows_that_do_not_fit_are_counted_and_named_and_none_left_is_an_error(
     assert "1 more" in said
     with pytest.raises(RL2FError, match=r"16 of 16 rows are longer than the 20 tokens .*; do less$"):
         whole(rows, 20, "warm-up", "do less")
+
+
+def test_a_step_of_more_prompts_than_tasks_asks_some_twice() -> None:
+    """The baselines that sample as many tokens as RL2F: TRL's sampler would make no step at all."""
+    from datasets import Dataset
+    from trl.trainer.utils import RepeatSampler
+
+    from rl2f_hub.training.rows import repeated
+
+    tasks = Dataset.from_list([{"n": n} for n in range(3)])
+    assert len(RepeatSampler(tasks, 4, batch_size=5)) == 0
+    assert len(RepeatSampler(repeated(tasks, 5), 4, batch_size=5)) == 20
+    assert repeated(tasks, 3) is tasks

@@ -197,7 +197,7 @@ def test_leaked_states_the_answer_and_misleading_does_not_follow_it(situation: M
         assert MisleadingTeacher(rate).feedback(list(reversed(asked)))[::-1] == lies
         share = sum(a != b for a, b in zip(honest, lies, strict=True)) / len(asked)
         assert rate * 0.6 <= share <= rate + 0.1  # a false hint can be worded like the true one
-        doubts = MisleadingTeacher(rate).contradict(asked)
+        doubts = MisleadingTeacher(rate).challenge_correct(asked)
         assert abs(sum(d is not None for d in doubts) / len(asked) - rate) < 0.1
     with pytest.raises(UsageError, match=r"teacher\.rate: 1\.5 is refused"):
         MisleadingTeacher(1.5)
@@ -321,7 +321,8 @@ def test_recipes_name_teachers(kind: str) -> None:
 
 def test_an_unknown_teacher_is_a_usage_error() -> None:
     with pytest.raises(
-        UsageError, match=r"teacher\.kind: 'oracle' is unknown; choose one of .*misleading, model, none"
+        UsageError,
+        match=r"teacher\.kind: 'oracle' is unknown; choose one of scripted, self, .*, python:<file>:<name>",
     ):
         build_teacher("oracle")
 

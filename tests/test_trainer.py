@@ -19,9 +19,10 @@ from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Task
 from rl2f_hub.teachers.controls import DoubtingTeacher, NoTeacher
+from rl2f_hub.teachers.curriculum import CurriculumTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher
+from rl2f_hub.training.curriculum import Curriculum
 from rl2f_hub.training.trainer import RL2FConfig, solved_at
 
 Make = Callable[..., Any]
@@ -487,7 +488,7 @@ def test_three_steps_and_three_more_are_six_with_curriculum_and_doubts(
         return make_trainer(
             tasks=tasks,
             curriculum=curriculum,
-            teacher=DoubtingTeacher(CurriculumTeacher(curriculum), 0.5),
+            teacher=DoubtingTeacher(CurriculumTeacher(curriculum.level), 0.5),
             output_dir=str(tmp_path / name),
             save_strategy="steps",
             save_steps=3,

@@ -19,12 +19,12 @@ from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
-from rl2f_hub.verify import VERIFIERS, verify
+from rl2f_hub.tasks.scorers import EVALUATES_PYTHON, EVALUATES_SYMPY, own_scorer
+from rl2f_hub.verify import named, verify
 from rl2f_hub.verify.answer import extract_text
 from rl2f_hub.verify.exact import read_integer
 from rl2f_hub.verify.limited import LimitedChild
 from rl2f_hub.verify.quantity import as_integer
-from rl2f_hub.verify.scorers import EVALUATES_PYTHON, EVALUATES_SYMPY, own_scorer
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_mathematical_equality(reference: str, right: list[str], wrong: list[str
 
 def test_a_reference_that_is_no_mathematics_is_refused_when_the_task_is_loaded() -> None:
     with pytest.raises(ValueError, match="no mathematical answer"):
-        VERIFIERS["math"].check(_task("math", "???"))
+        named("math").check(_task("math", "???"))
 
 
 # -- the time-limited child ----------------------------------------------------------------------------------------

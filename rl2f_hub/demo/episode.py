@@ -17,7 +17,7 @@ from rl2f_hub.demo.players import Player
 from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.verify import VERIFIERS
+from rl2f_hub.verify import named, verifier_of
 from rl2f_hub.verify.quantity import as_integer
 
 MAX_CHARS = 4_000
@@ -64,7 +64,7 @@ class Episode:
     def checked(self) -> bool:
         """Whether attempts can be judged."""
         return bool(self.task.privilege.reference.strip() or self.task.privilege.tests) or (
-            self.task.verifier == "environment"
+            verifier_of(self.task).answers_itself
         )
 
     @property
@@ -109,7 +109,7 @@ def _reads_as_mathematics(task: Task) -> bool:
     ):
         return False
     try:
-        VERIFIERS["math"].check(task)
+        named("math").check(task)
     except ValueError:
         return False
     return True
@@ -119,14 +119,14 @@ def playable(tasks: Sequence[Task]) -> tuple[list[Task], str]:
     """The tasks that can be judged here, and a sentence about those that cannot: code needs a working sandbox."""
     from rl2f_hub import sandbox
 
-    code = [t for t in tasks if t.verifier == "unit_tests"]
+    code = [t for t in tasks if verifier_of(t).is_remote]
     if not code:
         return list(tasks), ""
     try:
         sandbox.shared()
     except RL2FError as error:
         note = f"{len(code)} tasks that run model-written code are left out: {error}"
-        return [t for t in tasks if t.verifier != "unit_tests"], note
+        return [t for t in tasks if not verifier_of(t).is_remote], note
     return list(tasks), ""
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rl2f_hub.engines import OnToken, Sampled, Sampling
+from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
 from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.errors import RL2FError, UsageError
@@ -21,7 +21,7 @@ PAGE = 64  # ids in a page
 PASS = 1024  # most ids of one forward pass
 
 
-class ContinuousEngine:
+class ContinuousEngine(Engine):
     """Generates with `model.generate_batch`.
 
     Args:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rl2f_hub.recipe.base import Positive, Rate, Share, Spec
+from rl2f_hub.kinds import CREDITS, SUITES
+from rl2f_hub.recipe.base import Positive, Rate, Share, Spec, kind_name
 from rl2f_hub.recipe.task_sections import SourceSpec
 
 _REPO_NAME = re.compile(r"(?=.{1,96}$)(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9._-]*[A-Za-z0-9_]")
@@ -213,7 +214,7 @@ class TrainSpec(Spec):
     accumulation: Positive = 1  # backward passes a step: splits the batch to save memory
     learning_rate: Rate = 1e-3  # of the adapter
     temperature: Annotated[float, Field(gt=0)] = 1.0  # of the attempts
-    credit: Literal["dialogue", "turn"] = "dialogue"
+    credit: Annotated[str, kind_name(CREDITS)] = "dialogue"
     critique: Literal["joint", "separate", "off"] = "joint"
     critique_coef: Annotated[float, Field(ge=0)] = 0.1
     critique_phase: CritiquePhaseSpec = CritiquePhaseSpec()
@@ -233,6 +234,9 @@ class TrainSpec(Spec):
         return names
 
 
+SuiteName = Annotated[str, kind_name(SUITES, own=False)]
+
+
 class EvaluateSpec(Spec):
     """Suites and limits of an evaluation; see docs/evaluation.md.
 
@@ -243,20 +247,10 @@ class EvaluateSpec(Spec):
     """
 
     max_turns: Positive = 6  # at least `dialogue.max_turns`
-    suites: list[
-        Literal[
-            "teacher",
-            "try_again",
-            "resample",
-            "shuffled",
-            "leaked",
-            "misleading",
-            "are_you_sure",
-            "wrong_answer",
-            "autodidact",
-            "environment",
-        ]
-    ] = ["teacher", "try_again"]  # docs/teachers.md and docs/evaluation.md say what each is
+    suites: list[Annotated[str, kind_name(SUITES, own=False)]] = [
+        "teacher",
+        "try_again",
+    ]  # docs/teachers.md and docs/evaluation.md say what each is
     sampled: bool = True  # also with sampling, beside greedy decoding
     plays_on: bool = False
     gold_tasks: Annotated[int, Field(ge=0)] = 0

@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rl2f_hub.recipe.base import Positive, Share, Spec
+from rl2f_hub.kinds import VERIFIERS
+from rl2f_hub.recipe.base import Positive, Share, Spec, kind_name
 
-VerifierName = Literal[
-    "integer", "text", "choice", "math", "grid", "reasoning_gym", "unit_tests", "environment", "python"
-]
+VerifierName = Annotated[str, kind_name(VERIFIERS)]
 COLUMN_FIELDS = ("id", "prompt", "reference", "solution", "tests", "choices", "domain")
 
 

@@ -224,7 +224,8 @@ def open_student(
     Raises:
         RL2FError: it cannot be opened.
     """
-    from rl2f_hub.engines.endpoint import EndpointEngine, TextChat, parse_endpoint
+    from rl2f_hub.dialogue.text_chat import TextChat
+    from rl2f_hub.engines.endpoint import EndpointEngine, parse_endpoint
 
     endpoint = parse_endpoint(spec, key_env)
     if endpoint is None:

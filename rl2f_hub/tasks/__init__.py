@@ -6,7 +6,6 @@ that agree after their numbers are sorted (so 12 * 34 and 34 * 12) count as one,
 
 from __future__ import annotations
 
-import importlib
 import logging
 import random
 import re
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import SOURCES, find_part
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("ood", "eval", "train", "pretrain")  # in the order in which they choose
 MAX_DUPLICATES = 5_000  # this many known tasks in a row: the source has no more to give
-SOURCES = {  # prefix -> the module whose `tasks(request)` streams it
-    "reasoning_gym": "rl2f_hub.tasks.reasoning_gym",
-    "hub": "rl2f_hub.tasks.hub",
-    "csv": "rl2f_hub.tasks.local",
-    "tsv": "rl2f_hub.tasks.local",
-    "jsonl": "rl2f_hub.tasks.local",
-    "parquet": "rl2f_hub.tasks.local",
-    "human_eval": "rl2f_hub.tasks.human_eval",
-    "textarena": "rl2f_hub.tasks.textarena",
-    "python": "rl2f_hub.tasks.plugin",
-}
 
 
 @dataclass(slots=True)
@@ -148,8 +137,7 @@ def request_for(source: SourceSpec, at: str = "tasks", seed: int = 0, split: str
 
 def stream(request: Request) -> Iterator[Task]:
     """The tasks of one source in its own order, without any check for duplicates."""
-    module = importlib.import_module(SOURCES[request.spec.source.partition(":")[0]])
-    return module.tasks(request)
+    return find_part(SOURCES, request.spec.source.partition(":")[0], f"{request.at}.source")(request)
 
 
 def _take(request: Request, seen: set[str]) -> list[Task]:

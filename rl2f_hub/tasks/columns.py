@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import OWN, VERIFIERS, load_own
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.tasks import Request, near_key
+from rl2f_hub.verify import named, verifier_of
 from rl2f_hub.verify.exact import LETTERS
+from rl2f_hub.verify.plugin import settings_of as plugin_settings
 
 _BRACES = re.compile(r"\{([A-Za-z_][\w. ]*)\}")
 
 NEEDED = ("prompt", "reference", "tests")  # a source that names one of these columns needs it in every row
-NEED_THEIR_SOURCE = ("reasoning_gym", "environment", "python")  # verifiers that work on their own source's tasks only
 RESERVED = (
     "_config",
     "_verifier",
@@ -98,10 +100,8 @@ def rows_to_tasks(
 
 def _checked(task: Task, leave_out_unreadable: bool) -> bool:
     """Whether the verifier can use the task's reference."""
-    from rl2f_hub.verify import VERIFIERS
-
     try:
-        VERIFIERS[task.verifier].check(task)
+        verifier_of(task).check(task)
     except ValueError:
         if not leave_out_unreadable:
             raise
@@ -176,11 +176,19 @@ def _whole(text: str, name: str) -> str:
 
 
 def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
-    from rl2f_hub.verify import VERIFIERS
-
     spec = request.spec
     verifier = spec.verifier or row.get("_verifier", "text")
-    if not isinstance(verifier, str) or verifier not in VERIFIERS or verifier in NEED_THEIR_SOURCE:
+    settings: dict[str, Any] = dict(row.get("_config", {}))
+    if spec.verifier is not None and spec.verifier.startswith(OWN):
+        load_own(spec.verifier, f"{request.at}.verifier")  # before there are tasks of it
+        verifier, settings = "python", settings | plugin_settings(spec.verifier, {})
+    elif (
+        not isinstance(verifier, str)
+        or verifier not in VERIFIERS
+        or (
+            named(verifier).needs_its_source and "plugin" not in settings  # which only a class of the user's own has
+        )
+    ):
         raise ValueError(f"verifier {str(verifier)[:60]!r} is unknown{did_you_mean(str(verifier), VERIFIERS)}")
     values = {
         field: _text(row, field, name)
@@ -193,7 +201,6 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
     if verifier in ("math", "integer") and "####" in (worked := values.get("reference", "")):
         # a worked solution that ends in `#### answer`, as GSM8K writes it: the answer alone is the reference
         values = {"solution": worked} | values | {"reference": worked.rsplit("####", 1)[-1].strip()}
-    settings: dict[str, Any] = dict(row.get("_config", {}))
     if spec.choices is not None:
         found = column_of(row, spec.choices)
         options = _options(found, spec.choices)

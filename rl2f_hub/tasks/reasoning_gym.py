@@ -160,7 +160,11 @@ def _dataset(name: str, config: str, seed: int, block: int) -> Any:
 def _item(name: str, config: str, seed: int, index: int) -> dict[str, Any]:
     if name in UNSTABLE:
         if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
-            return shared().item(name, config, seed, index)
+            try:
+                where = "rl2f_hub.tasks.reasoning_gym:plain_item"
+                return shared().call(where, name=name, config=config, seed=seed, index=index)
+            except ValueError as error:
+                raise ValueError(f"reasoning_gym:{name}: item {index}: {error}") from None
         random.seed(f"{seed}/{index}")
     return _dataset(name, config, seed, index // 1_000_000)[index]
 

@@ -22,8 +22,7 @@ from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.mutants import mutants
-from rl2f_hub.verify import verify_many
-from rl2f_hub.verify.scorers import many_answers
+from rl2f_hub.verify import verifier_of, verify_many
 
 PERTURBED = 3  # perturbed references tried a task
 
@@ -98,7 +97,7 @@ def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
         report.note = "the source has no tasks"
         return report
     report.tasks, report.verifier = len(tasks), tasks[0].verifier
-    report.unreferenced = sum(right_attempt(t) is None and t.verifier != "environment" for t in tasks)
+    report.unreferenced = sum(right_attempt(t) is None and not verifier_of(t).answers_itself for t in tasks)
     probes = [p for i, task in enumerate(tasks) for p in _probes(task, tasks[(i + 1) % len(tasks)], seed)]
     started = time.perf_counter()
     verdicts = verify_many([(task, attempt, earlier) for _, task, attempt, earlier in probes])
@@ -129,13 +128,13 @@ Probe = tuple[str, Task, str, tuple[str, ...]]  # name, task, attempt, earlier a
 def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
     yield "empty", task, "", ()
     yield "question", task, task.prompt, ()
-    if task.verifier == "environment":
+    if verifier_of(task).answers_itself:
         yield from _walks(task, other)
         return
     right = right_attempt(task)
     if right is None:
         return
-    doubt = ", may be right" if many_answers(task) else ""
+    doubt = "" if verifier_of(task).has_one_answer(task) else ", may be right"
     yield "reference", task, right, ()
     if task.verifier == "unit_tests":
         for mutant in mutants(right, seed, PERTURBED):
@@ -167,11 +166,7 @@ def _walks(task: Task, other: Task) -> Iterator[Probe]:
 
 def right_attempt(task: Task) -> str | None:
     """An attempt that must be accepted, made of the task's privilege; None where the source gives none."""
-    if task.verifier == "unit_tests":
-        return task.privilege.solution or None
-    reference = task.privilege.reference
-    if task.verifier == "math":
-        reference = reference.rsplit("####", 1)[-1].strip()  # GSM8K's reference is its worked solution
+    reference = verifier_of(task).right_attempt(task)
     return reference if reference.strip() and reference != "None" else None
 
 

@@ -9,7 +9,7 @@ from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Task
 
 PASSED_ON = ("peft_config", "quantization_config", "processing_class", "callbacks", "optimizers")
-_REWARD = "the reward is a dialogue's discounted return; name a verifier in the rows, or use TRL's GRPOTrainer"
+_REWARD = "the reward is a dialogue's discounted return; give a `verifier`, or use TRL's GRPOTrainer"
 _ANSWERS = "attempts are answered by the `teacher`; for tasks that answer themselves see docs/tasks.md (environments)"
 REFUSED = {
     "reward_funcs": _REWARD,

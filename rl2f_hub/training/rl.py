@@ -24,10 +24,11 @@ from rl2f_hub.runtime import processes
 from rl2f_hub.students.load import engine_in_vllm, load_tokenizer
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.controls import DoubtingTeacher
+from rl2f_hub.teachers.curriculum import CurriculumTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.training.baselines import offline_baselines
 from rl2f_hub.training.checks import check_training, untrained
-from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher
+from rl2f_hub.training.curriculum import Curriculum
 from rl2f_hub.training.phase import arguments, base_of, fit, save_adapter, trainable
 from rl2f_hub.training.rows import critique_rows, repeated
 from rl2f_hub.training.warmup import chat_of, fit_sft, published, published_dialogues
@@ -176,7 +177,7 @@ def _teacher(run: Run, student: Student, curriculum: Curriculum | None, control:
     teacher = build_teacher(plain, student, run.dir / "train")
     if curriculum is not None and curriculum.hints:
         inner = None if spec.kind == "scripted" else teacher
-        teacher = CurriculumTeacher(curriculum, inner, spec.phrasings)
+        teacher = CurriculumTeacher(curriculum.level, inner, spec.phrasings)
     return DoubtingTeacher(teacher, spec.doubt_rate) if spec.doubt_rate else teacher
 
 

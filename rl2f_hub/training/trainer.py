@@ -36,18 +36,19 @@ from trl import GRPOTrainer
 from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
 from rl2f_hub.dialogue.context_window import OnCut, Rules
 from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
-from rl2f_hub.engines import Sampling, derive_seed
+from rl2f_hub.engines import Engine, Sampling, derive_seed
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.kinds import CREDITS, find_part
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.students.quantization import check_quantization_config
-from rl2f_hub.teachers import Teacher
+from rl2f_hub.teachers import as_teacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.training.checkpoints import read_generation, read_state, write_generation, write_state
 from rl2f_hub.training.checks import check_tasks
 from rl2f_hub.training.config import RL2FConfig
-from rl2f_hub.training.credit import Scale, dialogue_returns, equal_groups, turn_advantages, turn_rewards
+from rl2f_hub.training.credit import Outcome, Scale, dialogue_returns, equal_groups
 from rl2f_hub.training.critique import PlainLogps, critique_loss
 from rl2f_hub.training.curriculum import Curriculum
 from rl2f_hub.training.inputs import check_arguments, read_tasks
@@ -69,13 +70,15 @@ class RL2FTrainer(GRPOTrainer):
         model: a Hub id, a path, a `transformers` model or a PEFT model whose adapter goes on training.
         args: an `RL2FConfig`.
         train_dataset: rows of a published `tasks` config (see `records.Task.to_row`), or of `prompt` and `reference` alone.
-        teacher: who answers wrong attempts, or a function that makes such a teacher from the student (which may be its
-            own teacher); the scripted teacher by default.
+        teacher: a `Teacher`, a function of a `FeedbackRequest` that returns a text, or a function of one argument called
+            `student` that makes a teacher of it; the scripted teacher by default.
         guard: what checks the teacher's words; a fresh `Guard` by default.
         curriculum: moves tasks and hints with the student's success (give the teacher the same object).
         engine: one that holds the base itself and takes the adapter as it moves (`engines.vllm.colocated` or `served`);
             by default our own engine on the model in training.
         eval_dataset: rows like `train_dataset`'s, or a dict of such; every evaluation draws the same numbers.
+        verifier: judges in place of those that the rows name: a `Verifier`, or a function (task, attempt) that returns a
+            `Verdict`, a bool or a score.
         kwargs: `peft_config`, `quantization_config`, `processing_class`, `callbacks`, `optimizers`: as in `GRPOTrainer`.
     Attributes:
         student_tokens, attempts: that all processes have sampled in training so far.
@@ -98,11 +101,12 @@ class RL2FTrainer(GRPOTrainer):
         model: Any,
         args: RL2FConfig,
         train_dataset: Rows,
-        teacher: Teacher | Callable[[Student], Teacher] | None = None,
+        teacher: Any = None,
         guard: Guard | None = None,
         curriculum: Curriculum | None = None,
         eval_dataset: Rows | dict[str, Rows] | None = None,
-        engine: Any = None,
+        engine: Engine | None = None,
+        verifier: Any = None,
         **kwargs: Any,
     ) -> None:
         check_arguments(kwargs)
@@ -114,6 +118,7 @@ class RL2FTrainer(GRPOTrainer):
         else:
             evaluated = None if eval_dataset is None else self._prompts(eval_dataset, "eval_dataset")
         self.guard = guard or Guard()
+        self.verifier = verifier
         self.curriculum = curriculum
         self.student_tokens = 0  # sampled in training so far, by all processes, and the attempts they make up
         self.attempts = 0
@@ -147,9 +152,8 @@ class RL2FTrainer(GRPOTrainer):
         if engine is not None:
             unwrapped = self.accelerator.unwrap_model(self.model)
             self.apart = AdapterSync(engine, unwrapped, self.accelerator.num_processes, args.top_p)
-        made = teacher if teacher is None or hasattr(teacher, "feedback") else teacher(self._student())
-        self.teacher = cast(Teacher, made or ScriptedTeacher())
-        if getattr(self.teacher, "resamples", False) and args.max_turns > 1:
+        self.teacher = as_teacher(teacher or ScriptedTeacher(), self._student() if callable(teacher) else None)
+        if self.teacher.independent_attempts and args.max_turns > 1:
             raise UsageError("teacher: 'none' has no dialogue to train on; use it in evaluation, or set max_turns to 1")
         self._check_lengths()
         self._check_groups()
@@ -256,6 +260,7 @@ class RL2FTrainer(GRPOTrainer):
                 self._student(),
                 self.teacher,
                 guard=self.guard,
+                verifier=self.verifier,
                 max_turns=args.max_turns,
                 sampling=Sampling(temperature=args.temperature, top_p=args.top_p, turn_tokens=args.turn_tokens),
                 seed=args.seed,
@@ -385,17 +390,20 @@ class RL2FTrainer(GRPOTrainer):
             out["first_mask"] = padded([[1] * row["first_attempt"] for row in inputs])
             out["first_tokens"] = self.accelerator.gather(out["first_mask"].sum()).sum()
             out["first_ref"] = self._reference_logps(out)
-        if self.args.credit == "turn":
+        if self.args.credit != "dialogue":
             out["advantages"] = self._turn_advantages(inputs, padded([row["turn_of"] for row in inputs]), mode)
         return self._without_idle_rows(out)
 
     def _turn_advantages(self, inputs: list[dict[str, Any]], turn_of: torch.Tensor, mode: str) -> torch.Tensor:
         """Advantages (B, C): at a student's id that of its turn, 0 elsewhere."""
         group: int = self.num_generations if mode == "train" else self.num_generations_eval
-        rewards = gather_object([turn_rewards(row["solved_at"], row["turns"], self.args.discount) for row in inputs])
+        outcomes = gather_object([Outcome(row["solved_at"], row["turns"]) for row in inputs])
         if group == 1:  # an evaluation of single dialogues: nothing to compare with
             return torch.zeros(turn_of.shape, device=turn_of.device)
-        every = turn_advantages(rewards, group, cast(Scale, self.scale_rewards))
+        scheme = find_part(CREDITS, self.args.credit, "credit")
+        every = scheme(outcomes, group, self.args.discount, cast(Scale, self.scale_rewards))
+        if [len(row) for row in every] != [outcome.turns for outcome in outcomes]:
+            raise UsageError(f"credit: {self.args.credit} must give each dialogue as many advantages as it has turns")
         first = self.accelerator.process_index * len(inputs)
         longest = max(row["turns"] for row in inputs)
         table = [[0.0, *row, *[0.0] * (longest - len(row))] for row in every[first : first + len(inputs)]]

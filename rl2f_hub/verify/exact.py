@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.answer import Place, Reading, Strength, read, stated_places, unwrap
+from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.quantity import as_integer, read_quantity
 from rl2f_hub.verify.values import Stretch, pick
 
@@ -325,3 +326,8 @@ def check_choice(task: Task) -> None:
     reference = task.privilege.reference.strip()
     if len(reference) != 1 or reference not in LETTERS[: len(options) or 26]:
         raise ValueError(f"reference {reference[:60]!r} is not the letter of one of {len(options)} choices")
+
+
+INTEGER = Verifier(integer, check_integer)
+TEXT = Verifier(text, check_text)
+CHOICE = Verifier(choice, check_choice)

@@ -11,6 +11,7 @@ import re
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.answer import MAX_CHARS, plain_characters
+from rl2f_hub.verify.base import Verifier
 
 Grid = tuple[tuple[int, ...], ...]
 
@@ -106,3 +107,6 @@ def _difference(answer: list[Grid], wanted: list[Grid]) -> str:
         return "a grid of another size"
     given, due = ([cell for g in side for row in g for cell in row] for side in (answer, wanted))
     return f"{sum(a != b for a, b in zip(given, due, strict=True))} of {len(due)} cells are wrong"
+
+
+GRID = Verifier(grid, check_grid)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,14 @@ class LimitedChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
-    def judge(self, task: Task, attempt: str) -> Verdict:
+    def judge(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
         """The verdict, or a wrong one that says that the time limit was reached.
 
         Raises:
             ValueError: the task itself is at fault (its reference cannot be read), or the verifier failed.
         """
         with self._lock:
-            reply = self._ask({"do": "judge", "task": task.to_row(), "attempt": attempt})
+            reply = self._ask({"do": "judge", "task": task.to_row(), "attempt": attempt, "earlier": list(earlier)})
         if reply is None:
             reason = f"no verdict within {self.time_limit:g} s: the answer is too hard to compare"
             return Verdict(False, 0.0, None, reason)
@@ -60,20 +61,21 @@ class LimitedChild:
         if "error" in reply:
             raise ValueError(reply["error"])
 
-    def item(self, dataset: str, config: str, seed: int, index: int) -> dict[str, Any]:
-        """An item of a reasoning-gym data set that no two interpreters would make alike, as plain JSON values.
+    def call(self, function: str, **arguments: Any) -> Any:
+        """What one of our functions (`module:name`) returns for these plain JSON values, as plain JSON values.
+
+        For what no two interpreters would make alike: the child's hash seed is fixed.
 
         Raises:
-            ValueError: it was not made within the time limit, or the data set refused its config.
+            ValueError: it took longer than the time limit, or it raised.
         """
         with self._lock:
-            request = {"do": "item", "dataset": dataset, "config": config, "seed": seed, "index": index}
-            reply = self._ask(request)
+            reply = self._ask({"do": "call", "function": function, "arguments": arguments})
         if reply is None:
-            raise ValueError(f"reasoning_gym:{dataset}: item {index} was not made within {self.time_limit:g} s")
+            raise ValueError(f"not made within {self.time_limit:g} s")
         if "error" in reply:
             raise ValueError(reply["error"])
-        return reply["item"]
+        return reply["value"]
 
     def close(self) -> None:
         process, self._process = self._process, None

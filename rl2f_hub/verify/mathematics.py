@@ -15,6 +15,7 @@ from typing import Any
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.answer import marked_place, plain_characters, read, unwrap
+from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.exact import plain, read_choice, same_text
 from rl2f_hub.verify.quantity import (
     SUPERSCRIPTS,
@@ -361,3 +362,11 @@ def _equal(given: Any, wanted: Any) -> bool:
             return bool(near) if near in (True, False) else False
     given, wanted = (x.as_immutable() if isinstance(x, MatrixBase) else x for x in (given, wanted))
     return bool(verify([wanted], [given], numeric_precision=100, allow_set_relation_comp=True, timeout_seconds=None))
+
+
+MATH = Verifier(
+    mathematics,
+    check_mathematics,
+    right_attempt=lambda task: task.privilege.reference.rsplit("####", 1)[-1].strip(),  # GSM8K's is a worked solution
+    limited=True,
+)

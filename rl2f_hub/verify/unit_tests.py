@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.sandbox.jobs import CodeJob, CodeResult, CodeTests
+from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.extract import extract_code
 
 
@@ -101,3 +102,13 @@ def _defined(code: str) -> set[str] | None:
 def _verdict(job: CodeJob, result: CodeResult) -> Verdict:
     share = result.passed_tests / result.total_tests if result.total_tests else 0.0
     return Verdict(result.passed, 1.0 if result.passed else share, job.code, result.reason, result.observation)
+
+
+UNIT_TESTS = Verifier(
+    unit_tests,
+    check_unit_tests,
+    right_attempt=lambda task: task.privilege.solution,
+    judge_many=judge_many,
+    takes_all=True,
+    is_remote=True,
+)

@@ -38,7 +38,7 @@ def test_teachers_without_their_section(tmp_path: Path) -> None:
 def test_an_engine_of_others_takes_a_plain_adapter_in_one_process() -> None:
     from rl2f_hub.training.sync import AdapterSync
 
-    engine = SimpleNamespace(sync=None)
+    engine = SimpleNamespace(takes_adapters=True)
     model = SimpleNamespace(peft_config={"default": None}, is_loaded_in_4bit=True)
     refused(
         lambda: AdapterSync(engine, model, 1, 1.0), "this model's is quantised; leave out the quantisation or engine"

@@ -16,6 +16,7 @@ from typing import Any
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.answer import extract_text
+from rl2f_hub.verify.base import Verifier
 
 FULL_MARKS = 1.0
 EVALUATES_PYTHON = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "string_insertion"})
@@ -64,7 +65,7 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
 
 def many_answers(task: Task) -> bool:
     """Whether the task's reference is only one of many right answers."""
-    return task.verifier == "reasoning_gym" and json.loads(task.config)["dataset"] in MANY_ANSWERS
+    return json.loads(task.config)["dataset"] in MANY_ANSWERS
 
 
 def _score(task: Task, answer: str, entry: dict[str, Any]) -> float:
@@ -150,4 +151,9 @@ MANY_ANSWERS = frozenset(
         *("propositional_logic", "puzzle24", "quantum_lock", "rubiks_cube", "rush_hour", "shortest_path"),
         *("simple_integration", "sokoban", "time_intervals", "tower_of_hanoi", "word_ladder"),
     }
+)
+
+
+REASONING_GYM = Verifier(
+    own_scorer, has_one_answer=lambda task: not many_answers(task), limited=True, needs_its_source=True
 )
