@@ -355,7 +355,9 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached
             return None
-        if name == ADAPTER_CONFIG and isinstance(try_to_load_from_cache(model_id, "config.json", revision=revision), str):
+        if name == ADAPTER_CONFIG and isinstance(
+            try_to_load_from_cache(model_id, "config.json", revision=revision), str
+        ):
             return None  # what was loaded from there before was a whole model
         raise RL2FError(
             f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network"
