@@ -910,7 +910,6 @@ def test_a_bubblewrap_that_does_not_work_is_not_used(monkeypatch: pytest.MonkeyP
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setitem(bubblewrap.ENVIRONMENT, "PATH", f"{tmp_path}:/usr/bin:/bin")
     bubblewrap.why_not.cache_clear()
     try:
         with pytest.raises(RL2FError, match=r"uid map.*user namespaces"):

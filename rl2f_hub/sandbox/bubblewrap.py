@@ -78,7 +78,10 @@ def interpreter() -> str:
 
 def _walls(file_mib: int) -> list[str]:
     """The bubblewrap command up to the program to start."""
-    walls = ["bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    found = (
+        shutil.which("bwrap") or "bwrap"
+    )  # in full: what it starts gets another PATH, by which it would be looked up
+    walls = [found, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     walls += ["--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--new-session"]
     walls += ["--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
     for folder in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):

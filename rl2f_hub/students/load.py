@@ -366,7 +366,7 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     folder = Path(model_id)
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
@@ -384,6 +384,10 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached
             return None
+        if name == ADAPTER_CONFIG and isinstance(
+            try_to_load_from_cache(model_id, "config.json", revision=revision), str
+        ):
+            return None  # what was loaded from there before was a whole model
         raise RL2FError(
             f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network"
         ) from None

@@ -50,15 +50,19 @@ def near_key(prompt: str) -> str:
 
 
 def recipe_tasks(recipe: Recipe, reports: list[dict[str, Any]] | None = None) -> dict[str, list[Task]]:
-    """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from.
+    """All splits of a recipe; `reports` and errors: as in `load_tasks`."""
+    return load_tasks(recipe_sources(recipe), recipe.seed, reports)
 
-    `reports` and errors: as in `load_tasks`.
+
+def recipe_sources(recipe: Recipe) -> dict[str, list[SourceSpec]]:
+    """Split -> its sources, each with the recipe's rule for bad rows where it has none of its own.
+
+    `pretrain` is what a student from scratch learns the language of tasks from.
     """
     sources = {split: getattr(recipe.tasks, split) for split in SPLITS[:3]}
     sources["pretrain"] = recipe.model.scratch.tasks if recipe.model.scratch else []
     rule = recipe.tasks.on_bad_row
-    sources = {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
-    return load_tasks(sources, recipe.seed, reports)
+    return {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
 
 
 def load_tasks(
