@@ -24,11 +24,8 @@ from rl2f_hub.runtime import processes
 from rl2f_hub.runtime.progress import Advance, bar
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
-<<<<<<< HEAD
 from rl2f_hub.teachers.judging import build_guard
-=======
 from rl2f_hub.training.checks import check_solved
->>>>>>> rows
 
 DID = ("counts", "paid", "prompt_tokens", "completion_tokens", "cost")  # what adds up in a teacher's record
 

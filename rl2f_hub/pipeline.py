@@ -249,9 +249,8 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 def write_summary(run: Run) -> dict[str, Any]:
     """`summary.json` and `summary.md` of a finished run."""
     from rl2f_hub.evaluation.report import comparison_rows, markdown_table, repeat_rows, sampled_rows, table_rows
-    from rl2f_hub.hub.adapters import summary
-
     from rl2f_hub.evaluation.stage import unchanged
+    from rl2f_hub.hub.adapters import summary
 
     value = summary(run)
     write_json(run.dir / "summary.json", value)

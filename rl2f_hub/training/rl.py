@@ -139,13 +139,8 @@ def _reinforce(run: Run, training: Training, start: Path, folder: str | None = N
     trainer = RL2FTrainer(
         trainable(run, start, stack),
         args,
-<<<<<<< HEAD
-        tasks,
-        teacher=teacher_of,
-=======
         repeated(tasks, prompts) if training.name == "single_turn_rl" else tasks,
-        teacher=lambda student: _teacher(run, student, curriculum, training.teacher),
->>>>>>> rows
+        teacher=teacher_of,
         guard=guard,
         curriculum=curriculum,
         processing_class=load_tokenizer(origin),

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from rl2f_hub.verify.scorers import many_answers
 
 from rl2f_hub.demo import tiny_folder
 from rl2f_hub.recipe.task_sections import SourceSpec
@@ -24,7 +25,6 @@ from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.teachers import Situation
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.verify import verify
-from rl2f_hub.verify.scorers import many_answers
 
 PER_SOURCE = 8
 BATCH = 16

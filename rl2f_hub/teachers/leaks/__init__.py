@@ -90,7 +90,9 @@ FORMS: dict[str, str] = {
     "judge": "in a way that a judge noticed",
 }
 # Forms whose parts may be told in several turns.
-ADDS_UP = frozenset(("grouped", "digits", "spelled", "edges", "part", "listed", "paired", "rows", "eliminated", "expected", "code"))
+ADDS_UP = frozenset(
+    ("grouped", "digits", "spelled", "edges", "part", "listed", "paired", "rows", "eliminated", "expected", "code")
+)
 LONG = 600  # characters from which on a reference is quoted in part, as a solution is
 WORLD_FORMS = ("literal", "normalised")  # what is looked for in the words of an environment, which speaks no codes
 
