@@ -529,6 +529,110 @@ def test_an_object_of_the_attempt_answers_no_operator(test: str, run: Run) -> No
     assert "needs plain data" in result.observation
 
 
+def call(code: str, test: str = "assert f(3) == 9", setup: str = "") -> CodeJob:
+    return CodeJob(code, CodeTests("function", setup, (test,), ("f",)))
+
+
+def program(code: str) -> CodeJob:
+    return CodeJob(code, CodeTests("stdio", cases=(("3", "9"),)))
+
+
+NO_MORE_THAN_DATA = {  # name -> a job that must fail: values that lie, forged messages, output that is nearly right
+    "record named as the tests' class with a lying field": call(
+        "from dataclasses import make_dataclass\nP=make_dataclass('P',['x'])\nclass Y(int):\n  def __eq__(s,o): return True\ndef f(x): return P(Y(1))",
+        "assert f(3) == P(9)",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int\n",
+    ),
+    "named tuple whose class overrides eq": call(
+        "from collections import namedtuple\nclass Q(namedtuple('Q','a b')):\n  def __eq__(s,o): return True\ndef f(x): return Q(1,2)",
+        "assert f(3) == (9, 9)",
+    ),
+    "Fraction subclass equal to all": call(
+        "from fractions import Fraction\nclass G(Fraction):\n  def __eq__(s,o): return True\ndef f(x): return G(1,2)",
+        "assert f(3) == 9",
+    ),
+    "Decimal subclass": call(
+        "from decimal import Decimal\nclass G(Decimal):\n  def __eq__(s,o): return True\n  def __str__(s): return '9'\ndef f(x): return G(1)",
+        "assert f(3) == 8",
+    ),
+    "deque subclass": call(
+        "from collections import deque\nclass G(deque):\n  def __eq__(s,o): return True\n  def __contains__(s,o): return True\ndef f(x): return G([1])",
+        "assert 9 in f(3)",
+    ),
+    "Counter with huge missing": call(
+        "from collections import Counter\nclass C(Counter):\n  def __missing__(s,k): return 9\ndef f(x): return C()",
+        "assert f(3)['a'] == 9",
+    ),
+    "dict subclass with __getitem__": call(
+        "class D(dict):\n  def __getitem__(s,k): return 9\ndef f(x): return D(a=1)", "assert f(3)['a'] == 9"
+    ),
+    "defaultdict that knows": call(
+        "from collections import defaultdict\ndef f(x): return defaultdict(lambda: 9)", "assert f(3)['a'] == 9"
+    ),
+    "iterator claimed for a container": call(
+        "class G:\n  def __iter__(s): return s\n  def __next__(s): return 9\ndef f(x): return G()",
+        "assert 9 not in f(3)",
+    ),
+    "library object lying about truth (Match)": call("import re\ndef f(x): return re.match('','')", "assert not f(3)"),
+    "a class that claims a library module": call(
+        "class G:\n  def __eq__(s,o): return True\n  __hash__=None\nG.__module__='re'\ndef f(x): return G()",
+        "assert f(3) == 9",
+    ),
+    "flip by attribute then lie (function test)": call(
+        "class G:\n  def __eq__(s,o): return True\n  v=1\ndef f(x): return G()", "r = f(3)\nr.v\nassert r == 9"
+    ),
+    "mock-like any-attribute": call(
+        "class G:\n  def __getattr__(s,n): return lambda *a: True\ndef f(x): return G()",
+        "assert f(3).isdigit() is False",
+    ),
+    "forged ready with other numbers": call(
+        "import os,struct\nfrom inside.plain import encode\nfor fd in range(3,40):\n  try:\n    b=encode(('ready',[0,0,0]));os.write(fd,struct.pack('>I',len(b))+b)\n  except OSError: pass\ndef f(x): return 0"
+    ),
+    "forged test message": call(
+        "import os,struct\nfrom inside.plain import encode\ndef f(x):\n  for fd in range(3,40):\n    try:\n      b=encode(('test',));os.write(fd,struct.pack('>I',len(b))+b)\n    except OSError: pass\n  return 0"
+    ),
+    "field named __class__": call(
+        "import os,struct\nfrom inside import plain\nclass O: pass\ndef f(x):\n  import types\n  N=type('N',(tuple,),{'_fields':('__class__',)})\n  return tuple.__new__(N,(1,))",
+        "assert f(3) == 9",
+    ),
+    "Decimal of a huge exponent compared": call(
+        "from decimal import Decimal\ndef f(x): return Decimal('1e999999999')", "assert f(3) == 9"
+    ),
+    "timedelta out of range bytes": call(
+        "import inside.plain as p\ndef f(x):\n  import datetime\n  return datetime.timedelta.max", "assert f(3) == 9"
+    ),
+    "nan smuggled": call("def f(x): return float('nan')", "assert f(3) == f(3)"),
+    "fake syntax header for stdio": program('import os\nos.write(2,b\'{"syntax":[1,"x"]}\\n\')\nprint(8)'),
+    "stderr closed at once": program("import os\nos.close(2)\nprint(8)"),
+    "output with NULs and numbers": program("print('9\\0')"),
+    "output nan for 9": program("print('nan')"),
+    "output inf": program("print('1e9999')"),
+    "output 9 in another script": program("print('\\uff19')"),
+    "output 9.0000001 for 9": program("print('9.0000001')"),
+    "output with carriage returns": program("print('8\\r9')"),
+    "output two answers on lines": program("print('9\\n8')"),
+    "write into a hidden folder": call(
+        "import os,sys\np=os.path.dirname(os.__file__)+'/site-packages/x.py'\nopen(p,'w')"
+    ),
+    "O_TMPFILE elsewhere": call("import os\nos.open('/',os.O_TMPFILE|os.O_RDWR)"),
+    "io_uring": call(
+        "import ctypes,os\nl=ctypes.CDLL(None,use_errno=True)\nif l.syscall(425,1,0)<0: raise OSError(ctypes.get_errno(),'x')"
+    ),
+    "x32 fork": call(
+        "import ctypes,os\nl=ctypes.CDLL(None,use_errno=True)\nif l.syscall(0x40000039)<0: raise OSError(ctypes.get_errno(),'x')"
+    ),
+    "signal the group": call("import os\nos.killpg(0,9)"),
+}
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("name", NO_MORE_THAN_DATA)
+def test_values_messages_and_output_pass_for_no_more_than_they_are(name: str, sandbox: Sandbox) -> None:
+    result, after = sandbox.run([NO_MORE_THAN_DATA[name], call("def f(x): return x * x")])
+    assert not result.passed, result
+    assert after.passed, after
+
+
 @needs_bubblewrap
 def test_an_iterator_gives_each_item_once(run: Run) -> None:
     code = (

@@ -138,6 +138,9 @@ class ForeignIterator:
                 self._over = True
         raise StopIteration
 
+    def __repr__(self) -> str:
+        return "<an iterator of the attempt>"
+
     def __getattr__(self, name: str) -> Any:
         if name not in ("send", "throw", "close"):
             raise AttributeError(name)
