@@ -363,12 +363,13 @@ _DELIMITERS = re.compile(r"(?<!\\)\$\$?|\\[()\[\]]")
 _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
+_LAYERS = 12  # of wrappers: more are no model's habit
 QUOTES = "\"'`*_"
 
 
 def unwrap(text: str, money: bool = True) -> str:
     """The text without what is wrapped around an answer or a part of it; `money`: a single `$` before a number stays."""
-    while True:
+    for _ in range(_LAYERS):
         before = text
         text = text.strip()
         if "\\" in text:
@@ -382,10 +383,12 @@ def unwrap(text: str, money: bool = True) -> str:
         for mark in QUOTES:
             if len(text) > 1 and text[0] == mark == text[-1] and mark not in text[1:-1]:
                 text = text[1:-1]
-        if len(text) > 1 and text[-1] in ".,;:" and text[-2] not in ".\\":
-            text = text[:-1]
+        if len(text) > 1 and text[-1] in ".,;:":
+            bare = text.rstrip(".,;:")
+            text = bare if bare and bare[-1] != "\\" else text
         if text == before:
-            return text
+            break
+    return text
 
 
 def _styled(match: re.Match[str]) -> str:

@@ -71,7 +71,7 @@ def _reference_number(task: Task) -> int:
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 _TAIL = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?|[:=→]|[=-]>)\s*",
+    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?|:(?=\s)|[=→]|[=-]>)\s*",
     re.IGNORECASE,
 )
 _CHATTER = re.compile(
@@ -216,6 +216,7 @@ _LETTER = re.compile(
     r"\((?P<bracketed>[A-Za-z])\)|\b(?:option|choice|letter|answer)\s[\"'(]?(?P<named>[A-Za-z])\b(?!')|(?<![\w'$\\.-])(?P<bare>[A-Z])(?![\w'’])"
 )
 _OPTION_LINE = re.compile(r"^[ \t>*_-]{0,4}\(?(?P<letter>[A-Z])[).:][ \t*_](?P<rest>.*)$", re.MULTILINE)
+_OFFERED = re.compile(r"[\s/,]*(?:or|and|/)\W")
 _YES = re.compile(r"\b(?:yes|correct|right|true|answer)\b|[✓✔✅]", re.IGNORECASE)
 _NO = re.compile(r"\b(?:no|not|incorrect|wrong|false|n't|too)\b|n't|[✗✘❌]", re.IGNORECASE)
 
@@ -260,10 +261,11 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
             return listed
         if first := re.match(r"\(?([A-Za-z])\)|([A-Za-z])(?=[.:,;]?(?:\s[–—-]|\s*$|[.:,;]\s))|([a-z])\s(?:because|since|as)\b", text):
             lead = (first[1] or first[2] or first[3]).upper()
-            if lead in letters and place.strength is not Strength.LOOSE and not re.match(r"[\s/,]*(?:or|and|/)\W", text[first.end() :]):
-                rest = option_of(text[first.end() :].strip(" .:)-–—"))
-                if rest and rest != lead:
-                    return Reading(None, reason="a letter and the words of another option", final=True)
+            rest = option_of(text[first.end() :].strip(" .:)-–—"))
+            if lead in letters and rest and rest != lead:
+                return Reading(None, reason="a letter and the words of another option", final=True)
+            chosen = place.strength is not Strength.LOOSE and not _OFFERED.match(text[first.end() :])
+            if lead in letters and chosen:
                 return Reading(lead, Strength.SAID)
         reading = pick(place, letter_of, find_letters)
         if reading.answer is not None or reading.final:

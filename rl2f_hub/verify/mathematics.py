@@ -210,7 +210,31 @@ def _parsed(text: str) -> Any:
     parts = _assignments(written)
     if parts is not None:
         return parts
-    return _sympy(written)
+    pair = _pair(written)
+    found = pair if pair is not None else _sympy(written)
+    return None if found is not None and _is_empty(found) and "emptyset" not in written else found
+
+
+def _pair(written: str) -> Any:
+    """`(2, -1)` as a tuple, which the parser reads as an interval with nothing in it; None for what may be an interval."""
+    match = re.fullmatch(r"(?:\\left)?([(\[])(.+)(?:\\right)?([)\]])", written)
+    pieces = _split(match[2]) if match else []
+    if match is None or len(pieces) != 2:
+        return None
+    from sympy import Symbol, Tuple
+
+    first, second = map(_sympy, pieces)
+    if first is None or second is None or not (first - second).is_nonnegative:
+        return None
+    if (match[1], match[3]) == ("(", ")"):
+        return Tuple(first, second)
+    return Tuple(Symbol(match[1]), first, second, Symbol(match[3]))
+
+
+def _is_empty(found: Any) -> bool:
+    from sympy import Set
+
+    return isinstance(found, Set) and found.is_empty is True
 
 
 def _without_unit(text: str) -> str:
@@ -296,10 +320,10 @@ def _sympy(written: str) -> Any:
 
 def equal(given: Formula, wanted: Formula) -> bool:
     """Whether two sides that were read whole are equal."""
-    if given.quantity and wanted.quantity:
-        return same_quantity(given.quantity, wanted.quantity)
     if given.name and wanted.name and given.name != wanted.name and len(given.name) == len(wanted.name) == 1:
         return False
+    if given.quantity and wanted.quantity:
+        return same_quantity(given.quantity, wanted.quantity)
     forms = [(_form(given), _form(wanted))]
     if given.quantity and given.quantity.percent and wanted.parsed is not None:
         forms.append((_number(given.quantity.value / 100), wanted.parsed))

@@ -96,6 +96,7 @@ _NUMBER = re.compile(
 )
 _FRACTION = re.compile(r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}|(?P<n1>[0-9])(?P<d1>[0-9]))")
 _TEN_POWER = re.compile(r"(?P<sign>[+-]?)10 ?(?:\^|\*\*) ?(?:\{(?P<a>-?[0-9]{1,3})\}|(?P<b>-?[0-9]{1,3}))")
+_TEN_RAISED = re.compile(r"(?<![\d.])10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})")
 _UNIT = r"(?:°[CF]?|US\$|[$€£¥₹¢℃℉Ω]|[ap]\.m\.?|[A-Za-z]+\.?)"
 _POWER = r"(?: ?(?:\^ ?\{?-?[0-9]\}?|[²³]))?"
 _UNIT_EXPRESSION = re.compile(rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per | a ) ?{_UNIT}{_POWER}){{0,3}})$")
@@ -148,6 +149,7 @@ def _latex_off(text: str) -> str:
     text = re.sub(r" ?\^ ?(?:\\circ\b|\{ ?\\circ ?\})|\\degree\b", "°", text)
     text = re.sub(r"\\[dtc]frac\b", r"\\frac", text)
     text = re.sub(r"\\(?:times|cdot)\b ?", "×", text)
+    text = _TEN_RAISED.sub(lambda m: f"10^{{{m[1].translate(SUPERSCRIPTS).lstrip('+')}}}", text)
     return " ".join(text.split())
 
 
@@ -164,9 +166,6 @@ def _leading(text: str) -> tuple[Quantity, str] | None:
     if (match := _TEN_POWER.match(text)) and not re.match(r"[0-9.^]", text[match.end() :]):
         value = Fraction(10) ** int(match["a"] or match["b"])
         return Quantity(-value if match["sign"] == "-" else value), text[match.end() :]
-    if match := re.match(r"([+-]?)10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})", text):
-        value = Fraction(10) ** int(match[2].translate(SUPERSCRIPTS))
-        return Quantity(-value if match[1] else value), text[match.end() :]
     if match := re.match(r"([+-]?) ?([0-9]{0,30}) ?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])", text):
         value = Fraction(int(match[2] or 0)) + Fraction(*VULGAR[match[3]])
         return Quantity(-value if match[1] == "-" else value, plain=False), text[match.end() :]
@@ -252,7 +251,7 @@ def _counted(text: str, glued: bool) -> str | None:
 
 def read_unit(text: str) -> tuple[str, Fraction] | None:
     """The unit that `text` is as a whole: its dimension and its size in that dimension's own unit; None if it is none."""
-    text = text.strip()
+    text = re.sub(r" ?\^ ?", "^", text.strip())
     if text in UNITS:
         return UNITS[text]
     if text.rstrip(".") in UNITS:

@@ -143,7 +143,7 @@ Finder = Callable[[str], list[Stretch]]
 # -- which of them is meant --------------------------------------------------------------------------------------------
 
 _FILLER = r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
-_DENIED_BEFORE = re.compile(rf"(?:\bnot|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$", re.IGNORECASE)
+_DENIED_BEFORE = re.compile(rf"(?:\bnot|\b(?:rules?|ruled|ruling) out|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$", re.IGNORECASE)
 _OTHER_BEFORE = re.compile(
     r"\b(?:instead of|rather than|except|other than|unlike|different from|previously|initially|at first|"
     r"i (?:said|wrote|thought|answered|had|got|put|guessed)(?: (?:it|that|was|of)){0,2}|"
