@@ -131,6 +131,7 @@ class Place:
     strength: Strength
     end: int = 0
     parts: tuple[str, ...] = ()
+    line: str = ""  # of a statement: to the end of its line, for answers that have full stops of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ _RUN_ON = re.compile(
     r"\n\s{0,8}(?:#{1,4} ?|\*\*)?(?:(?:next |new |another )?question|problem|q|human|user|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
     re.IGNORECASE,
 )
+_FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all |also |clearly |obviously |still )?"
     r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be|cannot be) (?:right|correct|it)\b)",
@@ -182,7 +184,10 @@ def read(attempt: str, reader: Reader) -> Reading:
 def _from(text: str, reader: Reader) -> Reading:
     text = _EMPTY_BOX.sub(" ", text)
     place = marked_place(text)
-    if place is not None and place.strength is Strength.MARKED:
+    if place is not None:
+        said_last = next(iter(stated_places(text[place.end :])), None) if _FINAL.search(text, place.end) else None
+        if said_last is not None and (reading := reader(said_last)).answer is not None:
+            return replace(reading, strength=Strength.STATED)  # boxes before it are of its steps
         reading = reader(place)
         if reading.answer is not None and _TAKEN_BACK.search(text, place.end):
             after = reader(Place(text[place.end :], Strength.LOOSE))
@@ -223,7 +228,7 @@ def _kept(reading: Reading, text: str, end: int, reader: Reader, denied: Iterabl
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\?[{}]")
 _EMPTY_BOX = re.compile(r"\\boxed\s{0,3}\{\s{0,9}\}")
 _BARE_BOX = re.compile(r"\\boxed\s{1,3}(\\?[^\s{}\\]+)")
-_BETWEEN_BOXES = re.compile(r"(?:[\s,;&$]|\\q?quad\b|\\[,;!() ]|\\\[|\\\]|\\text\{\s{0,3}(?:and|or)\s{0,3}\}|\band\b|\bor\b)*", re.IGNORECASE)
+_BETWEEN_BOXES = re.compile(r"(?:[\s,;&$]|\\q?quad\b|\\[,;!() ]|\\\[|\\\]|\\text\{(?:[^{}]{0,40}\s)?(?:and|or)\s{0,3}\}|\band\b|\bor\b)*", re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<(?:final_?)?answer>(.*?)(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"^#{4}[ \t]*([^\n#]{1,200})", re.MULTILINE)
 _JSON = re.compile(r"""["'](?:final[_ ]?)?(?:answer|result|output|solution|choice)["']\s{0,5}:\s{0,5}(?=(.))""", re.IGNORECASE | re.DOTALL)
@@ -335,7 +340,8 @@ def stated_places(text: str) -> Iterable[Place]:
         clause = text[start:end]
         if clause.strip():
             word = "not " if match["not"] else ""
-            found.append((match.start(), Place(word + clause, Strength.STATED, end)))
+            line = "" if word else text[start : (text + "\n").index("\n", start)]
+            found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
     for match in _REVERSED.finditer(text):
         if not re.search(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", match["value"], re.IGNORECASE):
             value = match["value"].strip()
@@ -359,7 +365,7 @@ _STYLED = re.compile(
     r"\\(?:text(?:bf|it|rm|tt|sf|normal)?|math(?:rm|bf|it|sf|tt|normal)|mbox|boldsymbol|bm|operatorname\*?|emph|underline|large|Large)\s?\{([^{}]*)\}"
 )
 _PLAIN_COMMANDS = re.compile(r"\\(?:displaystyle|textstyle|left|right|bigl|bigr|Bigl|Bigr|big|Big|limits|bf|rm)\b(?![a-zA-Z])\s?")
-_DELIMITERS = re.compile(r"(?<!\\)\$\$?|\\[()\[\]]")
+_DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
 _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
@@ -399,7 +405,7 @@ def _styled(match: re.Match[str]) -> str:
 
 
 def extract_text(attempt: str) -> str | None:
-    """The text in which the attempt's answer stands, without its wrappers; None for an attempt that has none."""
+    """The text in which an attempt's answer stands, without its wrappers; None for an attempt that has none."""
     found: list[str] = []
 
     def note(place: Place) -> Reading:

@@ -108,7 +108,7 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
 
     def find(place: Place) -> Reading:
         seen = ""
-        for candidate in _phrases(place, question):
+        for candidate in phrases(place, question):
             seen = candidate
             if matches(candidate):
                 return Reading(candidate.strip(), Strength.SAID)
@@ -131,14 +131,14 @@ def _first_phrase(place: Place) -> Reading:
     return Reading(phrase or None, place.strength)
 
 
-def _phrases(place: Place, question: str = "") -> Iterator[str]:
+def phrases(place: Place, question: str = "") -> Iterator[str]:
     """The texts that a place may commit to, the whole before its parts; none where it denies or only supposes."""
     whole = unwrap(place.text)
     yield whole
     if place.strength >= Strength.STATED:
         if place.strength is Strength.MARKED:
             for inner in list(stated_places(whole))[:1]:
-                yield from _phrases(inner, question)
+                yield from phrases(inner, question)
         clause = whole
     else:
         sentences = [s for s in _SENTENCE.split(whole) if s.strip(" *_`\"'#")]
@@ -270,7 +270,7 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
         reading = pick(place, letter_of, find_letters)
         if reading.answer is not None or reading.final:
             return reading
-        named = [letter for phrase in _phrases(place) if (letter := option_of(phrase))]
+        named = [letter for phrase in phrases(place) if (letter := option_of(phrase))]
         return Reading(named[0], Strength.SAID) if named else reading
 
     return read(attempt, find)

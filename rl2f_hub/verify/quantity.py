@@ -143,8 +143,8 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def _latex_off(text: str) -> str:
-    text = re.sub(r"\{,\}|,\\!", ",", text)
-    text = re.sub(r"\\(?:[,;:! ]|q?quad\b|thinspace\b)|~", " ", text)
+    text = re.sub(r"\{,\}|,\\! ?", ",", text)
+    text = re.sub(r"(?<!\\)\\(?:[,;:! ]|q?quad\b|thinspace\b)|~", " ", text)
     text = re.sub(r"\\([%$])", r"\1", text)
     text = re.sub(r" ?\^ ?(?:\\circ\b|\{ ?\\circ ?\})|\\degree\b", "°", text)
     text = re.sub(r"\\[dtc]frac\b", r"\\frac", text)
@@ -334,4 +334,4 @@ def same_quantity(given: Quantity, wanted: Quantity) -> bool:
 
 
 def _rounded(short: Fraction, decimals: int, exact: Fraction) -> bool:
-    return decimals >= 6 and abs(short) >= Fraction(1, 10) and abs(short - exact) * 2 * 10**decimals <= 1
+    return decimals >= 6 and abs(short) * 10**decimals >= 10**5 and abs(short - exact) * 2 * 10**decimals <= 1

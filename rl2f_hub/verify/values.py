@@ -57,7 +57,10 @@ def stretches(sentence: str) -> list[Stretch]:
         is_math = True
         if kind == "space":
             continue
-        if kind == "word":
+        if kind in ("number", "letter") and start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter"):
+            is_math = False  # part of a name: `AZYUK2A`
+            solid = solid or is_math
+        elif kind == "word":
             low = text.lower()
             after_number = last_number and (text in UNITS or low in UNITS)
             if low in ("and", "or"):
@@ -170,6 +173,11 @@ _BOUND_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\s*(?:\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*", re.IGNORECASE)
+_PROSE_WORD = re.compile(
+    r"(?!(?:exactly|approximately|about|around|roughly|simply|just|only|the|an|number|value|option|total|of|equal|to|still|now|that|it|is|it's|"
+    r"not|but|therefore|thus)\b)\b[A-Za-z]{2,}",
+    re.IGNORECASE,
+)
 _LINK = re.compile(
     r"\b(?:is|are|was|were|equals?|be|gives?|giving|makes|making|get|gets|got|have|has|had|costs?|leaves|leaving|totals?|totall?ing|obtain|obtains|"
     r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs|comes? (?:out )?to|add up to|adds up to|a total of)\b|[:=→≈]|[=-]>",
@@ -315,13 +323,15 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
 
 def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], strength: Strength) -> tuple[int, bool]:
     """Which candidate is meant: the first of a statement, else the first behind the sentence's last link, else the last."""
-    if strength is Strength.STATED:
+    first = candidates[0][0]
+    named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
+    if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
     for link in reversed(list(_LINK.finditer(sentence))):
         behind = [i for i, (stretch, _, _) in enumerate(candidates) if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end]
         if behind:
             return behind[0], True
-    return len(candidates) - 1, False
+    return (0, True) if strength is Strength.STATED else (len(candidates) - 1, False)
 
 
 def _offered(
@@ -330,7 +340,8 @@ def _offered(
     """The different values among which the chosen one is offered ("8 cats or 9 cats"), if it is."""
     out = {candidates[chosen][1]}
     joint = r"\b(?:or|and)\b" if strength is Strength.STATED else r"\bor\b"
-    if re.search(r"\beither\b|\bboth\b", sentence, re.IGNORECASE):
+    near = sentence[max(0, candidates[chosen][0].start - 60) : candidates[chosen][0].end]
+    if re.search(r"\beither\b|\bboth\b", near, re.IGNORECASE):
         return {read for _, read, _ in candidates}
     for i in (chosen - 1, chosen):
         if 0 <= i < len(candidates) - 1:
