@@ -340,7 +340,7 @@ def stated_places(text: str) -> Iterable[Place]:
         clause = text[start:end]
         if clause.strip():
             word = "not " if match["not"] else ""
-            line = "" if word else text[start : (text + "\n").index("\n", start)]
+            line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
             found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
     for match in _REVERSED.finditer(text):
         if not re.search(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", match["value"], re.IGNORECASE):

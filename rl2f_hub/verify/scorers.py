@@ -57,17 +57,21 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
             return Verdict(False, 0.0, None, reading.reason or "no single number in the attempt")
         return _scored(task, reading.answer)
     phrased = not one_of_many and len(wanted) < LONGEST_PHRASE and "\n" not in wanted
-    found: list[str] = []
+    found: dict[str, list[str]] = {}  # what else a place may mean, by its first text
 
     def note(place: Place) -> Reading:
         texts = [place.line or place.text, unwrap(place.text), *(phrases(place, task.prompt) if phrased else ())]
-        found[:] = dict.fromkeys(text.strip() for text in texts if text.strip())
-        return Reading(found[0] if found else None, place.strength)
+        unlike = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+        if not unlike:
+            return Reading(None)
+        found[unlike[0]] = unlike
+        return Reading(unlike[0], place.strength)
 
-    if read(attempt, note).answer is None:
-        return Verdict(False, 0.0, None, "empty attempt")
+    reading = read(attempt, note)
+    if reading.answer is None:
+        return Verdict(False, 0.0, None, reading.reason or "empty attempt")
     verdicts = []
-    for text in found:
+    for text in found[reading.answer]:
         verdicts.append(_scored(task, text))
         if verdicts[-1].correct:
             return verdicts[-1]
@@ -83,7 +87,9 @@ def number_in_text(text: str) -> str | None:
         return None
     if quantity.value.denominator == 1 and quantity.decimals < 1:
         return str(int(quantity.value))
-    if quantity.plain and quantity.decimals >= 0:
+    if quantity.plain and quantity.decimals < 0:
+        return repr(float(quantity.value))
+    if quantity.plain:
         return f"{float(quantity.value):.{quantity.decimals}f}" if abs(quantity.value) < 10**12 else str(quantity.value)
     return str(quantity.value)
 
