@@ -128,6 +128,7 @@ def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     processes.check_hub(run.recipe.hub.endpoint)
     again = f"the same command (`rl2f run` with --resume) goes on from what is whole in {run.dir}"
     with alone_in(run.dir), open_hub(run.recipe, run.dir) as hub, processes.together(again):
+        run.go_on()
         run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}
         run.save()
         if processes.world() > 1:
@@ -167,6 +168,8 @@ def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> di
     """More evaluation suites on a finished run; nothing of the run itself changes."""
     from rl2f_hub.evaluation.stage import controls
 
+    if "evaluate" in run.change.invalid:
+        run.outputs("evaluate")  # whose dialogues are of another recipe
     with open_hub(run.recipe, run.dir):
         quiet_libraries()
         _set_threads(run.recipe)

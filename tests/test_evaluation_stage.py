@@ -64,12 +64,14 @@ def test_a_run_is_summed_up_with_every_suite_and_the_keys_that_cards_read(run: R
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
-def test_nothing_is_played_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(*args: Any, **kwargs: Any) -> Any:
-        yield from ((name, None) for name in run.recipe.students)
+def test_nothing_is_played_twice_and_no_student_is_opened_for_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(run: Run, names: list[str]) -> Any:
+        assert names == []  # weights of a run that was never trained
+        return ()
 
-    monkeypatch.setattr(stage, "_students", nobody)  # weights of a run that was never trained
-    files = [p for p in run.path("evaluation").rglob("*") if p.is_file()]
+    monkeypatch.setattr(stage, "open_students", opened)
+    files = [p for p in run.path("evaluation", "dialogues").rglob("*") if p.is_file()]
     before = {p: p.stat().st_mtime_ns for p in files}
-    stage._play_all(run, list(run.recipe.students), stage.suites_of(run.recipe))
+    stage._play_and_summarise(run, list(run.recipe.students), stage.suites_of(run.recipe), "metrics.json")
     assert before and {p: p.stat().st_mtime_ns for p in files} == before
+    assert run.path("evaluation", "metrics.json").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from rl2f_hub.engines.score import can_score, log_likelihoods
 from rl2f_hub.evaluation import probes
 from rl2f_hub.evaluation.plasticity import gold_logps
-from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
+from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth
 from rl2f_hub.evaluation.summary import entry_of
 from rl2f_hub.records import Task
 
@@ -185,7 +186,7 @@ def test_fresh_attempts_are_given_the_tokens_of_a_whole_dialogue(make_student: A
     guided = play("teacher", products, make_student(), settings, 0)
     depth = resample_depth(guided, settings)
     assert 3 < depth <= 24  # feedback costs more than these short attempts
-    rows = play("resample", products, make_student(), with_calls(settings, depth), 0)
+    rows = play("resample", products, make_student(), replace(settings, resample_calls=depth), 0)
     assert {len(row["turns"]) for row in rows if not row["solved_at"]} == {depth}
     assert all(turn["heard_tokens"] == 0 for row in rows for turn in row["turns"])
 

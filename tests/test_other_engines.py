@@ -338,7 +338,7 @@ def test_a_runs_students_are_one_engine_with_their_adapters(
     """As the evaluate stage opens them: base, then each adapter, without loading the model once more."""
     from peft import LoraConfig, get_peft_model
 
-    from rl2f_hub.evaluation.stage import _students
+    from rl2f_hub.evaluation.stage import open_students
     from rl2f_hub.recipe import EngineSpec
 
     base = tmp_path / "base"
@@ -354,7 +354,7 @@ def test_a_runs_students_are_one_engine_with_their_adapters(
     )
     run: Any = SimpleNamespace(recipe=recipe, own_base=None, path=lambda *parts: tmp_path.joinpath(*parts))
     engines, requests = set(), []
-    for name, student in _students(run, ["base", "warmup", "rl2f", "base"]):
+    for name, student in open_students(run, ["base", "warmup", "rl2f", "base"]):
         student.engine.open([1], GREEDY, STOP).generate([0], [[5]], 1)
         assert student.name == name
         engines.add(id(student.engine))

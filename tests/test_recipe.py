@@ -283,3 +283,30 @@ def test_spelling_out_a_default_or_turning_the_order_round_does_not(load: Any) -
     backwards = yaml.safe_dump(dict(reversed(BASE.items())), sort_keys=False)
     assert load(backwards).fingerprint == load().fingerprint
     assert load(changed("train.learning_rate", "1e-3")).fingerprint == load().fingerprint
+
+
+def test_a_recipe_that_extends_another_says_only_what_differs(tmp_path: Path) -> None:
+    base = {**BASE, "dialogue": {"max_turns": 3, "turn_tokens": 9}, "train": {"baselines": ["dpo", "sft"]}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: base.yaml\nname: mine\ndialogue: {max_turns: 4}\ntrain: {baselines: [sft]}\n")
+    recipe = load_recipe(mine, ["dialogue.turn_tokens=8"])
+    assert recipe.name == "mine" and recipe.train.baselines == ["sft"]
+    assert (recipe.dialogue.max_turns, recipe.dialogue.turn_tokens) == (4, 8)
+    assert recipe.tasks == load_recipe(tmp_path / "base.yaml").tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine.yaml", "extends itself"),
+        ("../mine.yaml", "is refused"),
+        ("quickstrt", "did you mean 'quickstart'"),
+        ("[a]", "is refused"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_line(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "mine.yaml").write_text(f"extends: {name}\nname: mine\n")
+    with pytest.raises(UsageError, match=said) as caught:
+        load_recipe(tmp_path / "mine.yaml")
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("extends: ")

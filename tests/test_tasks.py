@@ -19,7 +19,7 @@ from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.recipe.task_sections import TasksSpec
 from rl2f_hub.records import Task
 from rl2f_hub.runtime import permits
-from rl2f_hub.tasks import load_tasks, near_key
+from rl2f_hub.tasks import load_tasks, near_key, request_for, stream
 from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.reasoning_gym import entry_of
 from rl2f_hub.tasks.validate import perturbed, validate
@@ -308,6 +308,92 @@ def test_bad_csv_rows_are_named_or_counted(tmp_path: Path, line: str, match: str
     reports: list[dict[str, Any]] = []
     spec = SourceSpec(source=f"csv:{file}", count=1, on_bad_row="skip")
     assert [t.prompt for t in load_tasks({"train": [spec]}, 7, reports)["train"]] == ["Good?"]
+
+
+UMLAUT = '{"prompt": "Käse?", "reference": "1"}\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("jsonl", b"\xef\xbb\xbf" + UMLAUT.encode()),
+        ("jsonl", UMLAUT.encode("utf-16")),
+        ("jsonl", UMLAUT.encode("utf-16-le")),
+        ("jsonl", b'\n{"prompt": "Other?", "reference": "2"}\r\n\n\xef\xbb\xbf' + UMLAUT.encode()),
+        ("csv", "prompt,reference\r\nKäse?,1\r\n".encode("utf-16")),
+        ("csv", "sep=;\nprompt;reference\nKäse?;1\n".encode()),
+        ("csv", "\n\n prompt , reference \n,\n\nKäse?,1,\n , \n".encode()),
+        ("csv", b'"q,,";"a, b";reference\n' + "Käse?;z;2\n".encode()),
+        ("csv", f"why,prompt,reference\n{'x' * 200_000},Käse?,1\n".encode()),
+        ("tsv", 'prompt\treference\n"What, is\nit?"\t2\nKäse?\t1\n'.encode()),
+    ],
+)
+def test_files_are_read_as_other_programs_write_them(tmp_path: Path, kind: str, content: bytes) -> None:
+    file = tmp_path / f"own.{kind}"
+    file.write_bytes(content)
+    spec = SourceSpec(source=f"{kind}:{file}", count=1, prompt="q,," if b"q,," in content else "prompt")
+    rows = list(stream(request_for(spec)))
+    assert rows[-1].prompt == "Käse?"
+    assert len(rows) == (2 if b"Other" in content or b"What" in content else 1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_line_in_another_encoding_is_a_bad_row_of_its_own(tmp_path: Path, kind: str) -> None:
+    rows = [("Good?", "1"), ("Käse?", "2"), ("Fine?", "3")]
+    lines = [f'{{"prompt": "{p}", "reference": "{r}"}}' if kind == "jsonl" else f"{p},{r}" for p, r in rows]
+    file = tmp_path / f"own.{kind}"
+    file.write_bytes("\n".join(["prompt,reference"] * (kind == "csv") + lines).encode("latin-1"))
+    with pytest.raises(UsageError, match=r"line [23]: not UTF-8 text; save the file as UTF-8"):
+        load(source=f"{kind}:{file}", count=3)
+    reports: list[dict[str, Any]] = []
+    spec = SourceSpec(source=f"{kind}:{file}", count=2, on_bad_row="skip")
+    assert {t.prompt for t in load_tasks({"train": [spec]}, 1, reports)["train"]} == {"Good?", "Fine?"}
+    with pytest.raises(UsageError, match=r"only 2 tasks .* \(1 bad rows skipped\)"):
+        load(source=f"{kind}:{file}", count=3, on_bad_row="skip")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b'prompt,reference\nA?,1\n"B?,2\nC?,3\nD?,4\n', r"own.csv', line 3: not CSV \(a quote is never closed"),
+        (b"prompt,reference,prompt \nA?,1,B?\n", "two columns are named 'prompt'"),
+        (b"fr\xe4ge,reference\nA?,1\n", "line 1: no names of columns: not UTF-8"),
+        ("prompt,reference\nA?,1\n".encode("utf-16")[:-1], "begins as UTF-16 and is not UTF-8"),
+    ],
+)
+def test_a_table_that_is_damaged_as_a_whole_is_refused_also_where_bad_rows_are_skipped(
+    tmp_path: Path, content: bytes, match: str
+) -> None:
+    (tmp_path / "own.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=match):
+        load(source=f"csv:{tmp_path}/own.csv", count=4, on_bad_row="skip")
+
+
+def test_csv_rows_are_chosen_by_numbers_and_truth_values_too(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("prompt,reference,level,hard\nA?,007,1,TRUE\nB?,NA,2,False\nC?,3,1,false\n")
+    (task,) = load(source=f"csv:{tmp_path}/own.csv", count=1, where={"level": [1, 5], "hard": True})
+    assert (task.prompt, task.privilege.reference) == ("A?", "007")
+
+
+def test_one_id_is_never_that_of_two_tasks(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Ask {n}?", "reference": n, "task_id": n // 2} for n in range(4)]
+    source = write(tmp_path / "own.jsonl", *rows)
+    with pytest.raises(UsageError, match=r"line 2: its id '0' is that of an earlier row"):
+        load(source=source, count=4)
+    reports: list[dict[str, Any]] = []
+    spec = SourceSpec(source=source, count=2, on_bad_row="skip")
+    assert len(load_tasks({"train": [spec]}, 1, reports)["train"]) == 2
+    assert reports[0]["bad_rows"] == 1
+    for folder, first in (("a", 0), ("b", 10)):
+        (tmp_path / folder).mkdir()
+        write(
+            tmp_path / folder / "x.jsonl", *({"prompt": f"Say {n}?", "reference": n} for n in range(first, first + 3))
+        )
+    two = [SourceSpec(source=f"jsonl:{tmp_path}/{folder}/x.jsonl", count=3) for folder in "ab"]
+    reports = []
+    splits = load_tasks({"train": [two[0]], "eval": [two[1]]}, 1, reports)
+    assert len({task.task_id for split in splits.values() for task in split}) == 6
+    assert [report.get("renamed_ids", 0) for report in reports] == [0, 3]
 
 
 # -- plug-ins ------------------------------------------------------------------------------------------------------

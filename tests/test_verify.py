@@ -22,8 +22,8 @@ from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
 from rl2f_hub.verify import VERIFIERS, verify
 from rl2f_hub.verify.answer import extract_text
 from rl2f_hub.verify.exact import read_integer
-from rl2f_hub.verify.quantity import as_integer
 from rl2f_hub.verify.limited import LimitedChild
+from rl2f_hub.verify.quantity import as_integer
 from rl2f_hub.verify.scorers import EVALUATES_PYTHON, EVALUATES_SYMPY, own_scorer
 
 

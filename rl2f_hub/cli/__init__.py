@@ -1,44 +1,36 @@
 """The command line. Nothing heavy is imported until a command runs, and the Hub's environment is set before that.
 
+Each module here has an `app`; `COMMANDS` lists them all, in the order of `rl2f --help`.
+
 Exit codes: 0 done, 1 failed, 2 bad usage or recipe, 130 stopped by the user, 143 by SIGTERM, 129 with its terminal.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-from typing import Annotated, Any, Optional
+from typing import Annotated
 
 import typer
 
 from rl2f_hub import __version__
-from rl2f_hub.cli import doctor as doctor_cli
-from rl2f_hub.cli.demo import register as register_demo
-from rl2f_hub.cli.evaluate import app as eval_app
-from rl2f_hub.cli.jobs import app as jobs_app
-from rl2f_hub.cli.localhub import app as hub_app
-from rl2f_hub.cli.publish import register as register_hub_stages
-from rl2f_hub.cli.reproduce import register as register_reproduction
-from rl2f_hub.cli.shared import (
-    BadRowOpt,
-    ForceOpt,
-    JsonOpt,
-    LocalOpt,
-    OutOpt,
-    RecipeArg,
-    SetOpt,
-    UnsafeOpt,
-    open_run,
-    output_console,
-    print_result,
-    with_bad_rows,
+from rl2f_hub.cli import (
+    demo,
+    doctor,
+    evaluate,
+    jobs,
+    localhub,
+    publish,
+    recipes,
+    reproduce,
+    run,
+    space,
+    tasks,
+    teachers,
 )
-from rl2f_hub.cli.tasks import app as tasks_app
-from rl2f_hub.cli.teachers import app as teachers_app
-from rl2f_hub.errors import RL2FError, UsageError, not_installed, out_of_memory
-from rl2f_hub.runtime import permits, processes, stopping
+from rl2f_hub.errors import RL2FError, not_installed, out_of_memory
+from rl2f_hub.runtime import stopping
 from rl2f_hub.runtime.loopback import direct, proxied
 
 app = typer.Typer(
@@ -49,13 +41,22 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich takes longer to load than all the rest of `--help`, and swallows [brackets]
     help="Didactic dialogues: generate and publish them, train on them with RL2F, evaluate, push, try.",
 )
-recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that come with rl2f_hub.")
-app.add_typer(hub_app, name="hub", help="The embedded Hub: a Hugging Face Hub served from a folder.")
-app.add_typer(jobs_app, name="jobs")
-app.add_typer(recipes_app, name="recipes")
-app.add_typer(eval_app, name="eval", help="Accuracy by turn with controls, of models or of a run.")
-app.add_typer(tasks_app, name="tasks")
-app.add_typer(teachers_app, name="teachers")
+COMMANDS: dict[typer.Typer, str | None] = {  # a module's commands -> the name that they stand under; None: none
+    run.app: None,
+    publish.app: None,
+    reproduce.app: None,
+    doctor.app: None,
+    demo.app: None,
+    localhub.app: "hub",
+    jobs.app: "jobs",
+    recipes.app: "recipes",
+    evaluate.app: "eval",
+    tasks.app: "tasks",
+    teachers.app: "teachers",
+    space.app: "space",
+}
+for commands, name in COMMANDS.items():
+    app.add_typer(commands, name=name)
 
 
 def _say_version(asked: bool) -> None:
@@ -71,141 +72,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def run(
-    recipe: RecipeArg,
-    out: OutOpt = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the run in that folder.")] = False,
-    only: Annotated[Optional[str], typer.Option("--only", help="Stages to run, comma-separated.")] = None,
-    start: Annotated[Optional[str], typer.Option("--from", help="Run this stage and all later ones again.")] = None,
-    overrides: SetOpt = None,
-    on_bad_row: BadRowOpt = None,
-    local_code: LocalOpt = False,
-    unsafe: UnsafeOpt = False,
-    as_json: JsonOpt = False,
-) -> None:
-    """Run all stages of a recipe, from tasks to a pushed adapter.
-
-    The stages: base, generate, publish, warmup, train, evaluate, push.
-    """
-    from rl2f_hub.pipeline import run_stages, write_summary
-    from rl2f_hub.runs import STAGES
-
-    chosen = tuple(s.strip() for s in only.split(",")) if only else STAGES
-    for stage in (*chosen, *((start,) if start else ())):
-        if stage not in STAGES:
-            from rl2f_hub.errors import did_you_mean
-
-            raise UsageError(f"stage: {stage!r} is unknown{did_you_mean(stage, STAGES)}")
-    permits.allow(local_code=local_code, unsafe_code=unsafe)
-    overrides = with_bad_rows(overrides, on_bad_row)
-    opened = open_run(recipe, overrides, out, resume=resume or start is not None, overwrite=overwrite)
-    if start:
-        opened.forget_from(start)
-    run_stages(opened, chosen)
-    if not processes.is_main():
-        return
-    if all(opened.done(stage) for stage in STAGES):
-        _show(write_summary(opened), opened, as_json)
-    else:
-        left = [stage for stage in STAGES if not opened.done(stage)]
-        print_result({"done": [s for s in STAGES if s not in left], "left": left, "out": str(opened.dir)}, as_json)
-
-
-def _stage_command(name: str, stage: str, text: str) -> None:
-    def command(
-        recipe: RecipeArg,
-        out: OutOpt = None,
-        force: ForceOpt = False,
-        overrides: SetOpt = None,
-        on_bad_row: BadRowOpt = None,
-        local_code: LocalOpt = False,
-        unsafe: UnsafeOpt = False,
-        as_json: JsonOpt = False,
-    ) -> None:
-        from rl2f_hub.pipeline import run_stages
-
-        permits.allow(local_code=local_code, unsafe_code=unsafe)
-        overrides = with_bad_rows(overrides, on_bad_row)
-        opened = open_run(recipe, overrides, out, resume=True)
-        if force:
-            opened.forget_from(stage)
-        wanted = ("base", stage) if stage == "generate" else (stage,)
-        run_stages(opened, wanted)
-        if not processes.is_main():
-            return
-        print_result({"stage": stage, "out": str(opened.dir), **opened.outputs(stage)}, as_json)
-
-    command.__doc__ = text
-    app.command(name)(command)
-
-
-_stage_command("generate", "generate", "Let the student attempt the training tasks with the teacher.")
-_stage_command("warmup", "warmup", "SFT of the adapter on the published dialogues.")
-_stage_command("train", "train", "RL over whole dialogues, and the baselines of the recipe.")
-register_hub_stages(app)
-register_reproduction(app)
-doctor_cli.register(app)
-register_demo(app)
-
-
-@recipes_app.command("list")
-def recipes_list(as_json: JsonOpt = False) -> None:
-    """Names and descriptions."""
-    from rl2f_hub.recipe import load_recipe, recipe_files
-
-    rows = [{"name": file.parent.name, "description": load_recipe(file).description} for file in recipe_files()]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-    else:
-        for row in rows:
-            typer.echo(f"{row['name']:<24} {row['description']}")
-
-
-@recipes_app.command("show")
-def recipes_show(recipe: RecipeArg, overrides: SetOpt = None) -> None:
-    """The recipe with all defaults filled in, as YAML."""
-    import yaml
-
-    from rl2f_hub.recipe import load_recipe
-
-    loaded = load_recipe(recipe, overrides or [])
-    typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False).rstrip())
-    typer.echo(f"# fingerprint: {loaded.fingerprint}")
-
-
-def _show(value: dict[str, Any], opened: Any, as_json: bool) -> None:
-    """The end of a whole run: table, figure, addresses, what to do next."""
-    if as_json:
-        typer.echo(json.dumps(value, indent=1))
-        return
-    from rl2f_hub.evaluation.report import print_tables
-
-    console = output_console()
-    print_tables(value | {"max_turns": opened.recipe.evaluate.max_turns}, console)
-    console.print(f"Figure   {opened.dir / 'evaluation' / 'accuracy_by_turn.png'}", soft_wrap=True)
-    console.print(f"Summary  {opened.dir / 'summary.json'} and summary.md", soft_wrap=True)
-    for name in ("dataset", "base", "adapter"):
-        entry = value["hub"][name]
-        console.print(
-            f"{name.capitalize():<8} {entry['url'] or entry['repo_id']} at {str(entry['revision'])[:12]}",
-            soft_wrap=True,
-        )
-    seconds = sum(value["wall_s"].values())
-    console.print(f"Took     {seconds / 60:.1f} min, at most {value['peak_rss_mib']} MiB of memory")
-    root, adapter = value["hub"]["root"], value["hub"]["adapter"]["repo_id"]
-    at = f" --hub-root {root}" if root else ""
-    if root:
-        port = value["hub"]["endpoint"].rsplit(":", 1)[1]
-        console.print(
-            f"Cards    rl2f hub serve --root {root} --port {port}   (then open the addresses above)", soft_wrap=True
-        )
-    more = f"{adapter}{at} --recipe {opened.manifest['recipe_file']}"
-    console.print(f"Demo     rl2f demo {more}", soft_wrap=True)
-    console.print(f"Chat     rl2f chat {more}", soft_wrap=True)
 
 
 FULL = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG)  # why nothing can be written

@@ -13,10 +13,10 @@ from rl2f_hub.cli.shared import JsonOpt, LocalOpt, OutOpt, SetOpt
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
-def register(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
+app = typer.Typer()
 
 
+@app.command()
 def doctor(
     recipe: Annotated[Optional[str], typer.Argument(help="A recipe file, or the name of a shipped one.")] = None,
     out: OutOpt = None,

@@ -24,7 +24,9 @@ class _ModelsUnlessNamed(typer.core.TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_ModelsUnlessNamed, no_args_is_help=True)
+app = typer.Typer(
+    cls=_ModelsUnlessNamed, no_args_is_help=True, help="Accuracy by turn with controls, of models or of a run."
+)
 
 
 @app.command("models")
@@ -123,7 +125,15 @@ def models(
             found,
             games_each=max(1, limit // 10),
             settings=_settings(
-                recipe, max_turns, turn_tokens, temperature, teacher, plays_on, plasticity, critique, wave
+                recipe,
+                teacher,
+                max_turns=max_turns,
+                turn_tokens=turn_tokens,
+                critique=critique,
+                temperature=temperature,
+                plays_on=plays_on,
+                gold_tasks=plasticity,
+                wave=wave,
             ),
             quantization=quantization,
             dtype=dtype,
@@ -261,15 +271,14 @@ def _tasks(names: list[str], recipe: Any, limit: int, on_bad_row: str | None) ->
 
 def _settings(
     recipe: Any,
+    teacher: str | None,
+    *,
     max_turns: int | None,
     turn_tokens: int | None,
-    temperature: float,
-    teacher: str | None,
-    plays_on: bool,
-    plasticity: int,
     critique: str | None,
-    wave: int,
+    **more: Any,
 ) -> Any:
+    """How the suites are played; what is None comes from the recipe, if there is one. `more`: fields of `Settings`."""
     from rl2f_hub.dialogue.context_window import RULES, Rules
     from rl2f_hub.evaluation.suites import Settings
     from rl2f_hub.recipe.teacher_sections import TeacherSpec
@@ -278,13 +287,10 @@ def _settings(
     return Settings(
         max_turns=max_turns or (recipe.evaluate.max_turns if recipe else 4),
         turn_tokens=turn_tokens or (recipe.dialogue.turn_tokens if recipe else 256),
-        temperature=temperature,
-        plays_on=plays_on,
-        gold_tasks=plasticity,
         critique=critique or (recipe.evaluate.critique if recipe else "asked"),  # type: ignore[arg-type]
-        wave=wave,
         teacher=spec,
         rules=Rules(recipe.dialogue.history, recipe.dialogue.on_cut) if recipe else RULES,
+        **more,
     )
 
 

@@ -20,7 +20,7 @@ from rl2f_hub.localhub.users import ORG_ROLES, ROLES, add_token, add_user, find_
 if TYPE_CHECKING:
     from rl2f_hub.localhub.upstream import Plan
 
-app = typer.Typer(no_args_is_help=True, help="A Hugging Face Hub on this machine, served from a folder.")
+app = typer.Typer(no_args_is_help=True, help="The embedded Hub: a Hugging Face Hub served from a folder.")
 user_app = typer.Typer(no_args_is_help=True, help="Users of a local Hub and their tokens.")
 app.add_typer(user_app, name="user")
 org_app = typer.Typer(no_args_is_help=True, help="Organisations of a local Hub: namespaces that users share.")

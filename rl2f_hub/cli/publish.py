@@ -1,6 +1,6 @@
 """`rl2f publish` and `rl2f push`, the stages that write to the Hub, and what they would do (`--dry-run`); import, traces.
 
-Registered into the command line by `register`. Nothing heavy is imported before a command runs.
+Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
@@ -31,14 +31,10 @@ DryOpt = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("publish")(publish)
-    app.command("push")(push)
-    app.command("import")(import_)
-    app.command("traces")(traces)
+app = typer.Typer()
 
 
+@app.command()
 def publish(
     recipe: RecipeArg,
     out: OutOpt = None,
@@ -68,13 +64,16 @@ def publish(
     if force:
         opened.forget_from("publish")
     if append:
-        with alone_in(opened.dir), hub_ready(opened) as namespace, opened.stage("publish") as outputs:
-            outputs |= stage.publish(opened, namespace, append=True)
+        with alone_in(opened.dir), hub_ready(opened) as namespace:
+            opened.go_on()
+            with opened.stage("publish") as outputs:
+                outputs |= stage.publish(opened, namespace, append=True)
     else:
         run_stages(opened, ("publish",))
     print_result({"stage": "publish", "out": str(opened.dir), **opened.outputs("publish")}, as_json)
 
 
+@app.command()
 def push(
     recipe: RecipeArg,
     out: OutOpt = None,
@@ -112,8 +111,9 @@ def push(
     print_result({"stage": "push", "out": str(opened.dir), **opened.outputs("push")}, as_json)
 
 
+@app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="hub:<owner/name>, jsonl:<path>, csv:<path> or parquet:<path>.")],
+    source: Annotated[str, typer.Argument(help="hub:<owner/name>, or jsonl:, csv:, tsv: or parquet:<path>.")],
     dataset: Annotated[str, typer.Argument(help="Name of the data set to make, without its owner.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the Parquet files.")] = Path("imported"),
     messages: Annotated[
@@ -185,6 +185,7 @@ def import_(
     print_result(told | {"left_out": made["left_out"]}, as_json)
 
 
+@app.command()
 def traces(
     recipe: RecipeArg,
     to: Annotated[Path, typer.Option("--to", help="Folder for the files, one a dialogue.")],

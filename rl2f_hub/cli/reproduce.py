@@ -14,11 +14,10 @@ import typer
 from rl2f_hub.cli.shared import JsonOpt
 from rl2f_hub.errors import UsageError
 
-
-def register(app: typer.Typer) -> None:
-    app.command("reproduce")(reproduce)
+app = typer.Typer()
 
 
+@app.command()
 def reproduce(
     students: Annotated[
         str, typer.Option(help="scratch (three sizes, all claims) or smollm2 (claims 1, 2, 7, 8 in short form).")

@@ -34,6 +34,10 @@ LocalOpt = Annotated[
 UnsafeOpt = Annotated[
     bool, typer.Option("--unsafe-code-execution", help="Run model-written code without the sandbox. Dangerous.")
 ]
+FeedbackOpt = Annotated[
+    Optional[str],
+    typer.Option("--feedback-dataset", help="Let visitors contribute dialogues, with consent, to this Hub dataset."),
+]
 HubRootOpt = Annotated[Optional[Path], typer.Option("--hub-root", help="Use the embedded Hub in this folder.")]
 
 

@@ -13,18 +13,19 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rl2f_hub.dialogue.runner import Student
-from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
-from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains, versus
+from rl2f_hub.evaluation import driver
+from rl2f_hub.evaluation.driver import Part, play_parts, read_parts
+from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks
+from rl2f_hub.evaluation.summary import SCHEMA, versus
 from rl2f_hub.records import Task, fingerprint
 from rl2f_hub.runs import hardware, read_rows, write_json, write_rows
-from rl2f_hub.runtime.progress import Advance, bar
 
 PLAN = "evaluation.json"
 
@@ -127,66 +128,51 @@ def prepare(plan: Plan, out: Path, *, resume: bool = False, overwrite: bool = Fa
 def evaluate_models(plan: Plan, out: Path) -> dict[str, Any]:
     """Play what is missing, write `metrics.json` and return it."""
     began = time.monotonic()
-    parts = [(model, suite, seed) for model in plan.models for suite in plan.suites for seed in plan.seeds]
-    total = sum(len(plan.of_suite(suite)) for _, suite, _ in parts)
-    done = sum(len(chunk) for part in parts for file, chunk in _chunks(plan, out, *part) if file.is_file())
-    timings = Timings()
-    with bar("evaluate", total, "dialogues", start=done) as advance:
-        for model in plan.models:
-            missing = [p for p in parts if p[0] == model and any(not f.is_file() for f, _ in _chunks(plan, out, *p))]
-            if missing:
-                student, revision = open_model(model, plan.quantization, plan.dtype)
-                write_json(out / "models" / f"{slug(model)}.json", {"spec": model, "revision": revision})
-                for _, suite, seed in missing:
-                    _play_part(plan, out, student, model, suite, seed, timings, advance)
+
+    def open_students(names: list[str]) -> Iterator[tuple[str, Student]]:
+        for model in names:
+            student, revision = open_model(model, plan.quantization, plan.dtype)
+            write_json(out / "models" / f"{slug(model)}.json", {"spec": model, "revision": revision})
+            yield model, student
+
+    play_parts(parts_of(plan, out), open_students)
     result = summarise(plan, out) | {"wall_s": round(time.monotonic() - began, 1)}
     write_json(out / "metrics.json", result)
     return result
 
 
-def _play_part(
-    plan: Plan, out: Path, student: Student, model: str, suite: str, seed: int, timings: Timings, advance: Advance
-) -> None:
-    settings = plan.settings
-    if suite == "resample" and "teacher" in plan.suites:
-        settings = with_calls(settings, resample_depth(rows_of(plan, out, model, "teacher"), settings))
-    for file, chunk in _chunks(plan, out, model, suite, seed):
-        if not file.is_file():
-            write_rows(file, play(suite, chunk, student, settings, seed, timings=timings))
-            advance(len(chunk), note=f"{model} {suite}, {timings.note()}")
+def parts_of(plan: Plan, out: Path) -> list[Part]:
+    """What is to be played: every model under every suite and seed, in files of `wave` dialogues."""
+    parts: list[Part] = []
+    for model in plan.models:
+        for suite in plan.suites:
+            for seed in plan.seeds:
+                tasks, size = plan.of_suite(suite), plan.settings.wave
+                for number, start in enumerate(range(0, len(tasks), size)):
+                    file = out / "dialogues" / slug(model) / f"{suite}.seed{seed}.{number:04d}.jsonl"
+                    chunk = tasks[start : start + size]
+                    with_teacher = partial(_with_teacher, parts, model)
+                    parts.append(Part(model, suite, chunk, plan.settings, seed, file, with_teacher=with_teacher))
+    return parts
 
 
-def _chunks(plan: Plan, out: Path, model: str, suite: str, seed: int) -> Iterator[tuple[Path, tuple[Task, ...]]]:
-    """The files of one part of the work, each with its tasks."""
-    tasks, size = plan.of_suite(suite), plan.settings.wave
-    for number, start in enumerate(range(0, len(tasks), size)):
-        name = f"{suite}.seed{seed}.{number:04d}.jsonl"
-        yield out / "dialogues" / slug(model) / name, tasks[start : start + size]
+def _with_teacher(parts: Sequence[Part], model: str) -> list[dict[str, Any]] | None:
+    guided = [part for part in parts if part.student == model and part.suite == "teacher"]
+    return read_parts(guided) if guided else None
 
 
 def rows_of(plan: Plan, out: Path, model: str, suite: str) -> list[dict[str, Any]]:
     """The dialogues of one model under one suite, all seeds."""
-    return [row for seed in plan.seeds for file, _ in _chunks(plan, out, model, suite, seed) for row in read_rows(file)]
+    return read_parts(part for part in parts_of(plan, out) if part.student == model and part.suite == suite)
 
 
 def summarise(plan: Plan, out: Path) -> dict[str, Any]:
     """All figures from the files of dialogues; the layout stands in docs/evaluation.md."""
     settings, resamples = plan.settings, plan.bootstrap
-    rows = {m: {s: rows_of(plan, out, m, s) for s in plan.suites} for m in plan.models}
-    students = {
-        model: {
-            suite: entry_of(suite, found, settings.turns(suite), settings.went_on(suite), resamples, 0)
-            | {"decoding": "sampled" if settings.sampling(suite).temperature else "greedy"}
-            for suite, found in suites.items()
-        }
-        for model, suites in rows.items()
-    }
-    plain = {m: {s: r for s, r in suites.items() if s != "environment"} for m, suites in rows.items()}
-    return {
-        "schema": SCHEMA,
-        "students": students,
-        "gains": {m: gains(s, settings.max_turns, resamples, 0) for m, s in plain.items()},
-        "versus": versus(plain, settings.max_turns, resamples, 0, {s: settings.went_on(s) for s in plan.suites}),
+    compared = [s for s in plan.suites if s != "environment"]
+    rows = {model: {suite: rows_of(plan, out, model, suite) for suite in compared} for model in plan.models}
+    return driver.summarise(parts_of(plan, out), settings.max_turns, resamples, 0) | {
+        "versus": versus(rows, settings.max_turns, resamples, 0, {s: settings.went_on(s) for s in compared}),
         "max_turns": settings.max_turns,
         "train_max_turns": plan.train_turns or settings.max_turns,
         "plan": plan.described(),

@@ -8,7 +8,8 @@ run. One file of dialogues per student, suite and decoding: whole files are kept
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,15 @@ import numpy as np
 
 from rl2f_hub.dialogue.context_window import Rules
 from rl2f_hub.dialogue.runner import Student
-from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.errors import UsageError, did_you_mean
-from rl2f_hub.evaluation import metrics
-from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth, with_calls
-from rl2f_hub.evaluation.summary import SCHEMA, entry_of, gains
+from rl2f_hub.evaluation import driver, metrics
+from rl2f_hub.evaluation.driver import Part, play_parts
+from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
-from rl2f_hub.runs import Run, read_rows, write_json, write_rows
+from rl2f_hub.runs import Run, read_rows, write_json
 from rl2f_hub.runtime import processes
-from rl2f_hub.runtime.progress import bar
 
-# What is said there depends on who else is in the batch, or the first few are asked more: one process plays all of it.
-WHOLE = ("shuffled",)
 ENVIRONMENT_COUNT = 8  # games of each kind in the suite `environment`
 
 
@@ -85,12 +82,8 @@ def evaluate(run: Run) -> dict[str, Any]:
 
     run.outputs("train")
     recipe = run.recipe
-    suites = suites_of(recipe)
-    names = list(recipe.students)
-    _play_all(run, names, suites)
+    result = _play_and_summarise(run, list(recipe.students), suites_of(recipe), "metrics.json")
     if processes.is_main():
-        result = summarise(run, names, suites)
-        write_json(run.path("evaluation", "metrics.json"), result)
         figure = run.path("evaluation", "accuracy_by_turn.png")
         title = f"{recipe.name}: greedy decoding, 95 % bootstrap bands, seed {recipe.seed}"
         draw_accuracy(result, title, figure)
@@ -111,30 +104,43 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
     for name in names:
         if name != "base":  # which needs no training
             run.outputs("warmup" if name == "warmup" else "train")
-    chosen = suites_of(run.recipe, suites)
-    _play_all(run, list(names), chosen)
-    result = summarise(run, list(names), chosen)
-    write_json(run.path("evaluation", "controls.json"), result)
+    return _play_and_summarise(run, list(names), suites_of(run.recipe, suites), "controls.json")
+
+
+def _play_and_summarise(run: Run, names: list[str], suites: list[tuple[str, str]], file: str) -> dict[str, Any]:
+    """Plays what has no dialogues yet; the main process writes the figures to `file`. Returns them; {} elsewhere."""
+    parts = parts_of(run, names, suites)
+    play_parts(parts, lambda missing: open_students(run, missing))
+    if not processes.is_main():
+        return {}
+    result = summarise(run, names, suites)
+    write_json(run.path("evaluation", file), result)
     return result
 
 
-def _play_all(run: Run, names: list[str], suites: list[tuple[str, str]]) -> None:
-    """Plays whatever has no file of dialogues yet."""
+def parts_of(run: Run, names: list[str], suites: list[tuple[str, str]]) -> list[Part]:
+    """What is to be played of a run: every student under every suite and decoding."""
     recipe = run.recipe
-    sizes = {split: len(_tasks(run, split)) for _, split in suites}
-    total = len(names) * sum(len(decodings_of(recipe, suite)) * sizes[split] for suite, split in suites)
-    timings = Timings()
-    with bar("evaluate", total, "dialogues") as advance:
-        for name, student in _students(run, names):
-            for suite, split in suites:
-                for decoding in decodings_of(recipe, suite):
-                    file = _file(run, name, suite, decoding)
-                    if not file.is_file():
-                        rows = processes.gathered(_play(run, student, suite, split, decoding, timings))
-                        if processes.is_main():
-                            write_rows(file, rows)
-                        processes.wait()
-                    advance(sizes[split], note=f"{name} {suite}, {timings.note()}")
+    tasks = {split: _tasks(run, split) for _, split in suites}
+    parts = []
+    for name in names:
+        for suite, split in suites:
+            bare = suite.removeprefix("ood_")
+            prefix = suite.removesuffix(bare)
+            for decoding in decodings_of(recipe, suite):
+                parts.append(
+                    Part(
+                        student=name,
+                        suite=bare,
+                        tasks=tasks[split],
+                        settings=settings_of(recipe, decoding, run),
+                        seed=recipe.seed + 1,
+                        file=_file(run, name, suite, decoding),
+                        prefix=prefix,
+                        with_teacher=partial(_with_teacher, run, name, prefix + "teacher"),
+                    )
+                )
+    return parts
 
 
 def _tasks(run: Run, split: str) -> list[Task]:
@@ -150,7 +156,7 @@ def played(run: Run, name: str, suite: str, decoding: str) -> list[dict[str, Any
     return read_rows(_file(run, name, suite, decoding))
 
 
-def _students(run: Run, names: list[str]) -> Any:
+def open_students(run: Run, names: list[str]) -> Iterator[tuple[str, Student]]:
     """Yields (name, student), all of them on one base model in memory."""
     from peft import PeftModel
 
@@ -182,21 +188,7 @@ def _students(run: Run, names: list[str]) -> Any:
         yield name, as_student(peft.eval(), tokenizer, name, recipe.dialogue.thinking, recipe.engine)
 
 
-def _play(run: Run, student: Student, suite: str, split: str, decoding: str, timings: Timings) -> list[dict[str, Any]]:
-    settings = settings_of(run.recipe, decoding, run)
-    name = suite.removeprefix("ood_")
-    guided = _guided(run, student.name, suite.removesuffix("resample") + "teacher")
-    if name == "resample" and guided is not None:
-        settings = with_calls(settings, resample_depth(guided, settings))
-    tasks = _tasks(run, split)
-    if name in WHOLE or settings.gold_tasks:
-        tasks = tasks if processes.is_main() else []
-    else:
-        tasks = processes.share(tasks)
-    return play(name, tasks, student, settings, run.recipe.seed + 1, timings=timings)
-
-
-def _guided(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:
+def _with_teacher(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:
     """The dialogues with the teacher that fresh attempts are compared with: the sampled ones if there are any."""
     for decoding in ("sampled", "greedy"):
         if (file := _file(run, name, suite, decoding)).is_file():
@@ -206,49 +198,26 @@ def _guided(run: Run, name: str, suite: str) -> list[dict[str, Any]] | None:
 
 def summarise(run: Run, names: list[str], suites: list[tuple[str, str]]) -> dict[str, Any]:
     """All figures of the stage from the dialogue files; see docs/evaluation.md for the layout."""
-    recipe = run.recipe
-    spec = recipe.evaluate
-    solved: dict[tuple[str, str, str], list[int]] = {}
-    students: dict[str, Any] = {name: {} for name in names}
-    worth: dict[str, Any] = {}
-    for name in names:
-        sampled: dict[str, Any] = {}  # rows that fresh attempts can be compared with
-        for suite, _ in suites:
-            for decoding in decodings_of(recipe, suite):
-                rows = read_rows(_file(run, name, suite, decoding))
-                solved[name, suite, decoding] = [row["solved_at"] for row in rows]
-                bare = suite.removeprefix("ood_")
-                went_on = settings_of(recipe, decoding, run).went_on(bare)
-                entry = entry_of(bare, rows, spec.max_turns, went_on, spec.bootstrap, recipe.seed)
-                entry["decoding"] = decoding
-                sampled[suite] = rows
-                if decoding == decodings_of(recipe, suite)[0]:
-                    students[name].setdefault(suite, {}).update(entry)
-                else:
-                    students[name].setdefault(suite, {})["sampled"] = entry
-        worth[name] = {
-            prefix + key: value
-            for prefix in ("", "ood_")
-            for key, value in gains(
-                {s.removeprefix(prefix): r for s, r in sampled.items() if s.startswith("ood_") == bool(prefix)},
-                spec.max_turns,
-                spec.bootstrap,
-                recipe.seed,
-            ).items()
-        }
-    out = {"schema": SCHEMA, "students": students}
-    out |= {"gains": worth, "train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
-    if "rl2f" in names and ("rl2f", "teacher", "greedy") in solved:
+    recipe, spec = run.recipe, run.recipe.evaluate
+    out = driver.summarise(parts_of(run, names, suites), spec.max_turns, spec.bootstrap, recipe.seed)
+    out |= {"train_max_turns": recipe.dialogue.max_turns, "max_turns": spec.max_turns}
+    solved = {
+        (name, suite): [row["solved_at"] for row in played(run, name, suite, "greedy")]
+        for name in names
+        for suite, _ in suites
+        if "greedy" in decodings_of(recipe, suite)
+    }
+    if ("rl2f", "teacher") in solved:
         out["comparisons"] = _comparisons(recipe, names, solved)
     return out
 
 
-def _comparisons(recipe: Recipe, names: list[str], solved: dict[tuple[str, str, str], list[int]]) -> dict[str, Any]:
+def _comparisons(recipe: Recipe, names: list[str], solved: dict[tuple[str, str], list[int]]) -> dict[str, Any]:
     """Paired differences, greedy, at the last training turn (and turn 1): RL2F against every other student."""
     spec, last = recipe.evaluate, recipe.dialogue.max_turns
 
     def column(name: str, suite: str, turn: int) -> np.ndarray:
-        return metrics.solved_by_turn(solved[name, suite, "greedy"], spec.max_turns)[:, turn - 1]
+        return metrics.solved_by_turn(solved[name, suite], spec.max_turns)[:, turn - 1]
 
     def paired(a: np.ndarray, b: np.ndarray) -> dict[str, object]:
         return metrics.paired_difference(a, b, spec.bootstrap, recipe.seed)
@@ -262,7 +231,7 @@ def _comparisons(recipe: Recipe, names: list[str], solved: dict[tuple[str, str, 
                 out[f"{key}_last_turn"] = paired(column("rl2f", suite, last), column(other, suite, last))
                 out[f"{key}_turn_1"] = paired(column("rl2f", suite, 1), column(other, suite, 1))
         for control in ("try_again", "shuffled"):
-            if ("rl2f", prefix + control, "greedy") in solved:
+            if ("rl2f", prefix + control) in solved:
                 gains = [column("rl2f", s, last) - column("rl2f", s, 1) for s in (suite, prefix + control)]
                 out[f"{prefix}rl2f_gain_over_turns_minus_{control}"] = paired(*gains)
     return out

@@ -9,7 +9,7 @@ answer that it was told.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +230,3 @@ def full_budget(rows: Sequence[dict[str, Any]], max_turns: int) -> float | None:
         if row["solved_at"] == 0 and len(row["turns"]) >= max_turns
     )
     return float(spent[len(spent) // 2]) if spent else None
-
-
-def with_calls(settings: Settings, calls: int) -> Settings:
-    """The same settings with another number of fresh attempts."""
-    return replace(settings, resample_calls=calls)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.runtime.yaml_reader import read_yaml
 
 LARGEST = 2**20  # bytes of a card on the Hub that is still read
 _BEGIN = re.compile(r"^\[//\]: # \(rl2f:begin ([a-z-]+)(?: ([0-9a-f]{12}))?\)[ \t]*$", re.M)
@@ -152,13 +153,11 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _load(head: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        data = yaml.safe_load(head) or {}
-        _dump(data)  # it will be written again, and YAML reads numbers that cannot be
-    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
-        reason = " ".join(str(error).split())[:120]
+        data = read_yaml(head) or {}
+        _dump(data)  # it will be written again, and hexadecimal numbers can be longer than Python writes
+    except ValueError as error:
+        reason = str(error)[:120]
         raise RL2FError(
             f"README.md on the Hub: its front matter is not YAML ({reason}); correct it there first"
         ) from None

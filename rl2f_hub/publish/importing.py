@@ -203,7 +203,7 @@ def _verdicts(value: Any, attempts: int) -> list[bool | None]:
 def source_rows(
     source: str, subset: str | None, split: str | None, revision: str | None
 ) -> tuple[Iterator[tuple[int, Any]], dict[str, Any]]:
-    """(rows with numbers, report) of `hub:<owner/name>`, `jsonl:<path>`, `csv:<path>` or `parquet:<path>`.
+    """(rows with numbers, report) of `hub:<owner/name>`, `jsonl:<path>`, `csv:<path>`, `tsv:<path>` or `parquet:<path>`.
 
     Raises:
         UsageError: another kind of source, or one that cannot be read.
@@ -214,8 +214,10 @@ def source_rows(
     from rl2f_hub.tasks.local import file_rows
 
     kind, _, name = source.partition(":")
-    if kind not in ("hub", "jsonl", "csv", "parquet") or not name:
-        raise UsageError(f"source: {source!r} is none of hub:<owner/name>, jsonl:<path>, csv:<path>, parquet:<path>")
+    if kind not in ("hub", "jsonl", "csv", "tsv", "parquet") or not name:
+        raise UsageError(
+            f"source: {source!r} is none of hub:<owner/name>, jsonl:<path>, csv:<path>, tsv:<path>, parquet:<path>"
+        )
     spec = SourceSpec(source=source, count=1, subset=subset, split=split, revision=revision, streaming=True)
     request = Request(spec, name, "import", 0, "train")
     return (hub_rows(request) if kind == "hub" else file_rows(request)), request.report

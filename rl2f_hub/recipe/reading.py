@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.recipe.whole import Recipe
+from rl2f_hub.runtime.yaml_reader import MOST_CHARACTERS, MOST_VALUES, YamlError, read_yaml
 
 _TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})\b")
-MOST_PARTS, DEEPEST = 20_000, 50  # of a recipe, so that a few lines of YAML cannot fill the memory
+MOST_EXTENDED = 5  # recipes that extend each other
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read, override and check a recipe.
+
+    With the key `extends`, which names another recipe (one under `recipes/`, or a file beside it), a recipe only says
+    what differs: sections are merged key by key; lists and plain values replace the other's.
 
     Args:
         path: a YAML file, or the name of a folder under `recipes/`.
@@ -30,19 +32,48 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         UsageError: missing file, bad YAML, unknown key, wrong type; one line each.
     """
     file = _find(Path(path))
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read: {error}") from None
-    data = _checked(_yaml(text, str(file)), f"{file}: ")
-    if not isinstance(data, dict):
-        raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
+    data = _read(file)
     for text in overrides:
         _override(data, text)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
         raise UsageError(f"{file}: {_explain(error)}") from None
+
+
+def _read(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file says, merged into what the recipe says that it extends; `below`: the files that extend this one."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(MOST_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read: {error}") from None
+    data = _checked(_yaml(text, str(file)), f"{file}: ")
+    if not isinstance(data, dict):
+        raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
+    if "extends" not in data:
+        return data
+    name = data.pop("extends")
+    shipped = {found.parent.name: found for found in recipe_files()}
+    if not isinstance(name, str) or Path(name).name != name:
+        raise UsageError(f"extends: {str(name)[:60]!r} is refused; give a recipe's name or a file in the same folder")
+    other = file.parent / name if (file.parent / name).is_file() else shipped.get(name)
+    if other is None:
+        raise UsageError(f"extends: no recipe {name!r}{did_you_mean(name, shipped)}")
+    if len(below) >= MOST_EXTENDED or other.resolve() in below:
+        raise UsageError(
+            f"extends: {name!r} extends itself, or more than {MOST_EXTENDED} recipes stand below each other"
+        )
+    return _merge(_read(other, (*below, file.resolve())), data)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`: mappings merge key by key, everything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def recipe_files() -> list[Path]:
@@ -67,29 +98,19 @@ def _find(path: Path) -> Path:
 
 def _yaml(text: str, at: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"{at}: not valid YAML: {reason}") from None
+        return read_yaml(text)
+    except YamlError as error:
+        raise UsageError(f"{at}: not valid YAML: {error}") from None
 
 
-def _checked(value: Any, at: str) -> Any:
-    """What YAML gave, if it can be written as JSON again, and without shared parts. `at`: the place, for errors."""
-    return _unshared(value, itertools.count(), at)
-
-
-def _unshared(node: Any, parts: Iterator[int], at: str, depth: int = 0) -> Any:
-    """The same values with a copy for every YAML alias, so that an override changes one place."""
-    if next(parts) > MOST_PARTS or depth > DEEPEST:  # aliases of aliases, or one that holds itself
-        raise UsageError(
-            f"recipe: more than {MOST_PARTS} parts or {DEEPEST} levels, its YAML aliases written out; use fewer of them"
-        )
+def _checked(node: Any, at: str) -> Any:
+    """What YAML gave, if a manifest can hold it. `at`: the place, for errors."""
     if isinstance(node, dict):
         if odd := [key for key in node if not isinstance(key, str)]:
             raise UsageError(f"{at.removesuffix(': ')}: the key {str(odd[0])[:40]!r} is no text; put it in quotes")
-        return {_value(key, at): _unshared(value, parts, _below(at, key), depth + 1) for key, value in node.items()}
+        return {_value(key, at): _checked(value, _below(at, key)) for key, value in node.items()}
     if isinstance(node, list):
-        return [_unshared(value, parts, _below(at, i), depth + 1) for i, value in enumerate(node)]
+        return [_checked(value, _below(at, i)) for i, value in enumerate(node)]
     return _value(node, at)
 
 
@@ -98,11 +119,11 @@ def _below(at: str, key: str | int) -> str:
 
 
 def _value(value: Any, at: str) -> Any:
-    """A text, number, truth value or null that manifests can hold; YAML has more than that."""
+    """A text, number, truth value or null that manifests can hold."""
     at = at.removesuffix(": ")
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise UsageError(f"{at}: {ascii(value)[:80]} holds a NUL or half a character; leave it out")
+        if "\0" in value:
+            raise UsageError(f"{at}: {ascii(value)[:80]} holds a NUL; leave it out")
         if _TOKEN.search(value):  # not repeated here either
             raise UsageError(
                 f"{at}: this looks like a token, and recipes are published; set HF_TOKEN or name `key_env`"
@@ -110,11 +131,8 @@ def _value(value: Any, at: str) -> Any:
     elif isinstance(value, int):
         if value.bit_length() > 64:
             raise UsageError(f"{at}: a whole number of {value.bit_length()} bits; at most 64 are read")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise UsageError(f"{at}: {value} is no number to go by; give a finite one")
-    elif value is not None:
-        raise UsageError(f"{at}: {str(value)[:40]!r} is of the kind {type(value).__name__}; put a text in quotes")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{at}: {value} is no number to go by; give a finite one")
     return value
 
 
@@ -143,7 +161,7 @@ def _override(data: dict[str, Any], text: str) -> None:
 
 def _index(part: str) -> int:
     """The number that names an entry of a list; beyond every list where it is none."""
-    return int(part) if re.fullmatch(r"[0-9]{1,6}", part) else MOST_PARTS
+    return int(part) if re.fullmatch(r"[0-9]{1,6}", part) else MOST_VALUES
 
 
 def _explain(error: ValidationError) -> str:

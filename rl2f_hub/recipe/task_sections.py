@@ -17,8 +17,8 @@ COLUMN_FIELDS = ("id", "prompt", "reference", "solution", "tests", "choices", "d
 class SourceSpec(Spec):
     """One task source and how many tasks to take from it.
 
-    `source` is `reasoning_gym:<data set>`, `hub:<owner/name>`, `csv:<path>`, `jsonl:<path>`, `parquet:<path>`,
-    `textarena:<environment>`, `python:<file>:<class>`, or the name of a preset (`rl2f tasks list`).
+    `source` is `reasoning_gym:<data set>`, `hub:<owner/name>`, `csv:<path>`, `tsv:<path>`, `jsonl:<path>`,
+    `parquet:<path>`, `textarena:<environment>`, `python:<file>:<class>`, or the name of a preset (`rl2f tasks list`).
 
     The fields from `id` to `domain` name columns of a row (`a.b` reaches into a nested one); `prompt` may also be a
     template with columns in braces: `"{question} Choices: {options}"`.

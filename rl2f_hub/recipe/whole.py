@@ -29,7 +29,11 @@ from rl2f_hub.records import fingerprint
 
 
 class Recipe(Spec):
-    """A whole run. Its keys: docs/recipe-reference.md, which is made of these classes."""
+    """A whole run. Its keys: docs/recipe-reference.md, which is made of these classes.
+
+    A recipe whose first key is `extends: <name>` says only what differs from that recipe, a shipped one or a file in the
+    same folder: sections merge key by key; lists and plain values replace the other's.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # also names the run's folder
     description: str = ""  # one sentence, for `rl2f recipes list`

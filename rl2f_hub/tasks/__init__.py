@@ -29,6 +29,7 @@ SOURCES = {  # prefix -> the module whose `tasks(request)` streams it
     "reasoning_gym": "rl2f_hub.tasks.reasoning_gym",
     "hub": "rl2f_hub.tasks.hub",
     "csv": "rl2f_hub.tasks.local",
+    "tsv": "rl2f_hub.tasks.local",
     "jsonl": "rl2f_hub.tasks.local",
     "parquet": "rl2f_hub.tasks.local",
     "human_eval": "rl2f_hub.tasks.human_eval",
@@ -83,18 +84,43 @@ def load_tasks(
         UsageError: a source that is unknown, cannot be read or has too few tasks.
     """
     seen: set[str] = set()
+    ids: set[str] = set()
     out: dict[str, list[Task]] = {}
     for split in (s for s in SPLITS if s in sources):
         tasks: list[Task] = []
         for number, source in enumerate(sources[split]):
             request = request_for(source, f"tasks.{split}[{number}]", seed, split)
-            tasks += _take(request, seen)
+            tasks += _with_own_ids(_take(request, seen), ids, request)
             if request.report.get("bad_rows"):
                 log.warning("%s: %d bad rows skipped", source.source, request.report["bad_rows"])
             if reports is not None:
                 reports.append({"split": split, "source": source.source, **request.report})
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
+    return out
+
+
+def _with_own_ids(tasks: list[Task], ids: set[str], request: Request) -> list[Task]:
+    """The tasks of one source, those renamed (and counted) whose id is that of a task of another source.
+
+    Two files of one name, or two that number their rows from 1, give the same ids to different tasks.
+
+    Raises:
+        UsageError: a source that gives one id to two tasks.
+    """
+    own = [task.task_id for task in tasks]
+    if len(set(own)) < len(own):
+        twice = next(name for i, name in enumerate(own) if name in own[:i])
+        raise UsageError(
+            f"{request.at}.source: {request.spec.source} gives two tasks the id {twice!r}; give each its own"
+        )
+    out = []
+    for task in tasks:
+        while task.task_id in ids:
+            request.report["renamed_ids"] = request.report.get("renamed_ids", 0) + 1
+            task = replace(task, task_id=f"{task.task_id}@{request.at.removeprefix('tasks.')}")
+        out.append(task)
+    ids.update(task.task_id for task in out)
     return out
 
 

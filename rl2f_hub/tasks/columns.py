@@ -13,7 +13,7 @@ from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.tasks import Request
+from rl2f_hub.tasks import Request, near_key
 from rl2f_hub.verify.exact import LETTERS
 
 _BRACES = re.compile(r"\{([A-Za-z_][\w. ]*)\}")
@@ -58,6 +58,7 @@ def rows_to_tasks(
         request.report.setdefault("filtered", 0)
     if request.spec.where:
         request.report.setdefault("elsewhere", 0)  # good rows that `where` does not want
+    keys: dict[str, str] = {}  # id -> what was asked under it
     for number, row in rows:
         try:
             if isinstance(row, Exception):
@@ -75,6 +76,10 @@ def rows_to_tasks(
             if task is None:
                 request.report["filtered"] += 1
                 continue
+            if (
+                keys.setdefault(task.task_id, key := near_key(task.prompt)) != key
+            ):  # a row that comes twice is a duplicate
+                raise ValueError(f"its id {task.task_id[:60]!r} is that of an earlier row with another question")
         except ValueError as error:
             if request.spec.on_bad_row != "skip":
                 named = (
@@ -106,8 +111,16 @@ def _checked(task: Task, leave_out_unreadable: bool) -> bool:
 
 def _wanted(row: dict[str, Any], where: dict[str, Any]) -> bool:
     return all(
-        column_of(row, column) in (value if isinstance(value, list) else [value]) for column, value in where.items()
+        any(_same(column_of(row, column), one) for one in (value if isinstance(value, list) else [value]))
+        for column, value in where.items()
     )
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether a value is the one of the recipe; a text (all that CSV has) may also write the number or truth value."""
+    if isinstance(found, str) and isinstance(wanted, bool | int | float):
+        return found.strip().casefold() == str(wanted).casefold()
+    return bool(found == wanted)
 
 
 def column_of(row: dict[str, Any], name: str) -> Any:
@@ -157,6 +170,8 @@ def _plain(value: Any, name: str) -> str:
 def _whole(text: str, name: str) -> str:
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError(f"column {name!r} holds half a character (a lone surrogate), a text is needed")
+    if "\0" in text:
+        raise ValueError(f"column {name!r} holds a NUL, a text is needed")
     return text
 
 

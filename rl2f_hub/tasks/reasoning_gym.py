@@ -18,8 +18,8 @@ from typing import Any
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Privilege, Task, fingerprint
 from rl2f_hub.tasks import Request
-from rl2f_hub.verify.quantity import as_integer
 from rl2f_hub.verify.limited import HASH_SEED, shared
+from rl2f_hub.verify.quantity import as_integer
 
 FINITE = {"acre": 1_000, "word_ladder": 20_000}  # these build all their items at once: so many, and no more
 # Items of these depend on the order of sets, hence on the interpreter's hash seed, or on the global random state: they

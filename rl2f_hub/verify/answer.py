@@ -37,7 +37,10 @@ _TYPED: dict[int, str | None] = {
     **{ord(c): "-" for c in "−‐‑﹣➖"},
     **{ord(c): "'" for c in "‘’‚‛ʼ′"},
     **{ord(c): '"' for c in "“”„‟«»「」『』"},
-    **{ord(c): " " for c in "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"},
+    **{
+        ord(c): " "
+        for c in "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+    },
     **{ord("⁄"): "/", ord("∕"): "/", ord("。"): ". ", ord("、"): ", "},
 }
 _DASH_AS_MINUS = re.compile(r"(?<![\w)%] )(?<![\w)%])[–—](?=[\d$€£.\\])")
@@ -228,10 +231,16 @@ def _kept(reading: Reading, text: str, end: int, reader: Reader, denied: Iterabl
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\?[{}]")
 _EMPTY_BOX = re.compile(r"\\boxed\s{0,3}\{\s{0,9}\}")
 _BARE_BOX = re.compile(r"\\boxed\s{1,3}(\\?[^\s{}\\]+)")
-_BETWEEN_BOXES = re.compile(r"(?:[\s,;&$]|\\q?quad\b|\\[,;!() ]|\\\[|\\\]|\\text\{(?:[^{}]{0,40}\s)?(?:and|or)\s{0,3}\}|\band\b|\bor\b)*", re.IGNORECASE)
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s,;&$]|\\q?quad\b|\\[,;!() ]|\\\[|\\\]|\\text\{(?:[^{}]{0,40}\s)?(?:and|or)\s{0,3}\}|\band\b|\bor\b)*",
+    re.IGNORECASE,
+)
 _ANSWER_TAG = re.compile(r"<(?:final_?)?answer>(.*?)(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"^#{4}[ \t]*([^\n#]{1,200})", re.MULTILINE)
-_JSON = re.compile(r"""["'](?:final[_ ]?)?(?:answer|result|output|solution|choice)["']\s{0,5}:\s{0,5}(?=(.))""", re.IGNORECASE | re.DOTALL)
+_JSON = re.compile(
+    r"""["'](?:final[_ ]?)?(?:answer|result|output|solution|choice)["']\s{0,5}:\s{0,5}(?=(.))""",
+    re.IGNORECASE | re.DOTALL,
+)
 _PAST = (
     r"(?:previous|earlier|first|last|old|initial|original|former|prior|wrong|incorrect|mistaken|your|his|her|their|other|rejected|"
     r"student's|teacher's|someone's)"
@@ -276,7 +285,9 @@ def marked_place(text: str, deeper: int = 2) -> Place | None:
         return replace(nested, end=inner.end) if nested else inner
     if "####" in text:
         for match in _HASH.finditer(text):
-            if re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1]) and not re.match(r"\d+[.)] ?[A-Za-z]|.*:\s*$", match[1]):
+            if re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1]) and not re.match(
+                r"\d+[.)] ?[A-Za-z]|.*:\s*$", match[1]
+            ):
                 return Place(match[1], Strength.MARKED, match.end())
     if ("{" in text or '":' in text) and (matches := list(_JSON.finditer(text))):
         value, end = _json_value(text, matches[-1].end())
@@ -364,7 +375,9 @@ def clause_end(text: str, start: int) -> int:
 _STYLED = re.compile(
     r"\\(?:text(?:bf|it|rm|tt|sf|normal)?|math(?:rm|bf|it|sf|tt|normal)|mbox|boldsymbol|bm|operatorname\*?|emph|underline|large|Large)\s?\{([^{}]*)\}"
 )
-_PLAIN_COMMANDS = re.compile(r"\\(?:displaystyle|textstyle|left|right|bigl|bigr|Bigl|Bigr|big|Big|limits|bf|rm)\b(?![a-zA-Z])\s?")
+_PLAIN_COMMANDS = re.compile(
+    r"\\(?:displaystyle|textstyle|left|right|bigl|bigr|Bigl|Bigr|big|Big|limits|bf|rm)\b(?![a-zA-Z])\s?"
+)
 _DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
 _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")

@@ -162,7 +162,11 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
         if place.strength is Strength.SAID:
             return
     tail = _behind_link(clause)
-    if tail is not None and not _NEGATED.match(tail) and not re.search(r"(?:n't|\bnot|\bnever)\s*$", clause[: -len(tail)], re.IGNORECASE):
+    if (
+        tail is not None
+        and not _NEGATED.match(tail)
+        and not re.search(r"(?:n't|\bnot|\bnever)\s*$", clause[: -len(tail)], re.IGNORECASE)
+    ):
         yield tail
 
 
@@ -178,7 +182,11 @@ def _subject(sentence: str, question: str) -> Iterator[str]:
     if match and question:
         asked = set(re.findall(r"\w+", question.casefold()))
         words = re.findall(r"\w+", match[2].casefold())
-        if len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words) and not _NEGATED.match(match[2]):
+        if (
+            len(words) > 1
+            and all(word in asked or len(word) < 3 or word == "the" for word in words)
+            and not _NEGATED.match(match[2])
+        ):
             yield match[1]
 
 
@@ -262,7 +270,9 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
             return Reading(letter, Strength.SAID)
         if place.strength is Strength.LOOSE and (listed := _listed(text, letters)) is not None:
             return listed
-        if first := re.match(r"\(?([A-Za-z])\)|([A-Za-z])(?=[.:,;]?(?:\s[–—-]|\s*$|[.:,;]\s))|([a-z])\s(?:because|since|as)\b", text):
+        if first := re.match(
+            r"\(?([A-Za-z])\)|([A-Za-z])(?=[.:,;]?(?:\s[–—-]|\s*$|[.:,;]\s))|([a-z])\s(?:because|since|as)\b", text
+        ):
             lead = (first[1] or first[2] or first[3]).upper()
             rest = option_of(text[first.end() :].strip(" .:)-–—"))
             if lead in letters and rest and rest != lead:
@@ -286,7 +296,9 @@ def _letters(sentence: str) -> list[Stretch]:
         letter = match["bracketed"] or match["named"] or match["bare"]
         if match["bare"]:
             behind = sentence[match.end() : match.end() + 12]
-            if letter in "AI" and re.match(r"\s(?!is\b|and\b|or\b|because\b|since\b|would\b|cannot\b|can't\b|[-–—])[a-z]", behind):
+            if letter in "AI" and re.match(
+                r"\s(?!is\b|and\b|or\b|because\b|since\b|would\b|cannot\b|can't\b|[-–—])[a-z]", behind
+            ):
                 continue
             if letter == "I" and not re.match(r"[).:]|\s*$", behind):
                 continue

@@ -18,7 +18,10 @@ _ROW = re.compile(r"[0-9]+|[0-9](?: ?[ ,|] ?[0-9])*")  # 012, 0 1 2, 0,1,2 or 0,
 _LABEL = re.compile(r"^[\s*_`|>-]*(?:row|line|r)\s{0,2}#?\d{0,3}[\s*_]*[:=|.)-]", re.IGNORECASE)  # Row 1: 0 1 2
 _RULE = re.compile(r"[-:| +]{3,200}")  # the line under a table's head
 _MATRIX = re.compile(r"\\(?:begin|end)\{(?:[bpvBV]?matrix|array|tabular)\}(?:\{[lcr|\s]{0,40}\})?")
-_HEAD = re.compile(r"^(?:output|answer|result|grid|solution|final answer)\s{0,2}(?:grid)?[:=]\s*(?=[\d\[(])", re.IGNORECASE | re.MULTILINE)
+_HEAD = re.compile(
+    r"^(?:output|answer|result|grid|solution|final answer)\s{0,2}(?:grid)?[:=]\s*(?=[\d\[(])",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def _written_plainly(text: str) -> str:

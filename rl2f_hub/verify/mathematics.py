@@ -101,7 +101,9 @@ def reference_of(reference: str) -> Reference:
     bare = unwrap(text)
     if re.fullmatch(r"\(?[A-Z]\)|\(?[A-Z]\)?", bare) and (bare.startswith("(") or "\\text" in text):
         return Reference("letter", bare.strip("()"))
-    if re.fullmatch(r"\d{1,4}(?: ?[:] ?\d{1,4}){1,3}(?: ?[ap]\.?m\.?)?|\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}", bare, re.IGNORECASE):
+    if re.fullmatch(
+        r"\d{1,4}(?: ?[:] ?\d{1,4}){1,3}(?: ?[ap]\.?m\.?)?|\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}", bare, re.IGNORECASE
+    ):
         return Reference("ratio", re.sub(r"\s?:\s?", ":", bare))
     if _is_words(bare):
         return Reference("words", bare)
@@ -128,7 +130,11 @@ def formula_of(text: str) -> Formula | None:
     if quantity := read_quantity(text):
         return Formula(text, quantity)
     name = ""
-    if assigned := re.fullmatch(r"((?:\\?[A-Za-z]+|[∠θ])(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?)\s?(?:=|≈|\\approx(?![a-z])|\\in(?![a-z])|∈|:(?=\s?\d))\s?(.+)", text, re.DOTALL):
+    if assigned := re.fullmatch(
+        r"((?:\\?[A-Za-z]+|[∠θ])(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?)\s?(?:=|≈|\\approx(?![a-z])|\\in(?![a-z])|∈|:(?=\s?\d))\s?(.+)",
+        text,
+        re.DOTALL,
+    ):
         rest = assigned[2]
         if not re.search(r"[,;=]|\b(?:or|and)\b", _without_groups(rest)):
             name, text = assigned[1], rest.strip()
@@ -141,7 +147,11 @@ def formula_of(text: str) -> Formula | None:
     if parsed is None:
         sides = re.split(r"(?<![<>!:\\])=(?!=)|≈|\\approx(?![a-z])", text)
         if len(sides) > 1 and not re.search(r"[,;]|\b(?:or|and)\b", text):  # a calculation whose result has a unit
-            return formula_of(sides[-1]) if sides[-1].strip() and all(_parsed(_without_unit(s)) is not None for s in sides[:-1]) else None
+            return (
+                formula_of(sides[-1])
+                if sides[-1].strip() and all(_parsed(_without_unit(s)) is not None for s in sides[:-1])
+                else None
+            )
         return None
     return Formula(text, parsed=parsed, name=name)
 
@@ -174,7 +184,12 @@ _WRITTEN = [
     (re.compile(r"√ ?\{"), r"\\sqrt{"),
     (re.compile(r"\\sqrt ?\(([^()]{1,60})\)|(?<![A-Za-z\\])sqrt ?\(([^()]{1,60})\)"), r"\\sqrt{\1\2}"),
     (re.compile(r"(?<![A-Za-z\\])sqrt ?(?=\{|\d)"), r"\\sqrt "),
-    (re.compile(r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|sec|csc|cot|log|ln|exp)(?![A-Za-z])"), r"\\\1 "),
+    (
+        re.compile(
+            r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|sec|csc|cot|log|ln|exp)(?![A-Za-z])"
+        ),
+        r"\\\1 ",
+    ),
     (re.compile(r"\btimes\b|\bmultiplied by\b"), r"\\times "),
     (re.compile(r"\bdivided by\b"), "/"),
     (re.compile(r"\bplus\b"), "+"),
@@ -194,7 +209,9 @@ _WRITTEN = [
 _COMMAND = re.compile(r"\\(?:begin|end)\{\w+\}|\\[A-Za-z]+(?:_(?:\w|\{\w+\}))?")
 _SIDE_BY_SIDE = re.compile(r"\d\s+\d|[^\W\d_]{3,}")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
-_TRAILING_UNIT = re.compile(r"(?:(?<=[\d})π!])|(?<=\\pi)) ?(?P<unit>(?:square |cubic |sq\.? |cu\.? )?[A-Za-z°$€£¥₹%][A-Za-z.]*(?:[ ^{}²³/*·0-9-]|[A-Za-z])*)$")
+_TRAILING_UNIT = re.compile(
+    r"(?:(?<=[\d})π!])|(?<=\\pi)) ?(?P<unit>(?:square |cubic |sq\.? |cu\.? )?[A-Za-z°$€£¥₹%][A-Za-z.]*(?:[ ^{}²³/*·0-9-]|[A-Za-z])*)$"
+)
 _EXPONENT = re.compile(r"\^ ?\(([^()]{1,60})\)")
 
 
@@ -281,8 +298,14 @@ def _assignments(written: str) -> Any:
     names = [name for name, _ in named]
     letters = {re.sub(r"_.*", "", name) for name in names}
     if len(letters) == 1:  # x = 1 or x = -2, or x_1 = 1, x_2 = -2: solutions for one unknown
-        return FiniteSet(*(part for _, value in named for part in (value.args if isinstance(value, FiniteSet) else [value])))
-    return Tuple(*(value for _, value in sorted(named, key=lambda pair: pair[0]))) if len(set(names)) == len(names) else None
+        return FiniteSet(
+            *(part for _, value in named for part in (value.args if isinstance(value, FiniteSet) else [value]))
+        )
+    return (
+        Tuple(*(value for _, value in sorted(named, key=lambda pair: pair[0])))
+        if len(set(names)) == len(names)
+        else None
+    )
 
 
 def _split(text: str) -> list[str]:
@@ -336,7 +359,9 @@ def equal(given: Formula, wanted: Formula) -> bool:
 
 
 def _form(formula: Formula) -> Any:
-    return formula.parsed if formula.parsed is not None else _number(formula.quantity.value) if formula.quantity else None
+    return (
+        formula.parsed if formula.parsed is not None else _number(formula.quantity.value) if formula.quantity else None
+    )
 
 
 def _number(value: Any) -> Any:
@@ -362,5 +387,11 @@ def _equal(given: Any, wanted: Any) -> bool:
     given, wanted = (x.as_immutable() if isinstance(x, MatrixBase) else x for x in (given, wanted))
     constant = not (given.free_symbols or wanted.free_symbols)  # at 15 digits 1/2^98 and 1/2^99 are both 0
     return bool(
-        verify([wanted], [given], numeric_precision=100 if constant else 15, allow_set_relation_comp=True, timeout_seconds=None)
+        verify(
+            [wanted],
+            [given],
+            numeric_precision=100 if constant else 15,
+            allow_set_relation_comp=True,
+            timeout_seconds=None,
+        )
     )

@@ -55,12 +55,16 @@ _LENGTHS = {
 }
 UNITS: dict[str, tuple[str, Fraction]] = {
     **{name: ("length", size) for names, size in _LENGTHS.values() for name in names.split()},
-    **_units("mass", _1="g gram grams gm", _1000="kg kgs kilogram kilograms kilo kilos", _1p1000="mg milligram milligrams"),
+    **_units(
+        "mass", _1="g gram grams gm", _1000="kg kgs kilogram kilograms kilo kilos", _1p1000="mg milligram milligrams"
+    ),
     **_units("pounds", _16="lb lbs", _1="oz ounce ounces"),
     **_units("time", _1="s sec secs second seconds", _60="min mins minute minutes", _3600="h hr hrs hour hours"),
     **_units("time", _86400="day days", _604800="week weeks"),
     **_units("months", _1="month months", _12="year years yr yrs"),
-    **_units("volume", _1="l L liter liters litre litres", _1p1000="ml mL milliliter milliliters millilitre millilitres"),
+    **_units(
+        "volume", _1="l L liter liters litre litres", _1p1000="ml mL milliliter milliliters millilitre millilitres"
+    ),
     **_units("gallons", _1="gallon gallons gal"),
     **_units("dollars", _1="$ US$ USD usd dollar dollars buck bucks", _1p100="cent cents ¢"),
     **_units("euros", _1="€ EUR euro euros"),
@@ -94,12 +98,16 @@ _NUMBER = re.compile(
     r"(?:[eE](?P<e>[+-]?[0-9]{1,3})(?![0-9A-Za-z])| ?(?:[×x*·]) ?10 ?(?:\^|\*\*) ?(?P<ten>-?[0-9]{1,3}|\{[+-]?[0-9]{1,3}\}|\([+-]?[0-9]{1,3}\))"
     r"| ?/ ?(?P<over>[0-9]{1,30})(?![0-9.,]*[0-9])| (?:and )?(?P<num>[0-9]{1,9})/(?P<den>[0-9]{1,9})(?![0-9]))?"
 )
-_FRACTION = re.compile(r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}|(?P<n1>[0-9])(?P<d1>[0-9]))")
+_FRACTION = re.compile(
+    r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}|(?P<n1>[0-9])(?P<d1>[0-9]))"
+)
 _TEN_POWER = re.compile(r"(?P<sign>[+-]?)10 ?(?:\^|\*\*) ?(?:\{(?P<a>-?[0-9]{1,3})\}|(?P<b>-?[0-9]{1,3}))")
 _TEN_RAISED = re.compile(r"(?<![\d.])10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})")
 _UNIT = r"(?:°[CF]?|US\$|[$€£¥₹¢℃℉Ω]|[ap]\.m\.?|[A-Za-z]+\.?)"
 _POWER = r"(?: ?(?:\^ ?\{?-?[0-9]\}?|[²³]))?"
-_UNIT_EXPRESSION = re.compile(rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per | a ) ?{_UNIT}{_POWER}){{0,3}})$")
+_UNIT_EXPRESSION = re.compile(
+    rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per | a ) ?{_UNIT}{_POWER}){{0,3}})$"
+)
 _UNIT_FACTOR = re.compile(rf"(?P<by>/|·|\*| per | a |^) ?(?P<name>{_UNIT})(?P<power>{_POWER})")
 LONGEST = 200  # characters of a number with its unit: more is no number that a person would write
 
@@ -226,7 +234,10 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
                 named = _counted(rest_after, glued=rest[:1].isalpha()) or ""
                 if not named:
                     return None
-        elif not re.fullmatch(r"(?:US)?D|dollars?|euros?|[A-Za-z]+(?: [a-z]+){0,3}", rest_after) or _counted(rest_after, False) is None:
+        elif (
+            not re.fullmatch(r"(?:US)?D|dollars?|euros?|[A-Za-z]+(?: [a-z]+){0,3}", rest_after)
+            or _counted(rest_after, False) is None
+        ):
             return None  # "$5 per day" keeps its currency; anything else is no number
     return Quantity(value, unit, percent, quantity.decimals, quantity.plain, named)
 
@@ -243,7 +254,11 @@ _NO_THING = frozenset(
 def _counted(text: str, glued: bool) -> str | None:
     """`clips` of `72 clips`, `dollars per day`: up to five words, none of which says anything about the number."""
     words = text.rstrip(".").split(" ")
-    if glued or len(words) > 5 or not all(re.fullmatch(r"[^\W\d_]{3,}(?:[-'][^\W\d_]+)*,?|a|of|in|on|at|to|by", w) for w in words):
+    if (
+        glued
+        or len(words) > 5
+        or not all(re.fullmatch(r"[^\W\d_]{3,}(?:[-'][^\W\d_]+)*,?|a|of|in|on|at|to|by", w) for w in words)
+    ):
         return None
     lowered = [w.lower().rstrip(",") for w in words]
     return None if any(w in _NO_THING or w in NUMBER_WORDS or w.endswith("n't") for w in lowered) else text
@@ -282,11 +297,19 @@ def _in_words(text: str) -> Quantity | None:
         sign, words = -1, words[1:]
         if words and (number := _leading(" ".join(words))):
             quantity = _with_unit(number[0], number[1])
-            return None if quantity is None or quantity.value < 0 else Quantity(-quantity.value, quantity.unit, quantity.percent)
+            return (
+                None
+                if quantity is None or quantity.value < 0
+                else Quantity(-quantity.value, quantity.unit, quantity.percent)
+            )
     n, total, group, taken = 0, 0, 0, 0
     while n < len(words):
         word = words[n]
-        if word in _SMALL and not (taken and group % 10 and group % 100 < 20) and not (group % 100 and _SMALL[word] >= 10):
+        if (
+            word in _SMALL
+            and not (taken and group % 10 and group % 100 < 20)
+            and not (group % 100 and _SMALL[word] >= 10)
+        ):
             if taken and group % 100 in range(1, 20):
                 return None
             group += _SMALL[word]
@@ -295,9 +318,9 @@ def _in_words(text: str) -> Quantity | None:
             group = max(group, 1) * scale if not total or scale < 1000 else group * scale
             if scale >= 1000:
                 total, group = total + group, 0
-        elif word == "a" and n + 1 < len(words) and words[n + 1] in SCALES:
-            pass
-        elif word == "and" and taken and n + 1 < len(words) and (words[n + 1] in _SMALL) and (group >= 100 or total):
+        elif (word == "a" and n + 1 < len(words) and words[n + 1] in SCALES) or (
+            word == "and" and taken and n + 1 < len(words) and (words[n + 1] in _SMALL) and (group >= 100 or total)
+        ):
             pass
         else:
             break

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
 from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS
 
-Value = Callable[[str], str | None]  # a stretch in a form that is equal for equal values; None where it cannot be read whole
+Value = Callable[
+    [str], str | None
+]  # a stretch in a form that is equal for equal values; None where it cannot be read whole
 
 FUNCTIONS = frozenset(
     "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp lg pi infinity inf oo abs mod theta alpha beta".split()
@@ -78,11 +80,15 @@ def stretches(sentence: str) -> list[Stretch]:
         elif kind == "letter":
             after = sentence[token.end() : token.end() + 2]
             before = sentence[token.start() - 1 : token.start()]
-            if before == "'" or (text in "aAI" and re.match(r" [\w\\]|$", after) and not out_of_operator(sentence, token.start())):
+            if before == "'" or (
+                text in "aAI" and re.match(r" [\w\\]|$", after) and not out_of_operator(sentence, token.start())
+            ):
                 is_math = False
             solid = solid or is_math
         elif kind == "sign":
-            is_math = text not in _PROSE_SIGNS and not (text == ":" and not re.match(r"\d", sentence[token.end() : token.end() + 1]))
+            is_math = text not in _PROSE_SIGNS and not (
+                text == ":" and not re.match(r"\d", sentence[token.end() : token.end() + 1])
+            )
             is_math = is_math and not (text in "–—")
         else:
             solid = True
@@ -132,7 +138,9 @@ def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -
             bare = bare[:-1]
         if bare.endswith(")") and "(" not in bare and "[" not in bare:
             bare = bare[:-1]
-        bare = re.sub(r"^(?:and|or|a|times|by|percent)\b\s?|(?<=\s)(?:and|or|times|minus|plus|by)$", "", bare, flags=re.IGNORECASE)
+        bare = re.sub(
+            r"^(?:and|or|a|times|by|percent)\b\s?|(?<=\s)(?:and|or|times|minus|plus|by)$", "", bare, flags=re.IGNORECASE
+        )
         if bare == text or not bare:
             break
         start += text.index(bare)
@@ -145,8 +153,13 @@ Finder = Callable[[str], list[Stretch]]
 
 # -- which of them is meant --------------------------------------------------------------------------------------------
 
-_FILLER = r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
-_DENIED_BEFORE = re.compile(rf"(?:\bnot|\b(?:rules?|ruled|ruling) out|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$", re.IGNORECASE)
+_FILLER = (
+    r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
+)
+_DENIED_BEFORE = re.compile(
+    rf"(?:\bnot|\b(?:rules?|ruled|ruling) out|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
+    re.IGNORECASE,
+)
 _OTHER_BEFORE = re.compile(
     r"\b(?:instead of|rather than|except|other than|unlike|different from|previously|initially|at first|"
     r"i (?:said|wrote|thought|answered|had|got|put|guessed)(?: (?:it|that|was|of)){0,2}|"
@@ -183,7 +196,10 @@ _LINK = re.compile(
     r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs|comes? (?:out )?to|add up to|adds up to|a total of)\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
-_REASON = re.compile(r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])", re.IGNORECASE)
+_REASON = re.compile(
+    r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
+    re.IGNORECASE,
+)
 _BECAUSE = re.compile(r"[,;]?\s(?:because|since)\b", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:maybe|perhaps|possibly|might be|may be|could be|either)\b", re.IGNORECASE)
 _ASIDE = re.compile(r"(?<=[\w%°.²³}*\"']) \((?P<inside>[^()]{0,300})\)")
@@ -235,8 +251,15 @@ def _on_one_line(text: str) -> str:
 
 def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
     sentences = [s for s in _SENTENCE.split(text)[-_MAX_SENTENCES:] if s and s.strip()]
-    only_values = [value(unwrap(s)) for s in sentences] if len(sentences) > 1 and not re.search(r"[A-Za-z]{2}", text) else []
-    if only_values and None not in only_values and len(set(only_values)) == len(only_values) > 1 and not re.search(r"[=<>]", text):
+    only_values = (
+        [value(unwrap(s)) for s in sentences] if len(sentences) > 1 and not re.search(r"[A-Za-z]{2}", text) else []
+    )
+    if (
+        only_values
+        and None not in only_values
+        and len(set(only_values)) == len(only_values) > 1
+        and not re.search(r"[=<>]", text)
+    ):
         return Reading(None, reason="several candidates are listed, none of them chosen", final=True)
     if len(_HEDGE.findall(text)) > 1:
         seen = {value(s.text) for sentence in sentences for s in find(sentence)} - {None}
@@ -287,7 +310,9 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         return Reading(None)
     if whole:
         answer = value(found[0].text)
-        return Reading(answer, Strength.SAID, "" if answer is not None else "it cannot be read as one value", final=answer is None)
+        return Reading(
+            answer, Strength.SAID, "" if answer is not None else "it cannot be read as one value", final=answer is None
+        )
     candidates, denied, bound = [], [], False
     for i, stretch in enumerate(found):
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
@@ -315,7 +340,9 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         return Reading(None, reason="several candidates, none of them chosen", final=True)
     if read is None:
         unit = sentence[stretch.end : stretch.end + 40]
-        return Reading(None, reason=reason or f"{stretch.text[:40]!r} cannot be read as one value{unit and ''}", final=True)
+        return Reading(
+            None, reason=reason or f"{stretch.text[:40]!r} cannot be read as one value{unit and ''}", final=True
+        )
     if read in denied:
         return Reading(None, reason="the answer is denied", denied=tuple(denied))
     return Reading(read, Strength.SAID if said or bound else Strength.LOOSE, denied=tuple(denied))
@@ -328,7 +355,11 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
     if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
     for link in reversed(list(_LINK.finditer(sentence))):
-        behind = [i for i, (stretch, _, _) in enumerate(candidates) if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end]
+        behind = [
+            i
+            for i, (stretch, _, _) in enumerate(candidates)
+            if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end
+        ]
         if behind:
             return behind[0], True
     return (0, True) if strength is Strength.STATED else (len(candidates) - 1, False)

@@ -48,10 +48,18 @@ LIGHT = [
 # Each may import what stands before it. What is not listed (stages, hub, demo, command line) stands after all of these.
 ORDER = [
     {"dialogue", "recipe", "runtime", "training"},
-    {"errors", "dialogue.token_ledger", "records", "runtime.permits", "recipe.base", "sandbox.jobs"},
+    {
+        "errors",
+        "dialogue.token_ledger",
+        "records",
+        "runtime.permits",
+        "runtime.yaml_reader",
+        "recipe.base",
+        "sandbox.jobs",
+    },
     {"hub.errors", "runtime.processes", "students.quantization", "recipe.task_sections", "recipe.teacher_sections"},
     {"recipe.sections"},
-    {"recipe.whole"},
+    {"recipe.whole", "recipe.stages"},
     {"recipe.reading"},
     {"training.credit", "training.critique", "dialogue.chat_format", "engines"},
     {"engines.batches", "engines.draw", "engines.folded", "engines.kinds", "engines.memory", "engines.slots"},
@@ -194,6 +202,15 @@ def test_the_core_imports_one_way(name: str) -> None:
 def test_records_and_errors_import_nothing_of_ours() -> None:
     for name in ("records", "errors"):
         assert imports(modules()[name], everywhere=True) == set()
+
+
+def test_the_embedded_hub_stands_alone_and_shares_the_reader_of_yaml_alone() -> None:
+    allowed = {"errors", "runtime.loopback", "runtime.yaml_reader"}
+    for name, file in modules().items():
+        if name.partition(".")[0] == "localhub":
+            ours = {other for other in imports(file, everywhere=True) if other.partition(".")[0] != "localhub"}
+            assert ours <= allowed, f"{name} imports {ours - allowed}"
+    assert imports(modules()["runtime.yaml_reader"], everywhere=True) == set()
 
 
 def test_the_loop_knows_nothing_of_training_and_the_ledger_nothing_of_tasks() -> None:
