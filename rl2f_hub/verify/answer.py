@@ -152,7 +152,7 @@ NOTHING = Reading(None)
 Reader = Callable[[Place], Reading]
 
 _CORRECTION = re.compile(
-    r"\b(?:(?:no|oh|oops|hmm|sorry|actually|hold on|but),? wait|wait,? no|wait|correction|corrected(?= ?:)|scratch that|on second thoughts?|"
+    r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction|corrected(?= ?:)|scratch that|on second thoughts?|"
     r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
     r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,:.!-]{0,3}",
     re.IGNORECASE,
@@ -164,7 +164,8 @@ _RUN_ON = re.compile(
 _FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all |also |clearly |obviously |still )?"
-    r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be|cannot be) (?:right|correct|it)\b)",
+    r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be|cannot be) (?:right|correct|it)\b)"
+    r"|\A[\s$).*]{0,6}(?:is|was|seems|looks) (?:\w+ )?(?:wrong|incorrect|not (?:right|correct|the answer|my answer))",
     re.IGNORECASE,
 )
 
@@ -192,7 +193,7 @@ def _from(text: str, reader: Reader) -> Reading:
         if said_last is not None and (reading := reader(said_last)).answer is not None:
             return replace(reading, strength=Strength.STATED)  # boxes before it are of its steps
         reading = reader(place)
-        if reading.answer is not None and _TAKEN_BACK.search(text, place.end):
+        if reading.answer is not None and _TAKEN_BACK.search(text[place.end :]):
             after = reader(Place(text[place.end :], Strength.LOOSE))
             return after if after.strength >= Strength.SAID else Reading(None, reason="the answer is taken back")
         return replace(reading, strength=Strength.MARKED, final=True)
@@ -245,7 +246,7 @@ _PAST = (
     r"(?:previous|earlier|first|last|old|initial|original|former|prior|wrong|incorrect|mistaken|your|his|her|their|other|rejected|"
     r"student's|teacher's|someone's)"
 )
-_NOUN = r"(?:answers?|ans|result|solution|response|conclusion)"
+_NOUN = r"(?:answers?|ans|result|solution|response|conclusion|(?:correct|right|best|final|selected|chosen) (?:choice|option|letter)|selection)"
 _LINK = (
     r"(?:(?:\s{0,3}(?:is|are|=|:|equals|would(?: then)? be|should(?: then)? be|must(?: then)? be|will be|has to be|comes? to|turns out to be|"
     r"thus|therefore|then|hence|clearly|simply|indeed|actually|now)(?![a-z]))+\s{0,3}:?|\s{1,3}[-–—]{1,2}(?=\s)|\s{0,3}(?:→|->|=>)|'s\b)"

@@ -46,10 +46,15 @@ def whole_number(text: str) -> str | None:
 
 
 def _whole(text: str) -> str | None:
-    quantity = read_quantity(text.strip(" !"))
+    text = text.strip(" !")
+    if len(text) > 2 and text[0] in "[{(" and text[-1] in "]})":
+        text = text[1:-1]
+    quantity = read_quantity(text)
+    if quantity is None:  # "8 8" commits to 8
+        parts = re.split(r"[\s,;]+", text.strip())
+        quantity = read_quantity(parts[0]) if len(parts) > 1 and len(set(parts)) == 1 else None
     if quantity is None:
-        parts = {part for part in re.split(r"[\s,;/]+", text) if part}
-        return _whole(parts.pop()) if len(parts) == 1 and parts != {text.strip(" !")} and "/" not in text else None
+        return None
     return str(int(quantity.value)) if quantity.plain and quantity.value.denominator == 1 else None
 
 
@@ -71,7 +76,7 @@ def _reference_number(task: Task) -> int:
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 _TAIL = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?|:(?=\s)|[=→]|[=-]>)\s*",
+    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
     re.IGNORECASE,
 )
 _CHATTER = re.compile(
@@ -155,8 +160,10 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
     if cut := _CHATTER.search(clause):
         clause = clause[: cut.start()]
     clause = unwrap(clause)
-    if _NEGATED.match(clause):
+    if _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
         return
+    if cut and place.strength is Strength.LOOSE and len(sentences) == 1:
+        yield clause
     if place.strength is not Strength.LOOSE:
         yield clause
         if place.strength is Strength.SAID:

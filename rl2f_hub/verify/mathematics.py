@@ -108,6 +108,8 @@ def reference_of(reference: str) -> Reference:
     if _is_words(bare):
         return Reference("words", bare)
     formula = formula_of(bare)
+    if formula is None and re.fullmatch(r"[^\W\d_]{3,}[\w ,.'-]*", bare):  # July 4
+        return Reference("words", bare)
     if formula is None:
         raise ValueError(f"reference {shown[-60:]!r} is no mathematical answer that can be read as a whole")
     return Reference("formula", bare, formula)
@@ -383,7 +385,10 @@ def _equal(given: Any, wanted: Any) -> bool:
         a, b = given.evalf(DIGITS), wanted.evalf(DIGITS)
         if a.is_number and b.is_number and not a.has(zoo, nan) and not b.has(zoo, nan):
             near = abs(a - b) <= Rational(1, 10 ** (DIGITS - 8)) * max(abs(a), abs(b))
-            return bool(near) if near in (True, False) else False
+            if near not in (True, False) or not near:
+                return False
+            difference = (given - wanted).doit()  # 10^100 and 10^100 + 1 agree to thirty digits
+            return difference == 0 if difference.is_Rational else True
     given, wanted = (x.as_immutable() if isinstance(x, MatrixBase) else x for x in (given, wanted))
     constant = not (given.free_symbols or wanted.free_symbols)  # at 15 digits 1/2^98 and 1/2^99 are both 0
     return bool(

@@ -74,8 +74,8 @@ UNITS: dict[str, tuple[str, Fraction]] = {
     **_units("degrees", _1="° deg degree degrees"),
     **_units("celsius", _1="°C ℃ celsius Celsius"),
     **_units("fahrenheit", _1="°F ℉ fahrenheit Fahrenheit"),
-    **_units("speed in miles", _1="mph"),
-    **_units("speed in kilometres", _1="kmh kph kmph"),
+    "mph": ("length time^-1", Fraction(1609344, 3600000)),
+    **dict.fromkeys(("kmh", "kph", "kmph"), ("length time^-1", Fraction(1000, 3600))),
     **_units("clock", _1="am pm a.m. p.m. AM PM a.m p.m"),
     **_units("energy", _1="J joule joules", _1000="kJ kilojoules"),
     **_units("power", _1="W watt watts", _1000="kW kilowatts"),
@@ -222,6 +222,10 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
     """The quantity with what follows it: nothing, per cent, a scale word, a unit; None where anything else follows."""
     value, unit, percent = quantity.value, quantity.unit, False
     rest_after = rest.strip()
+    if half := re.match(r"and an? ([a-z]+)\b", rest_after):
+        if half[1] not in _PARTS or value.denominator != 1:
+            return None
+        value, rest_after = value + Fraction(1, _PARTS[half[1]]), rest_after[half.end() :].strip()
     while (word := re.match(r"[a-z]+\b", rest_after)) and word[0].removesuffix("s") in SCALES:
         value, rest_after = value * SCALES[word[0].removesuffix("s")], rest_after[word.end() :].strip()
     if found := re.match(r"%|per ?cent\b|percent\b|percentage points?\b|pct\b", rest_after):

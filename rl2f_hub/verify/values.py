@@ -7,11 +7,12 @@ it, "is wrong" behind it, "less than" before it, "or" between two. The verifier 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
-from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS
+from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS, read_quantity
 
 Value = Callable[
     [str], str | None
@@ -32,6 +33,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PROSE_SIGNS = frozenset("?\"“”'`#~@…") - {"~"}
+_MATH_SIGNS = frozenset({"Sm", "Sc", "No", "Ps", "Pe"})  # of Unicode: a tick or a picture is prose
 _EDGE = " \t\n,;:&*_`'\".?"  # what may stand around a stretch; a full stop before a digit is its own
 _SYMBOL = re.compile(r"[\d∞π½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞√∅]|\\(?!text)[A-Za-z]")
 
@@ -80,16 +82,25 @@ def stretches(sentence: str) -> list[Stretch]:
         elif kind == "letter":
             after = sentence[token.end() : token.end() + 2]
             before = sentence[token.start() - 1 : token.start()]
-            if before == "'" or (
-                text in "aAI" and re.match(r" [\w\\]|$", after) and not out_of_operator(sentence, token.start())
+            if (
+                before == "'"
+                or after[:1] == "'"
+                or (text in "aAI" and re.match(r" [\w\\]|$", after) and not out_of_operator(sentence, token.start()))
             ):
                 is_math = False
-            solid = solid or is_math
+            if _AND_A_HALF.match(sentence, token.start()) and start >= 0:
+                is_math, solid = True, solid
+            else:
+                solid = solid or is_math
         elif kind == "sign":
             is_math = text not in _PROSE_SIGNS and not (
                 text == ":" and not re.match(r"\d", sentence[token.end() : token.end() + 1])
             )
-            is_math = is_math and not (text in "–—")
+            is_math = (
+                is_math
+                and text not in "–—"
+                and (text.isascii() or text in "°·" or unicodedata.category(text) in _MATH_SIGNS)
+            )
         else:
             solid = True
         if is_math:
@@ -107,6 +118,9 @@ def stretches(sentence: str) -> list[Stretch]:
     return out
 
 
+_AND_A_HALF = re.compile(r"an?\s(?:half|third|quarter|fifth|sixth|eighth|tenth)\b")
+
+
 def out_of_operator(sentence: str, at: int) -> bool:
     """Whether an operator stands before a letter: then it is a variable and no article."""
     return bool(re.search(r"[-+*/^=<>(,{]\s?$", sentence[max(0, at - 2) : at]))
@@ -119,7 +133,7 @@ def _math_follows(tokens: list[re.Match[str]], i: int) -> bool:
         if token.lastgroup == "word":
             return token[0].lower() in NUMBER_WORDS or token[0] in FUNCTIONS
         if token.lastgroup == "letter":
-            return token[0] not in "aAI"
+            return token[0] not in "aAI" or bool(_AND_A_HALF.match(token.string, token.start()))
         return token.lastgroup in ("number", "command") or token[0] in "-+($√{[π∞€£"
     return False
 
@@ -139,7 +153,10 @@ def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -
         if bare.endswith(")") and "(" not in bare and "[" not in bare:
             bare = bare[:-1]
         bare = re.sub(
-            r"^(?:and|or|a|times|by|percent)\b\s?|(?<=\s)(?:and|or|times|minus|plus|by)$", "", bare, flags=re.IGNORECASE
+            r"^(?:(?:and|or|times|by|percent)\b\s?|a\s(?![-+*/^=]))|(?<=\s)(?:and|or|times|minus|plus|by)$",
+            "",
+            bare,
+            flags=re.IGNORECASE,
         )
         if bare == text or not bare:
             break
@@ -157,7 +174,7 @@ _FILLER = (
     r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
 )
 _DENIED_BEFORE = re.compile(
-    rf"(?:\bnot|\b(?:rules?|ruled|ruling) out|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
+    rf"(?:\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
 _OTHER_BEFORE = re.compile(
@@ -193,14 +210,14 @@ _PROSE_WORD = re.compile(
 )
 _LINK = re.compile(
     r"\b(?:is|are|was|were|equals?|be|gives?|giving|makes|making|get|gets|got|have|has|had|costs?|leaves|leaving|totals?|totall?ing|obtain|obtains|"
-    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs|comes? (?:out )?to|add up to|adds up to|a total of)\b|[:=→≈]|[=-]>",
+    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
 _REASON = re.compile(
     r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
     re.IGNORECASE,
 )
-_BECAUSE = re.compile(r"[,;]?\s(?:because|since)\b", re.IGNORECASE)
+_BECAUSE = re.compile(r"[,;]?\s(?:because|since)\b|,\s\d{1,9} of (?:them|which|these|those)\b", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:maybe|perhaps|possibly|might be|may be|could be|either)\b", re.IGNORECASE)
 _ASIDE = re.compile(r"(?<=[\w%°.²³}*\"']) \((?P<inside>[^()]{0,300})\)")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")
@@ -317,7 +334,7 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
     for i, stretch in enumerate(found):
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
-        read = value(stretch.text)
+        read = value(stretch.text) if not behind[:1].isalpha() else None  # 12th, 12k
         if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
             denied.append(read or stretch.text)
         elif _OTHER_BEFORE.search(before):
@@ -393,6 +410,10 @@ def _without_asides(sentence: str) -> str:
         if re.search(r"[^\W\d_]{3,}", inside) and not re.search(r"\\", inside):
             return ""
         if inside.startswith(("=", "≈")):
+            return ""
+        if read_quantity(inside) and re.search(
+            rf"\b(?:{'|'.join(NUMBER_WORDS)})$", sentence[max(0, match.start() - 12) : match.start()].lower()
+        ):
             return ""
         if before.isdigit() and not re.search(r"[A-Za-z,\\]", inside):
             return ""
