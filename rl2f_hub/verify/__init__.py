@@ -8,6 +8,7 @@ before any verifier sees it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -66,56 +67,61 @@ VERIFIERS: dict[str, Verifier] = {
 }
 
 
-def verify(task: Task, attempt: str, earlier: Sequence[str] = (), marks: Sequence[Marks] = ()) -> Verdict:
-    """Judge one attempt at a task with the verifier that the task names.
+def verify(task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+    """Judge one attempt at a task with the verifier that the task names. Scratch work in it is never judged.
 
     Args:
         earlier: the dialogue's attempts before this one, oldest first.
-        marks: (opening, closing) marks of scratch work beside those that `verify/answer.py` knows.
     Raises:
         ValueError: the task is at fault, not the attempt.
     """
-    said = without_scratch(attempt, marks)
-    if said is None:
-        return UNFINISHED
-    said_before = tuple(without_scratch(text, marks) or "" for text in earlier)
-    return _too_little(task, said) or VERIFIERS[task.verifier].judge(task, _own_words(task, said), said_before)
+    judged = verify_many([(task, attempt, earlier)])[0]
+    if isinstance(judged, Exception):
+        raise judged
+    return judged
 
 
-def verify_many(
-    items: Sequence[tuple[Task, str, Sequence[str]]], marks: Sequence[Marks] = ()
-) -> list[Verdict | Exception]:
+def verify_many(items: Sequence[tuple[Task, str, Sequence[str]]]) -> list[Verdict | Exception]:
     """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place."""
     out: list[Verdict | Exception | None] = []
-    said: list[str] = []
+    words: list[str] = []
     for task, attempt, _ in items:
-        words = without_scratch(attempt, marks)
-        said.append(words or "")
-        out.append(UNFINISHED if words is None else _too_little(task, words))
+        said = without_scratch(attempt, _marks(task))
+        words.append(_own_words(task, said or ""))
+        unfinished = (
+            said is None and task.verifier != "environment"
+        )  # an environment says itself what a move looks like
+        out.append(UNFINISHED if unfinished else _too_little(task, said or "", words[-1]))
     code = [i for i, (task, _, _) in enumerate(items) if out[i] is None and task.verifier == "unit_tests"]
     if len(code) > 1:
-        judged = unit_tests.judge_many([(items[i][0], _own_words(items[i][0], said[i])) for i in code])
+        judged = unit_tests.judge_many([(items[i][0], words[i]) for i in code])
         for i, verdict in zip(code, judged, strict=True):
             out[i] = verdict
     for i, (task, _, earlier) in enumerate(items):
         if out[i] is None:
+            verifier = VERIFIERS[task.verifier]
             try:
-                said_before = tuple(without_scratch(text, marks) or "" for text in earlier)
-                out[i] = VERIFIERS[task.verifier].judge(task, _own_words(task, said[i]), said_before)
+                before = [without_scratch(text, _marks(task)) or "" for text in earlier] if verifier.history else ()
+                out[i] = verifier.judge(task, words[i], before)
             except Exception as error:  # one bad task or verifier costs its own dialogue, never the batch
                 out[i] = error
     return [verdict for verdict in out if verdict is not None]
 
 
+def _marks(task: Task) -> Sequence[Marks]:
+    """The thinking marks that the task's source names in its recipe."""
+    return json.loads(task.config).get("thinking_marks", ()) if '"thinking_marks"' in task.config else ()
+
+
 UNFINISHED = Verdict(False, 0.0, None, "the thinking never ends: there is no answer after it")
 
 
-def _too_little(task: Task, attempt: str) -> Verdict | None:
+def _too_little(task: Task, said: str, own: str) -> Verdict | None:
     if task.verifier == "environment":
         return None  # the environment itself says what a move looks like, and the dialogue goes on
-    if not attempt.strip():
+    if not said.strip():
         return Verdict(False, 0.0, None, "empty attempt")
-    if not _own_words(task, attempt).strip():
+    if not own.strip():
         return Verdict(False, 0.0, None, "the attempt only quotes the question")
     return None
 

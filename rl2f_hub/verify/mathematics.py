@@ -108,7 +108,7 @@ def reference_of(reference: str) -> Reference:
     if _is_words(bare):
         return Reference("words", bare)
     formula = formula_of(bare)
-    if formula is None and re.fullmatch(r"[^\W\d_]{3,}[\w ,.'-]*", bare):  # July 4
+    if formula is None and re.fullmatch(r"[^\W\d_]{3,}(?:[ ,.'-]{1,2}\w+){0,3}", bare):  # July 4
         return Reference("words", bare)
     if formula is None:
         raise ValueError(f"reference {shown[-60:]!r} is no mathematical answer that can be read as a whole")
