@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
-from rl2f_hub.records import Privilege, Task
 from rl2f_hub.recipe.task_sections import SourceSpec
+from rl2f_hub.records import Privilege, Task
 from rl2f_hub.tasks import Request, near_key
 from rl2f_hub.verify.exact import LETTERS
 

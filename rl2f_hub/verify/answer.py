@@ -152,19 +152,24 @@ NOTHING = Reading(None)
 Reader = Callable[[Place], Reading]
 
 _CORRECTION = re.compile(
-    r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction|corrected(?= ?:)|scratch that|on second thoughts?|"
-    r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
+    r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
+    r"|corrected(?= ?:)|scratch that|on second thoughts?|"
+    r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake"
+    r"|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
     r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,:.!-]{0,3}",
     re.IGNORECASE,
 )
 _RUN_ON = re.compile(
-    r"\n\s{0,8}(?:#{1,4} ?|\*\*)?(?:(?:next |new |another )?question|problem|q|human|user|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
+    r"\n\s{0,8}(?:#{1,4} ?|\*\*)?(?:(?:next |new |another )?question|problem|q|human|user"
+    r"|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
-    r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all |also |clearly |obviously |still )?"
-    r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be|cannot be) (?:right|correct|it)\b)"
+    r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all "
+    r"|also |clearly |obviously |still )?"
+    r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be"
+    r"|cannot be) (?:right|correct|it)\b)"
     r"|\A[\s$).*]{0,6}(?:is|was|seems|looks) (?:\w+ )?(?:wrong|incorrect|not (?:right|correct|the answer|my answer))",
     re.IGNORECASE,
 )
@@ -246,21 +251,30 @@ _PAST = (
     r"(?:previous|earlier|first|last|old|initial|original|former|prior|wrong|incorrect|mistaken|your|his|her|their|other|rejected|"
     r"student's|teacher's|someone's)"
 )
-_NOUN = r"(?:answers?|ans|result|solution|response|conclusion|(?:correct|right|best|final|selected|chosen) (?:choice|option|letter)|selection)"
+_NOUN = (
+    r"(?:answers?|ans|result|solution|response|conclusion|(?:correct|right|best|final|selected"
+    r"|chosen) (?:choice|option|letter)|selection)"
+)
 _LINK = (
-    r"(?:(?:\s{0,3}(?:is|are|=|:|equals|would(?: then)? be|should(?: then)? be|must(?: then)? be|will be|has to be|comes? to|turns out to be|"
+    r"(?:(?:\s{0,3}(?:is|are|=|:|equals|would(?: then)? be|should(?: then)? be|must(?: then)? be"
+    r"|will be|has to be|comes? to|turns out to be|"
     r"thus|therefore|then|hence|clearly|simply|indeed|actually|now)(?![a-z]))+\s{0,3}:?|\s{1,3}[-–—]{1,2}(?=\s)|\s{0,3}(?:→|->|=>)|'s\b)"
 )
-_NOT = r"(?:isn't|is not|aren't|can't be|cannot be|can not be|couldn't be|could not be|shouldn't be|wasn't|was not|won't be|must not be|is never)"
+_NOT = (
+    r"(?:isn't|is not|aren't|can't be|cannot be|can not be|couldn't be|could not be|shouldn't be"
+    r"|wasn't|was not|won't be|must not be|is never)"
+)
 _ABOUT = r"(?:\s(?:to|of|for|in|here|we|that|you|i)\b[^.,:;=\n]{0,60}?)?"
 _STATED = re.compile(
     rf"(?P<past>\b{_PAST}\s(?:\w+\s){{0,2}})?(?P<noun>\b{_NOUN}\b){_ABOUT}[\s*_`\"')]{{0,4}}(?:(?P<not>{_NOT})|(?P<was>\bwas\b)|{_LINK}|(?=\n))"
-    r"|(?P<pick>\b(?:i(?:'d| would| will|'ll)? (?:choose|pick|select|go with|say|opt for|vote for|settle on|answer)|my (?:choice|pick|guess) is|"
+    r"|(?P<pick>\b(?:i(?:'d| would| will|'ll)? (?:choose|pick|select|go with|say|opt for|vote for"
+    r"|settle on|answer)|my (?:choice|pick|guess) is|"
     r"going with|we (?:choose|pick|select)))\b(?: that)?:?",
     re.IGNORECASE,
 )
 _REVERSED = re.compile(
-    r"(?P<value>(?:[^.!?;:\n]|\.(?=\d)|:(?=\d)){1,100}?)\s(?:is|are|would be|should be|must be)\s(?:then |thus |therefore |clearly |definitely |indeed )?"
+    r"(?P<value>(?:[^.!?;:\n]|\.(?=\d)|:(?=\d)){1,100}?)\s(?:is|are|would be|should be"
+    r"|must be)\s(?:then |thus |therefore |clearly |definitely |indeed )?"
     r"(?:(?:my|the|our)\s)?(?:(?:final|right|correct|best|only|one)\s){0,2}(?:answer|solution|result|choice|option|correct|right)\b"
     r"(?!\s(?:to|of|for|when|if|but)\b)",
     re.IGNORECASE,
@@ -315,7 +329,7 @@ def _boxes(text: str) -> list[Place]:
                     found.pop()
                 found.append((command, start, match.start()))
     if not found:
-        bare = [m for m in _BARE_BOX.finditer(text)]
+        bare = list(_BARE_BOX.finditer(text))
         return [Place(m[1].rstrip("$."), Strength.MARKED, m.end()) for m in bare[-1:]]
     first = len(found) - 1
     joined = []

@@ -76,11 +76,14 @@ def _reference_number(task: Task) -> int:
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 _TAIL = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
+    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose"
+    r"|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
+    r"|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
     re.IGNORECASE,
 )
 _CHATTER = re.compile(
-    r",?\s(?:because|since|as it|so that|which|where|but not)\b|,\s(?:not|as|so|i (?:think|believe|guess|suppose)|of course|since|rather than|instead of)\b|;|\s[–—-]\s|\s(?:instead of|rather than)\b|\s\(",
+    r",?\s(?:because|since|as it|so that|which|where|but not)\b|,\s(?:not|as|so|i (?:think|believe"
+    r"|guess|suppose)|of course|since|rather than|instead of)\b|;|\s[–—-]\s|\s(?:instead of|rather than)\b|\s\(",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")

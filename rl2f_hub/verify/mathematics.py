@@ -1,9 +1,10 @@
 r"""Verifier `math`: equality of numbers by exact arithmetic (`quantity.py`), of everything else by math-verify.
 
-Both sides are read whole or not at all. A side is a quantity, words (`\text{even}`), a time or ratio (`2:30`), or a formula; formulas
-are parsed by latex2sympy, the parser of math-verify, which raises where a part is left over (math-verify's own `parse` then looks
-for any number in the text, so that `1+\frac{1}{\mathrm{e}}` equals `1-\frac{1}{\mathrm{e}}`). Where the answer stands is decided by
-`answer.py` and `values.py`, for the same reason. Runs in the time-limited child: symbolic equivalence can take for ever.
+Both sides are read whole or not at all. A side is a quantity, words (`\text{even}`), a time or ratio (`2:30`), or a formula.
+Formulas are parsed by latex2sympy, the parser of math-verify, which raises where a part is left over; math-verify's own `parse`
+then looks for any number in the text, so that `1+\frac{1}{\mathrm{e}}` equals `1-\frac{1}{\mathrm{e}}`. Where the answer
+stands is decided by `answer.py` and `values.py`, for the same reason. Runs in the time-limited child: symbolic equivalence can
+take for ever.
 """
 
 from __future__ import annotations
@@ -212,7 +213,8 @@ _COMMAND = re.compile(r"\\(?:begin|end)\{\w+\}|\\[A-Za-z]+(?:_(?:\w|\{\w+\}))?")
 _SIDE_BY_SIDE = re.compile(r"\d\s+\d|[^\W\d_]{3,}")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _TRAILING_UNIT = re.compile(
-    r"(?:(?<=[\d})π!])|(?<=\\pi)) ?(?P<unit>(?:square |cubic |sq\.? |cu\.? )?[A-Za-z°$€£¥₹%][A-Za-z.]*(?:[ ^{}²³/*·0-9-]|[A-Za-z])*)$"
+    r"(?:(?<=[\d})π!])|(?<=\\pi)) ?(?P<unit>(?:square |cubic |sq\.? |cu\.? )?"
+    r"[A-Za-z°$€£¥₹%][A-Za-z.]*(?:[ ^{}²³/*·0-9-]|[A-Za-z])*)$"
 )
 _EXPONENT = re.compile(r"\^ ?\(([^()]{1,60})\)")
 

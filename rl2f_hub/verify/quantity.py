@@ -95,18 +95,21 @@ _DIGITS = r"(?:[0-9]{1,3}(?:(?P<sep>[, ])[0-9]{3}(?:(?P=sep)[0-9]{3})*)(?![0-9])
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]? ?)(?P<money>{_CURRENCY} ?)?(?P<sign2>[+-]?)"
     rf"(?P<whole>{_DIGITS}(?:\.[0-9]+|\.(?![0-9]))?|\.[0-9]+)"
-    r"(?:[eE](?P<e>[+-]?[0-9]{1,3})(?![0-9A-Za-z])| ?(?:[×x*·]) ?10 ?(?:\^|\*\*) ?(?P<ten>-?[0-9]{1,3}|\{[+-]?[0-9]{1,3}\}|\([+-]?[0-9]{1,3}\))"
+    r"(?:[eE](?P<e>[+-]?[0-9]{1,3})(?![0-9A-Za-z])| ?(?:[×x*·]) ?10 ?(?:\^"
+    r"|\*\*) ?(?P<ten>-?[0-9]{1,3}|\{[+-]?[0-9]{1,3}\}|\([+-]?[0-9]{1,3}\))"
     r"| ?/ ?(?P<over>[0-9]{1,30})(?![0-9.,]*[0-9])| (?:and )?(?P<num>[0-9]{1,9})/(?P<den>[0-9]{1,9})(?![0-9]))?"
 )
 _FRACTION = re.compile(
-    r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}|(?P<n1>[0-9])(?P<d1>[0-9]))"
+    r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}"
+    r"|(?P<n1>[0-9])(?P<d1>[0-9]))"
 )
 _TEN_POWER = re.compile(r"(?P<sign>[+-]?)10 ?(?:\^|\*\*) ?(?:\{(?P<a>-?[0-9]{1,3})\}|(?P<b>-?[0-9]{1,3}))")
 _TEN_RAISED = re.compile(r"(?<![\d.])10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})")
 _UNIT = r"(?:°[CF]?|US\$|[$€£¥₹¢℃℉Ω]|[ap]\.m\.?|[A-Za-z]+\.?)"
 _POWER = r"(?: ?(?:\^ ?\{?-?[0-9]\}?|[²³]))?"
 _UNIT_EXPRESSION = re.compile(
-    rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per | a ) ?{_UNIT}{_POWER}){{0,3}})$"
+    rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per "
+    rf"| a ) ?{_UNIT}{_POWER}){{0,3}})$"
 )
 _UNIT_FACTOR = re.compile(rf"(?P<by>/|·|\*| per | a |^) ?(?P<name>{_UNIT})(?P<power>{_POWER})")
 LONGEST = 200  # characters of a number with its unit: more is no number that a person would write

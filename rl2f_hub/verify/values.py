@@ -19,7 +19,8 @@ Value = Callable[
 ]  # a stretch in a form that is equal for equal values; None where it cannot be read whole
 
 FUNCTIONS = frozenset(
-    "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp lg pi infinity inf oo abs mod theta alpha beta".split()
+    "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp "
+    "lg pi infinity inf oo abs mod theta alpha beta".split()
 )
 _ARITHMETIC = frozenset(
     "times plus minus divided multiplied squared cubed factorial percent percentage pct choose modulo negative".split()
@@ -174,31 +175,38 @@ _FILLER = (
     r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
 )
 _DENIED_BEFORE = re.compile(
-    rf"(?:\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
+    rf"(?:\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
 _OTHER_BEFORE = re.compile(
     r"\b(?:instead of|rather than|except|other than|unlike|different from|previously|initially|at first|"
     r"i (?:said|wrote|thought|answered|had|got|put|guessed)(?: (?:it|that|was|of)){0,2}|"
-    r"(?:first|last|previous|earlier|old|wrong|original|initial) (?:answer|attempt|guess|result|value|response)(?: (?:was|is|of|said))?:?)\s*$",
+    r"(?:first|last|previous|earlier|old|wrong|original|initial) (?:answer|attempt|guess|result"
+    r"|value|response)(?: (?:was|is|of|said))?:?)\s*$",
     re.IGNORECASE,
 )
 _BOUND_BEFORE = re.compile(
     r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower|bigger|older|younger|longer|shorter|heavier|lighter|later|earlier|"
-    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|\bup to|\bunder|\bover|\bbelow|\babove|\bexceeds?|\bbetween|"
-    r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
-    r"\b(?:half|twice|double|triple|third|quarter|square|cube|factor|factors|multiple|multiples|divisor|divisors) of)\s+(?:a |the |about )?$",
+    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|\bup to|\bunder|\bover|\bbelow"
+    r"|\babove|\bexceeds?|\bbetween|"
+    r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to"
+    r"|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
+    r"\b(?:half|twice|double|triple|third|quarter|square|cube|factor|factors|multiple|multiples"
+    r"|divisor|divisors) of)\s+(?:a |the |about )?$",
     re.IGNORECASE,
 )
 _DENIED_BEHIND = re.compile(
-    r"\W{0,3}(?:(?:\w+\s){0,1}?(?:is|are|was|were|'s|seems|looks|would be|must be|will be)\s+(?:(?:clearly|obviously|also|definitely|certainly|just|far|still)\s)?"
+    r"\W{0,3}(?:(?:\w+\s){0,1}?(?:is|are|was|were|'s|seems|looks|would be|must be"
+    r"|will be)\s+(?:(?:clearly|obviously|also|definitely|certainly|just|far|still)\s)?"
     r"(?:not\b|wrong|incorrect|false|impossible|too\s|ruled out|out\b|eliminated|excluded|never\b|no\s)"
     r"|(?:\w+\s)?(?:isn't|aren't|wasn't|weren't|can't|cannot|doesn't|does not|didn't|did not|won't)\b"
     r"|[-–—(:]?\s?(?:wrong|incorrect|ruled out|impossible|no[!.])(?:\W|$))",
     re.IGNORECASE,
 )
 _BOUND_BEHIND = re.compile(
-    r"\s?\w{0,15}\s?(?:or (?:more|less|fewer|greater|higher|lower|above|below|so)|and (?:above|below|up|over|more|higher|lower)|at (?:least|most)|"
+    r"\s?\w{0,15}\s?(?:or (?:more|less|fewer|greater|higher|lower|above|below|so)|and (?:above|below"
+    r"|up|over|more|higher|lower)|at (?:least|most)|"
     r"to the power|to go up)\b",
     re.IGNORECASE,
 )
@@ -210,11 +218,13 @@ _PROSE_WORD = re.compile(
 )
 _LINK = re.compile(
     r"\b(?:is|are|was|were|equals?|be|gives?|giving|makes|making|get|gets|got|have|has|had|costs?|leaves|leaving|totals?|totall?ing|obtain|obtains|"
-    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
+    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs"
+    r"|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
+    r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b"
+    r"|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
     re.IGNORECASE,
 )
 _BECAUSE = re.compile(r"[,;]?\s(?:because|since)\b|,\s\d{1,9} of (?:them|which|these|those)\b", re.IGNORECASE)
@@ -394,9 +404,8 @@ def _offered(
     for i in (chosen - 1, chosen):
         if 0 <= i < len(candidates) - 1:
             between = sentence[candidates[i][0].end : candidates[i + 1][0].start]
-            if len(between) < 40 and re.search(joint, between, re.IGNORECASE) and not _LINK.search(between):
-                out |= {candidates[i][1], candidates[i + 1][1]}
-            elif strength is Strength.MARKED or not between.strip(" ,/|"):
+            joined = len(between) < 40 and re.search(joint, between, re.IGNORECASE) and not _LINK.search(between)
+            if joined or strength is Strength.MARKED or not between.strip(" ,/|"):
                 out |= {candidates[i][1], candidates[i + 1][1]}
     return out
 

@@ -40,15 +40,23 @@ def test_each_attempt_gets_the_verdict_of_its_reader(verifier: str) -> None:
 # -- one attempt, one answer -------------------------------------------------------------------------------------------
 
 SENTENCES = (
-    "The answer is {a}.", "The answer is {a}, not {b}.", "{a} and {b}", "{a} or {b}", "either {a} or {b}", "{a}, {b}", "{a} is wrong, it is {b}.",
-    "I said {a}, but it is {b}.", "My previous answer was {a}, the answer is {b}.", "between {a} and {b}", "{a} to {b}", "{a}-{b}", "{a}/{b}",
-    "{a} {b}", "{a}.{b}", "{a},{b}", "{a}^{b}", "{a} + {b}", "{a} * {b} = {c}", "{a} = {b}", "The answer is {a} = {b} + {c}.", "{a} < {b}",
-    "\\boxed{{{a}}} or \\boxed{{{b}}}", "\\boxed{{{a}}} and then \\boxed{{{b}}}", "\\boxed{{\\frac{{{a}}}{{{b}}}}}", "<think>{a}</think>{b}",
-    "maybe {a}, maybe {b}", "The answer is {a}. Wait, no: {b}.", "Not {a} but {b}.", "{a} apples and {b} pears", "There are {a} of {b}.",
-    "{a} ({b})", "{a}\n{b}", "A: {a}\nB: {b}\nC: {c}", "#### {a}\n\nQuestion: more?\n#### {b}", "{{\"answer\": {a}, \"other\": {b}}}",
-    "{a} more than {b}", "{a} less than {b} is {c}", "The GCD of {a} and {b} is {c}.", "{a} times {b}", "{a} out of {b}", "{a}:{b}", "x={a}, y={b}",
+    "The answer is {a}.", "The answer is {a}, not {b}.", "{a} and {b}", "{a} or {b}", "either {a} or {b}",
+    "{a}, {b}", "{a} is wrong, it is {b}.",
+    "I said {a}, but it is {b}.", "My previous answer was {a}, the answer is {b}.", "between {a} and {b}",
+    "{a} to {b}", "{a}-{b}", "{a}/{b}",
+    "{a} {b}", "{a}.{b}", "{a},{b}", "{a}^{b}", "{a} + {b}", "{a} * {b} = {c}", "{a} = {b}",
+    "The answer is {a} = {b} + {c}.", "{a} < {b}",
+    "\\boxed{{{a}}} or \\boxed{{{b}}}", "\\boxed{{{a}}} and then \\boxed{{{b}}}",
+    "\\boxed{{\\frac{{{a}}}{{{b}}}}}", "<think>{a}</think>{b}",
+    "maybe {a}, maybe {b}", "The answer is {a}. Wait, no: {b}.", "Not {a} but {b}.",
+    "{a} apples and {b} pears", "There are {a} of {b}.",
+    "{a} ({b})", "{a}\n{b}", "A: {a}\nB: {b}\nC: {c}", "#### {a}\n\nQuestion: more?\n#### {b}",
+    "{{\"answer\": {a}, \"other\": {b}}}",
+    "{a} more than {b}", "{a} less than {b} is {c}", "The GCD of {a} and {b} is {c}.", "{a} times {b}",
+    "{a} out of {b}", "{a}:{b}", "x={a}, y={b}",
     "({a}, {b})", "{{{a}, {b}}}", "{a}e{b}", "{a} million {b}", "{a} {b}/{c}", "rather {a} than {b}", "${a} and {b} cents",
-    "Is it {a} or {b}?", "I can't decide between {a} and {b}, so {c}.", "{a} is not {b}", "{a}... {b}... {c}", "the {a}th of {b}", "-{a} - {b}",
+    "Is it {a} or {b}?", "I can't decide between {a} and {b}, so {c}.", "{a} is not {b}",
+    "{a}... {b}... {c}", "the {a}th of {b}", "-{a} - {b}",
 )  # fmt: skip
 
 
