@@ -218,7 +218,7 @@ def _from(text: str, reader: Reader) -> Reading:
     return reading if reading.answer is not None or reading.reason else refused
 
 
-def _kept(reading: Reading, text: str, end: int, reader: Reader, denied: Iterable[str]) -> Reading:
+def _kept(reading: Reading, text: str, end: int, reader: Reader, denied: Sequence[str]) -> Reading:
     """The reading of a statement that ends at `end`, unless what follows takes it back."""
     if reading.answer in denied:
         return Reading(None, reason="the answer is denied")

@@ -340,7 +340,9 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         return Reading(
             answer, Strength.SAID, "" if answer is not None else "it cannot be read as one value", final=answer is None
         )
-    candidates, denied, bound = [], [], False
+    candidates: list[tuple[Stretch, str | None, str]] = []
+    denied: list[str] = []
+    bound = False
     for i, stretch in enumerate(found):
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
