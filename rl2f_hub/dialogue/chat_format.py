@@ -278,6 +278,11 @@ class ChatFormat:
             out.append("template", self._opening[closed:], ledger.spans[-1].turn)
         return out
 
+    @property
+    def opened_mark(self) -> str:
+        """The thinking mark that the template itself writes at the start of every attempt; empty where it writes none."""
+        return self._marks[0] if self._thinks_from_start else ""
+
     def _opens_with_thought(self, ledger: Ledger, turn: int) -> bool:
         """Whether the template opened the thinking of an attempt; it has not where the attempt was stripped before."""
         start = next((s.start for s in ledger.spans if s.role == "student" and s.turn == turn), 0)
