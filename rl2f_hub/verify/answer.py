@@ -41,7 +41,7 @@ _TYPED: dict[int, str | None] = {
         ord(c): " "
         for c in "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
     },
-    **{ord("⁄"): "/", ord("∕"): "/", ord("。"): ". ", ord("、"): ", "},
+    **{ord("⁄"): "/", ord("∕"): "/", ord("。"): ". ", ord("、"): ", ", ord("∴"): "so ", ord("⇒"): "=>"},
 }
 _DASH_AS_MINUS = re.compile(r"(?<![\w)%] )(?<![\w)%])[–—](?=[\d$€£.\\])")
 
@@ -149,6 +149,17 @@ class Reading:
 
 
 NOTHING = Reading(None)
+_DENIAL = re.compile(
+    r"(?:not|never|anything but)\b|.*\b(?:is|are|was|were|looks|seems) (?:\w+ )?(?:wrong|incorrect|not (?:right|correct))\W{0,3}\Z",
+    re.IGNORECASE,
+)
+
+
+def is_denied(clause: str) -> bool:
+    """Whether a clause says what the answer is not, whatever it holds."""
+    return _DENIAL.match(clause) is not None
+
+
 Reader = Callable[[Place], Reading]
 
 _CORRECTION = re.compile(
@@ -164,6 +175,7 @@ _RUN_ON = re.compile(
     r"|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
     re.IGNORECASE,
 )
+_EXPLAINED = re.compile(r"\n\s{0,8}[#*_ ]{0,7}(?:explanation|reason(?:ing)?|justification)[*_ ]{0,3}:", re.IGNORECASE)
 _FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all "
@@ -183,6 +195,12 @@ def read(attempt: str, reader: Reader) -> Reading:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
             return corrected
+    if "xpla" in text or "eason" in text or "ustif" in text:
+        answered, *explained = _EXPLAINED.split(text, maxsplit=1)
+        if explained and answered.strip() and _from(explained[0], reader).strength < Strength.STATED:
+            before = _from(answered, reader)
+            if before.strength >= Strength.SAID:
+                return before
     if ran_on := _RUN_ON.search(text):
         before = _from(text[: ran_on.start()], reader)
         if before.strength >= Strength.STATED:
@@ -300,7 +318,8 @@ def marked_place(text: str, deeper: int = 2) -> Place | None:
         return replace(nested, end=inner.end) if nested else inner
     if "####" in text:
         for match in _HASH.finditer(text):
-            if re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1]) and not re.match(
+            last = not text[match.end() :].strip()
+            if (last or re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1])) and not re.match(
                 r"\d+[.)] ?[A-Za-z]|.*:\s*$", match[1]
             ):
                 return Place(match[1], Strength.MARKED, match.end())
@@ -334,6 +353,8 @@ def _boxes(text: str) -> list[Place]:
     first = len(found) - 1
     joined = []
     while first and _BETWEEN_BOXES.fullmatch(between := text[found[first - 1][2] + 1 : found[first][0]]):
+        if "\n" in between and not between.strip():
+            break  # one below the other without a word: the last one counts
         joined.append("or" if re.search(r"\bor\b", between) else "and")
         first -= 1
     parts = tuple(dict.fromkeys(text[start:end].strip() for _, start, end in found[first:]))
@@ -395,6 +416,7 @@ _PLAIN_COMMANDS = re.compile(
 )
 _DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
 _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
+_NO_MONEY = re.compile(r"(?<!\\)\$(?!\d)")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
 _LAYERS = 12  # of wrappers: more are no model's habit
@@ -409,7 +431,7 @@ def unwrap(text: str, money: bool = True) -> str:
         if "\\" in text:
             text = _PLAIN_COMMANDS.sub("", _STYLED.sub(_styled, text))
         if "$" in text or "\\" in text:
-            if money and text.count("$") - text.count("\\$") == 1:
+            if money and (text.count("$") - text.count("\\$") == 1 or not _NO_MONEY.search(text)):
                 text = _MONEY.sub(r"\\$", text)
             text = _DELIMITERS.sub(" ", text)
         text = _FENCE.sub("", text) if "```" in text else text

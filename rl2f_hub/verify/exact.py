@@ -88,6 +88,10 @@ _CHATTER = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")
+_LIST_LINES = re.compile(r"(?:^[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+[^\n]{1,80}(?:\n|\Z)){2,}", re.MULTILINE)
+_LIST_MARK = re.compile(r"[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+")
+_POLAR = re.compile(r"(yes|no|true|false)\b(?=[,.!:;]| [–—-])", re.IGNORECASE)
+_NOT_BUT = re.compile(r"not [^,;]{1,60}[,;] (?:but |rather |it's |it is )?(.+)", re.IGNORECASE | re.DOTALL)
 _NEGATED = re.compile(r"(?:not|never|no longer|neither|either)\b", re.IGNORECASE)
 _UNSURE = re.compile(r"\b(?:maybe|perhaps|possibly|might be|could be|may be)\b", re.IGNORECASE)
 
@@ -126,6 +130,8 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
                 return Reading(candidate.strip(), Strength.SAID)
         return Reading(None, reason=seen)
 
+    if lists:
+        attempt = _LIST_LINES.sub(_on_one_line, attempt)
     if matches(attempt):
         return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
     reading = read(attempt, find)
@@ -135,6 +141,11 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(False, 0.0, None, reading.reason)
     answer = read(attempt, _first_phrase).answer
     return Verdict(False, 0.0, answer, "another text" if answer else "empty attempt")
+
+
+def _on_one_line(match: re.Match[str]) -> str:
+    """The items of a list, one a line, with commas between them."""
+    return ", ".join(_LIST_MARK.sub("", line).strip() for line in match[0].splitlines()) + "\n"
 
 
 def _first_phrase(place: Place) -> Reading:
@@ -161,10 +172,16 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
             return
         if place.strength is Strength.LOOSE:
             yield from _subject(clause, question)
+            polar = {m[1].casefold() for s in sentences if (m := _POLAR.match(s.strip()))}
+            if len(polar) == 1 and _POLAR.match(sentences[0].strip()) and not any(stated_places(whole)):
+                yield polar.pop()
     if cut := _CHATTER.search(clause):
         clause = clause[: cut.start()]
     clause = unwrap(clause)
-    if _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
+    if named := _NOT_BUT.match(clause):
+        clause = named[1]
+        yield clause
+    elif _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
         return
     if cut and place.strength is Strength.LOOSE and len(sentences) == 1:
         yield clause
@@ -187,18 +204,20 @@ def _behind_link(clause: str) -> str | None:
     return tail or None
 
 
+_DESCRIBED = re.compile(r"the [a-z]+(?: [a-z]+)? (?:of|in|that|who|which|for) (?!.*(?:[,;]|\b(?:and|but|or|not)\b))")
+
+
 def _subject(sentence: str, question: str) -> Iterator[str]:
-    """`Paris` of "Paris is the capital of France", where all that follows is the question's own words."""
+    """`Paris` of "Paris is the capital of France": what follows is the question's own words or describes, and names no other."""
     match = re.match(r"(.{1,80}?)\s(?:is|was|are|were)\s(.*)", sentence)
-    if match and question:
-        asked = set(re.findall(r"\w+", question.casefold()))
-        words = re.findall(r"\w+", match[2].casefold())
-        if (
-            len(words) > 1
-            and all(word in asked or len(word) < 3 or word == "the" for word in words)
-            and not _NEGATED.match(match[2])
-        ):
-            yield match[1]
+    if not match or _NEGATED.match(match[2]):
+        return
+    asked = set(re.findall(r"\w+", question.casefold()))
+    words = re.findall(r"\w+", match[2].casefold())
+    if len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words):
+        yield match[1]
+    elif _DESCRIBED.match(match[2]) and not asked.issuperset(re.findall(r"\w+", match[1].casefold())):
+        yield match[1]
 
 
 def check_text(task: Task) -> None:
@@ -211,7 +230,8 @@ def check_text(task: Task) -> None:
 def plain(value: str, fold: bool = False) -> str:
     """The text as it is compared: NFC, case folded, single spaces, none inside brackets, no full stop at its end."""
     value = unicodedata.normalize("NFC", value)
-    value = " ".join(value.split()).casefold().rstrip(".")
+    value = " ".join(value.split()).casefold()
+    value = value.rstrip(".!") or value
     if any(c in value for c in ",[({"):
         value = re.sub(r" ?([\[\](){},;]) ?", r"\1", value)
     if fold and not value.isascii():
@@ -262,7 +282,7 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
     spelled = [plain(unwrap(option)) for option in options]
 
     def option_of(text: str) -> str | None:
-        said = plain(text)
+        said = re.sub(r"^(?:it|this|that|they) ", "", plain(text))
         found = [letter for letter, option in zip(letters, spelled, strict=False) if said and said == option]
         return found[0] if len(found) == 1 else None
 
@@ -272,6 +292,11 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
 
     def find_letters(sentence: str) -> list[Stretch]:
         return [s for s in _letters(sentence) if letter_of(s.text)]
+
+    def find_options(sentence: str) -> list[Stretch]:
+        worded = "|".join(re.escape(option) for option in spelled if len(option) > 2)
+        found = re.finditer(rf"(?<!\w)(?:{worded})(?!\w)", sentence, re.IGNORECASE) if worded else ()
+        return [Stretch(m.start(), m.end(), m[0], True) for m in found]
 
     def find(place: Place) -> Reading:
         text = unwrap(place.text)
@@ -295,7 +320,12 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
         if reading.answer is not None or reading.final:
             return reading
         named = [letter for phrase in phrases(place) if (letter := option_of(phrase))]
-        return Reading(named[0], Strength.SAID) if named else reading
+        if named or place.strength is not Strength.LOOSE:
+            return Reading(named[0], Strength.SAID) if named else reading
+        by_words = pick(place, option_of, find_options)
+        last = [s for s in _SENTENCE.split(text) if s.strip()][-1:]
+        offered = {option_of(s.text) for sentence in last for s in find_options(sentence)} - set(by_words.denied)
+        return by_words if len(offered) == 1 else reading
 
     return read(attempt, find)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
 from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS, read_quantity
@@ -175,7 +175,8 @@ _FILLER = (
     r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
 )
 _DENIED_BEFORE = re.compile(
-    rf"(?:\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"(?:\b(?:don't|do not|didn't|did not|can't|cannot) (?:think|believe|say|see how)(?: that)?"
+    rf"(?: (?:it|this|that|the (?:answer|result|value))(?:'s)?)?|\bdoubt(?: that)?(?: (?:it|this|that|the answer)(?:'s)?)?|\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
     rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
@@ -210,7 +211,8 @@ _BOUND_BEHIND = re.compile(
     r"to the power|to go up)\b",
     re.IGNORECASE,
 )
-_RANGE = re.compile(r"\s*(?:\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*", re.IGNORECASE)
+_RANGE = re.compile(
+    r"\s*(?:(?!(?:sums?|adds?|up|comes?|equals?|amounts?|rounds?|simplif(?:y|ies)|reduces?|evaluates?|leads?)\b)\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*", re.IGNORECASE)
 _PROSE_WORD = re.compile(
     r"(?!(?:exactly|approximately|about|around|roughly|simply|just|only|the|an|number|value|option|total|of|equal|to|still|now|that|it|is|it's|"
     r"not|but|therefore|thus)\b)\b[A-Za-z]{2,}",
@@ -294,7 +296,7 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
             return Reading(None, reason="several candidates, none of them chosen", final=True)
     denied: tuple[str, ...] = ()
     for sentence in reversed(sentences):
-        sentence = _cell(sentence.strip())
+        sentence = _BULLET.sub("", _cell(sentence.strip()))
         if sentence.endswith("?") or not sentence:
             continue
         reading = _sentence(sentence, value, Strength.LOOSE, find)
@@ -303,11 +305,14 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
                 return Reading(None, reason="the answer is denied", denied=denied)
             if denied and reading.strength < Strength.SAID:
                 continue
-            return Reading(reading.answer, reading.strength, reading.reason, reading.final, denied)
+            return replace(reading, denied=denied + reading.denied)
         denied += reading.denied
         if reading.reason and not reading.denied:
             return reading
     return Reading(None, reason="the answer is denied" if denied else "", denied=denied)
+
+
+_BULLET = re.compile(r"\A(?:=>|[-=]+>|→|[•*-]\s|\\(?:therefore|implies|Rightarrow|Longrightarrow)\b)\s{0,3}(?=[\d$\w\\])")
 
 
 def _cell(line: str) -> str:
