@@ -175,7 +175,11 @@ _RUN_ON = re.compile(
     r"|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
     re.IGNORECASE,
 )
-_EXPLAINED = re.compile(r"\n\s{0,8}[#*_ ]{0,7}(?:explanation|reason(?:ing)?|justification)[*_ ]{0,3}:", re.IGNORECASE)
+_EXPLAINED = re.compile(
+    r"\n\s{0,8}[#*_ ]{0,7}"
+    r"(?:(?:explanation|reason(?:ing)?|justification|note)[*_ ]{0,3}:|(?:i )?hope (?:this|that)|let me know|feel free|please (?:note|let)|if you (?:have|need))",
+    re.IGNORECASE,
+)
 _FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all "
@@ -195,7 +199,7 @@ def read(attempt: str, reader: Reader) -> Reading:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
             return corrected
-    if "xpla" in text or "eason" in text or "ustif" in text:
+    if "\n" in text:
         answered, *explained = _EXPLAINED.split(text, maxsplit=1)
         if explained and answered.strip() and _from(explained[0], reader).strength < Strength.STATED:
             before = _from(answered, reader)
@@ -297,6 +301,9 @@ _REVERSED = re.compile(
     r"(?!\s(?:to|of|for|when|if|but)\b)",
     re.IGNORECASE,
 )
+_UNBELIEVED = re.compile(
+    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt)(?: that)?(?: the| my)?\s*\Z", re.IGNORECASE
+)
 _CLAUSE_END = re.compile(r"[.!?](?=[\s\"'*_)`$]|$)(?<!\b[ap]\.m\.)|;\s|\n")
 _LEAD = re.compile(r"[\s*_`>#:]+")
 
@@ -386,7 +393,7 @@ def stated_places(text: str) -> Iterable[Place]:
         end = clause_end(text, start)
         clause = text[start:end]
         if clause.strip():
-            word = "not " if match["not"] else ""
+            word = "not " if match["not"] or _UNBELIEVED.search(text[max(0, match.start() - 40) : match.start()]) else ""
             line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
             found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
     for match in _REVERSED.finditer(text):

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.answer import Place, Reading, Strength, read, stated_places, unwrap
 from rl2f_hub.verify.base import Verifier
-from rl2f_hub.verify.quantity import as_integer, read_quantity
+from rl2f_hub.verify.quantity import as_integer, read_quantity, same_quantity
 from rl2f_hub.verify.values import Stretch, pick
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -167,6 +167,8 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
         sentences = [s for s in _SENTENCE.split(whole) if s.strip(" *_`\"'#")]
         if not sentences or sentences[-1].rstrip().endswith("?") or len(_UNSURE.findall(whole)) > 1:
             return
+        if len(behind := re.split(r":\s*\n|\n\s*\n", whole)) > 1 and behind[-1].strip() == sentences[-1].strip():
+            yield unwrap(behind[-1])
         clause = unwrap(sentences[-1])
         if len(sentences) > 1 and place.strength is Strength.LOOSE and (tail := _behind_link(clause)) is None:
             return
@@ -245,7 +247,7 @@ def _items(said: str, known: str) -> tuple[str, ...] | None:
     bare = said[1:-1] if said[:1] in "[({" and said[-1:] in "])}" else said
     if any(c in bare for c in "[](){}"):
         return None
-    parts = re.split(r"[,;|]", bare)
+    parts = re.split(r"[,;|]" if " and " in known else r",? and |[,;|]", bare)
     if len(parts) < 2 and bracketed:
         parts = bare.split()
     items = tuple(part.strip().strip("\"'`") for part in parts)
@@ -280,9 +282,13 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
     """The letter that the attempt commits to, given the texts of the options (none: any letter)."""
     letters = LETTERS[: len(options) or 26]
     spelled = [plain(unwrap(option)) for option in options]
+    quantities = [read_quantity(option) for option in spelled]
 
     def option_of(text: str) -> str | None:
         said = re.sub(r"^(?:it|this|that|they) ", "", plain(text))
+        if said[:1].isdigit() and (quantity := read_quantity(said)):
+            found = [a for a, known in zip(letters, quantities, strict=False) if known and same_quantity(quantity, known)]
+            return found[0] if len(found) == 1 else None
         found = [letter for letter, option in zip(letters, spelled, strict=False) if said and said == option]
         return found[0] if len(found) == 1 else None
 

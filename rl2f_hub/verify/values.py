@@ -189,7 +189,7 @@ _OTHER_BEFORE = re.compile(
 )
 _BOUND_BEFORE = re.compile(
     r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower|bigger|older|younger|longer|shorter|heavier|lighter|later|earlier|"
-    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|\bup to|\bunder|\bover|\bbelow"
+    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|(?<!add )(?<!adds )(?<!adding )\bup to|\bunder|\bover|\bbelow"
     r"|\babove|\bexceeds?|\bbetween|"
     r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to"
     r"|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
@@ -220,10 +220,13 @@ _PROSE_WORD = re.compile(
 )
 _LINK = re.compile(
     r"\b(?:is|are|was|were|equals?|be|gives?|giving|makes|making|get|gets|got|have|has|had|costs?|leaves|leaving|totals?|totall?ing|obtain|obtains|"
-    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs"
+    r"yields?|yielding|takes?|took|spends?|spent|pays?|paid|weighs?|saves?|saved|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs"
     r"|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
+_LINK_BEFORE = re.compile(rf"(?:{_LINK.pattern})\s*\Z", re.IGNORECASE)
+_CHANGED = re.compile(r"\b(?:chang|correct|revis|updat|switch)\w*\s(?:[\w']+\s){0,4}from\s*\Z", re.IGNORECASE)
+_SUBJECT = re.compile(r"\s(?:is|was)\s(?:the|an?)\s[a-z]+\s(?:of|between|that|in|for|we|when)\b", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b"
     r"|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
@@ -337,7 +340,13 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
     if loose and not whole and find is stretches:
         found = [s for s in found if _SYMBOL.search(s.text) or s.words or re.search(r"[=<>≤≥∈]", s.text)]
     if any(not s.words for s in found) and not whole:
-        found = [s for s in found if not s.words or (strength is Strength.STATED and s is found[0])]
+        found = [
+            s
+            for s in found
+            if not s.words
+            or (strength is Strength.STATED and s is found[0])
+            or (s is found[-1] and _LINK_BEFORE.search(sentence[max(0, s.start - 20) : s.start]))
+        ]
     if not found:
         return Reading(None)
     if whole:
@@ -362,7 +371,8 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         elif i and _RANGE.fullmatch(sentence[found[i - 1].end : stretch.start]):
             if candidates and candidates[-1][0] is found[i - 1]:
                 candidates.pop()
-            candidates.append((stretch, None, "a range is no answer"))
+            changed = _CHANGED.search(sentence[: found[i - 1].start])
+            candidates.append((stretch, read, "") if changed else (stretch, None, "a range is no answer"))
         else:
             candidates.append((stretch, read, ""))
     if not candidates:
@@ -388,13 +398,16 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
     named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
     if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
+    if _SUBJECT.match(sentence, first.end) and len(_PROSE_WORD.findall(sentence[: first.start])) < 2 and not named:
+        return 0, True  # "12 is the sum of 5 and 7"
     for link in reversed(list(_LINK.finditer(sentence))):
         behind = [
             i
             for i, (stretch, _, _) in enumerate(candidates)
             if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end
         ]
-        if behind:
+        parts = link[0] == ":" and len(behind) > 1 and 0 < behind[0] and _LINK.search(sentence[: candidates[0][0].start])
+        if behind and not parts:  # "there are 12: 5 of them red and 7 blue"
             return behind[0], True
     return (0, True) if strength is Strength.STATED else (len(candidates) - 1, False)
 
