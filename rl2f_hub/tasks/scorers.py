@@ -104,7 +104,9 @@ def number_in_text(text: str) -> str | None:
         return repr(float(quantity.value))
     if quantity.plain:
         digits = f"{abs(int(quantity.value * 10**quantity.decimals)):0{quantity.decimals + 1}d}"
-        return f"{'-' if quantity.value < 0 else ''}{digits[: -quantity.decimals or None]}.{digits[-quantity.decimals :]}"
+        return (
+            f"{'-' if quantity.value < 0 else ''}{digits[: -quantity.decimals or None]}.{digits[-quantity.decimals :]}"
+        )
     return str(quantity.value)
 
 

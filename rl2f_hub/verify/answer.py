@@ -162,6 +162,9 @@ def is_denied(clause: str) -> bool:
 
 Reader = Callable[[Place], Reading]
 
+_MAY_CORRECT = re.compile(
+    r"wait|actual|correct|scratch|thought|mista|error|oops|mean|sorry|rather|no,? that", re.IGNORECASE
+)
 _CORRECTION = re.compile(
     r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
     r"|corrected(?= ?:)|scratch that|on second thoughts?|"
@@ -194,18 +197,20 @@ _TAKEN_BACK = re.compile(
 def read(attempt: str, reader: Reader) -> Reading:
     """What an attempt without its scratch work commits to, found by `reader` in the first place that has something for it."""
     text = plain_characters(attempt[-MAX_CHARS:]).strip()
-    corrections = [m.end() for m in _CORRECTION.finditer(text)]
+    corrections = [m.end() for m in _CORRECTION.finditer(text)] if _MAY_CORRECT.search(text) else []
     for start in corrections[-1:]:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
             return corrected
+    ran_on = None
     if "\n" in text:
+        ran_on = _RUN_ON.search(text)
         answered, *explained = _EXPLAINED.split(text, maxsplit=1)
         if explained and answered.strip() and _from(explained[0], reader).strength < Strength.STATED:
             before = _from(answered, reader)
             if before.strength >= Strength.SAID:
                 return before
-    if ran_on := _RUN_ON.search(text):
+    if ran_on:
         before = _from(text[: ran_on.start()], reader)
         if before.strength >= Strength.STATED:
             return before
@@ -213,7 +218,7 @@ def read(attempt: str, reader: Reader) -> Reading:
 
 
 def _from(text: str, reader: Reader) -> Reading:
-    text = _EMPTY_BOX.sub(" ", text)
+    text = _EMPTY_BOX.sub(" ", text) if "boxed" in text else text
     place = marked_place(text)
     if place is not None:
         said_last = next(iter(stated_places(text[place.end :])), None) if _FINAL.search(text, place.end) else None
@@ -294,15 +299,22 @@ _STATED = re.compile(
     r"going with|we (?:choose|pick|select)))\b(?: that)?:?",
     re.IGNORECASE,
 )
+_MAY_STATE = re.compile(
+    r"ans|resul|solut|respon|conclus|choi|choos|option|letter|select|pick|say|with|opt for|vote for|settle",
+    re.IGNORECASE,
+)
+_VALUE_START = re.compile(r"[.:](?!\d)|[!?;\n]")
+_NO_VALUE = re.compile(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", re.IGNORECASE)
 _REVERSED = re.compile(
-    r"(?P<value>(?:[^.!?;:\n]|\.(?=\d)|:(?=\d)){1,100}?)\s(?:is|are|would be|should be"
+    r"\s(?:is|are|would be|should be"
     r"|must be)\s(?:then |thus |therefore |clearly |definitely |indeed )?"
     r"(?:(?:my|the|our)\s)?(?:(?:final|right|correct|best|only|one)\s){0,2}(?:answer|solution|result|choice|option|correct|right)\b"
     r"(?!\s(?:to|of|for|when|if|but)\b)",
     re.IGNORECASE,
 )
 _UNBELIEVED = re.compile(
-    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt)(?: that)?(?: the| my)?\s*\Z", re.IGNORECASE
+    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt)(?: that)?(?: the| my)?\s*\Z",
+    re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[.!?](?=[\s\"'*_)`$]|$)(?<!\b[ap]\.m\.)|;\s|\n")
 _LEAD = re.compile(r"[\s*_`>#:]+")
@@ -384,7 +396,7 @@ def _json_value(text: str, at: int) -> tuple[str, int]:
 def stated_places(text: str) -> Iterable[Place]:
     """The clauses in which the text says what its answer is, the last one first."""
     found: list[tuple[int, Place]] = []
-    for match in _STATED.finditer(text):
+    for match in _STATED.finditer(text) if _MAY_STATE.search(text) else ():
         if match["past"] or match["was"]:
             continue
         start = match.end()
@@ -393,14 +405,19 @@ def stated_places(text: str) -> Iterable[Place]:
         end = clause_end(text, start)
         clause = text[start:end]
         if clause.strip():
-            word = "not " if match["not"] or _UNBELIEVED.search(text[max(0, match.start() - 40) : match.start()]) else ""
+            word = (
+                "not " if match["not"] or _UNBELIEVED.search(text[max(0, match.start() - 40) : match.start()]) else ""
+            )
             line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
             found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
     for match in _REVERSED.finditer(text):
-        if not re.search(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", match["value"], re.IGNORECASE):
-            value = match["value"].strip()
-            found.append((match.start() + len(match["value"]), Place(value, Strength.SAID, match.end())))
-    return [place for _, place in sorted(found, key=lambda item: item[0], reverse=True)[:8]]
+        before = text[max(0, match.start() - 100) : match.start()]
+        value = before[max((m.end() for m in _VALUE_START.finditer(before)), default=0) :]
+        if value.strip() and not _NO_VALUE.search(value):
+            found.append((match.start(), Place(value.strip(), Strength.SAID, match.end())))
+    if len(found) > 1:
+        found.sort(key=lambda item: item[0], reverse=True)
+    return [place for _, place in found[:8]]
 
 
 def clause_end(text: str, start: int) -> int:
@@ -426,6 +443,7 @@ _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z
 _NO_MONEY = re.compile(r"(?<!\\)\$(?!\d)")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
+_WRAPPED = re.compile(r"[*_`$\\\"']|[.,;:]\Z")
 _LAYERS = 12  # of wrappers: more are no model's habit
 QUOTES = "\"'`*_"
 
@@ -435,6 +453,8 @@ def unwrap(text: str, money: bool = True) -> str:
     for _ in range(_LAYERS):
         before = text
         text = text.strip()
+        if not _WRAPPED.search(text):
+            break
         if "\\" in text:
             text = _PLAIN_COMMANDS.sub("", _STYLED.sub(_styled, text))
         if "$" in text or "\\" in text:
@@ -442,7 +462,8 @@ def unwrap(text: str, money: bool = True) -> str:
                 text = _MONEY.sub(r"\\$", text)
             text = _DELIMITERS.sub(" ", text)
         text = _FENCE.sub("", text) if "```" in text else text
-        text = _BOLD.sub("", text.strip().strip("`"))
+        text = text.strip().strip("`")
+        text = _BOLD.sub("", text) if "**" in text or "__" in text else text
         for mark in QUOTES:
             if len(text) > 1 and text[0] == mark == text[-1] and mark not in text[1:-1]:
                 text = text[1:-1]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.answer import Place, Reading, Strength, read, stated_places, unwrap
+from rl2f_hub.verify.answer import NOTHING, Place, Reader, Reading, Strength, read, stated_places, unwrap
 from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.quantity import as_integer, read_quantity, same_quantity
 from rl2f_hub.verify.values import Stretch, pick
@@ -29,11 +29,18 @@ def integer(task: Task, attempt: str) -> Verdict:
     return Verdict(correct, float(correct), reading.answer, "equal to the reference" if correct else "another number")
 
 
+# What most attempts are, read at once: the number alone, or in the plainest sentence.
+_SHORT = re.compile(
+    r"\s*(?:(?:so |thus,? |therefore,? )?(?:the )?(?:final |correct )?answer(?: is|:) ?)?(?:\*\*|\$|\\boxed\{)?(-?[0-9]{1,18})"
+    r"(?:\*\*|\$|\})?[.!]?\s*",
+    re.IGNORECASE,
+)
+
+
 def read_integer(attempt: str) -> Reading:
     """The whole number that the attempt commits to; a number that is not whole, or still to be worked out, is none."""
-    bare = attempt.strip()
-    if len(bare) < 20 and bare.isascii() and bare.isdecimal():
-        return Reading(str(int(bare)), Strength.SAID)
+    if len(attempt) < 100 and (short := _SHORT.fullmatch(attempt)):
+        return Reading(str(int(short[1])), Strength.SAID)
     return read(attempt, partial(pick, value=whole_number))
 
 
@@ -102,11 +109,10 @@ def text(task: Task, attempt: str) -> Verdict:
     Case, runs of white space, a closing full stop, an article and the separators of a list do not count; with `fold`
     diacritics do not either.
     """
-    config = json.loads(task.config)
+    config = json.loads(task.config) if task.config != "{}" else {}
     fold = bool(config.get("fold"))
     wanted = {plain(known, fold) for known in (task.privilege.reference, *config.get("aliases", ()))}
-    verdict = same_text(attempt, wanted, fold, task.prompt)
-    return verdict
+    return same_text(attempt, wanted, fold, task.prompt)
 
 
 def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str = "") -> Verdict:
@@ -122,16 +128,19 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
             return True
         return bool(lists) and _items(said, pattern) in lists
 
+    shown: list[tuple[Strength, str]] = []  # of the places of an attempt that is another text
+
     def find(place: Place) -> Reading:
-        seen = ""
         for candidate in phrases(place, question):
-            seen = candidate
             if matches(candidate):
                 return Reading(candidate.strip(), Strength.SAID)
-        return Reading(None, reason=seen)
+        shown.append((place.strength, unwrap(place.text)))
+        return NOTHING
 
     if lists:
         attempt = _LIST_LINES.sub(_on_one_line, attempt)
+    if attempt.isalnum() and attempt.isascii() and not matches(attempt):  # one bare word
+        return Verdict(False, 0.0, attempt, "another text")
     if matches(attempt):
         return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
     reading = read(attempt, find)
@@ -139,19 +148,13 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(True, 1.0, unwrap(reading.answer), "equal to the reference")
     if reading.reason.startswith(("the answer is", "the thinking")):
         return Verdict(False, 0.0, None, reading.reason)
-    answer = read(attempt, _first_phrase).answer
-    return Verdict(False, 0.0, answer, "another text" if answer else "empty attempt")
+    answer = max(shown, key=lambda place: place[0])[1]
+    return Verdict(False, 0.0, answer or None, "another text" if answer else "empty attempt")
 
 
 def _on_one_line(match: re.Match[str]) -> str:
     """The items of a list, one a line, with commas between them."""
     return ", ".join(_LIST_MARK.sub("", line).strip() for line in match[0].splitlines()) + "\n"
-
-
-def _first_phrase(place: Place) -> Reading:
-    """What is shown as the answer of a text that is not the wanted one."""
-    phrase = unwrap(place.text)
-    return Reading(phrase or None, place.strength)
 
 
 def phrases(place: Place, question: str = "") -> Iterator[str]:
@@ -270,24 +273,37 @@ def choice(task: Task, attempt: str) -> Verdict:
 
     Letters that are merely listed, or ruled out, are no choice; in a list of all options the one marked as right counts.
     """
-    options: list[str] = json.loads(task.config).get("options", [])
-    reading = read_choice(attempt, options)
+    reading = read_choice(attempt, _options(task.config))
     if reading.answer is None:
         return Verdict(False, 0.0, None, reading.reason or "no letter of a choice in the attempt")
     correct = reading.answer == task.privilege.reference.strip()
     return Verdict(correct, float(correct), reading.answer, "the right choice" if correct else "another choice")
 
 
-def read_choice(attempt: str, options: list[str]) -> Reading:
+@lru_cache(maxsize=1024)
+def _options(config: str) -> tuple[str, ...]:
+    return tuple(json.loads(config).get("options", ()))
+
+
+def read_choice(attempt: str, options: tuple[str, ...] = ()) -> Reading:
     """The letter that the attempt commits to, given the texts of the options (none: any letter)."""
+    return read(attempt, _choice_reader(options))
+
+
+@lru_cache(maxsize=1024)
+def _choice_reader(options: tuple[str, ...]) -> Reader:
     letters = LETTERS[: len(options) or 26]
     spelled = [plain(unwrap(option)) for option in options]
     quantities = [read_quantity(option) for option in spelled]
+    worded = "|".join(re.escape(option) for option in spelled if len(option) > 2)
+    by_words = re.compile(rf"(?<!\w)(?:{worded})(?!\w)" if worded else r"(?!)", re.IGNORECASE)
 
     def option_of(text: str) -> str | None:
         said = re.sub(r"^(?:it|this|that|they) ", "", plain(text))
         if said[:1].isdigit() and (quantity := read_quantity(said)):
-            found = [a for a, known in zip(letters, quantities, strict=False) if known and same_quantity(quantity, known)]
+            found = [
+                a for a, known in zip(letters, quantities, strict=False) if known and same_quantity(quantity, known)
+            ]
             return found[0] if len(found) == 1 else None
         found = [letter for letter, option in zip(letters, spelled, strict=False) if said and said == option]
         return found[0] if len(found) == 1 else None
@@ -300,9 +316,7 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
         return [s for s in _letters(sentence) if letter_of(s.text)]
 
     def find_options(sentence: str) -> list[Stretch]:
-        worded = "|".join(re.escape(option) for option in spelled if len(option) > 2)
-        found = re.finditer(rf"(?<!\w)(?:{worded})(?!\w)", sentence, re.IGNORECASE) if worded else ()
-        return [Stretch(m.start(), m.end(), m[0], True) for m in found]
+        return [Stretch(m.start(), m.end(), m[0], True) for m in by_words.finditer(sentence)]
 
     def find(place: Place) -> Reading:
         text = unwrap(place.text)
@@ -328,12 +342,12 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
         named = [letter for phrase in phrases(place) if (letter := option_of(phrase))]
         if named or place.strength is not Strength.LOOSE:
             return Reading(named[0], Strength.SAID) if named else reading
-        by_words = pick(place, option_of, find_options)
+        said = pick(place, option_of, find_options)
         last = [s for s in _SENTENCE.split(text) if s.strip()][-1:]
-        offered = {option_of(s.text) for sentence in last for s in find_options(sentence)} - set(by_words.denied)
-        return by_words if len(offered) == 1 else reading
+        offered = {option_of(s.text) for sentence in last for s in find_options(sentence)} - set(said.denied)
+        return said if len(offered) == 1 else reading
 
-    return read(attempt, find)
+    return find
 
 
 def _letters(sentence: str) -> list[Stretch]:

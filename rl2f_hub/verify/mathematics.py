@@ -56,7 +56,7 @@ def mathematics(task: Task, attempt: str) -> Verdict:
     """Right when what the attempt commits to is equal to the reference."""
     wanted = reference_of(task.privilege.reference)
     if wanted.kind == "letter":
-        reading = read_choice(attempt, [])
+        reading = read_choice(attempt)
         return _verdict(reading.answer == wanted.text, reading.answer, reading.reason)
     if wanted.kind == "words":
         return same_text(attempt, {plain(wanted.text)}, question=task.prompt)

@@ -139,6 +139,11 @@ def _math_follows(tokens: list[re.Match[str]], i: int) -> bool:
     return False
 
 
+_JOINING = re.compile(
+    r"^(?:(?:and|or|times|by|percent)\b\s?|a\s(?![-+*/^=]))|(?<=\s)(?:and|or|times|minus|plus|by)$", re.IGNORECASE
+)
+
+
 def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -> None:
     while True:
         text = sentence[start:end]
@@ -153,12 +158,7 @@ def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -
             bare = bare[:-1]
         if bare.endswith(")") and "(" not in bare and "[" not in bare:
             bare = bare[:-1]
-        bare = re.sub(
-            r"^(?:(?:and|or|times|by|percent)\b\s?|a\s(?![-+*/^=]))|(?<=\s)(?:and|or|times|minus|plus|by)$",
-            "",
-            bare,
-            flags=re.IGNORECASE,
-        )
+        bare = _JOINING.sub("", bare)
         if bare == text or not bare:
             break
         start += text.index(bare)
@@ -212,7 +212,9 @@ _BOUND_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(
-    r"\s*(?:(?!(?:sums?|adds?|up|comes?|equals?|amounts?|rounds?|simplif(?:y|ies)|reduces?|evaluates?|leads?)\b)\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*", re.IGNORECASE)
+    r"\s*(?:(?!(?:sums?|adds?|up|comes?|equals?|amounts?|rounds?|simplif(?:y|ies)|reduces?|evaluates?|leads?)\b)\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*",
+    re.IGNORECASE,
+)
 _PROSE_WORD = re.compile(
     r"(?!(?:exactly|approximately|about|around|roughly|simply|just|only|the|an|number|value|option|total|of|equal|to|still|now|that|it|is|it's|"
     r"not|but|therefore|thus)\b)\b[A-Za-z]{2,}",
@@ -293,7 +295,7 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
         and not re.search(r"[=<>]", text)
     ):
         return Reading(None, reason="several candidates are listed, none of them chosen", final=True)
-    if len(_HEDGE.findall(text)) > 1:
+    if _HEDGE.search(text) and len(_HEDGE.findall(text)) > 1:
         seen = {value(s.text) for sentence in sentences for s in find(sentence)} - {None}
         if len(seen) > 1:
             return Reading(None, reason="several candidates, none of them chosen", final=True)
@@ -315,7 +317,9 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
     return Reading(None, reason="the answer is denied" if denied else "", denied=denied)
 
 
-_BULLET = re.compile(r"\A(?:=>|[-=]+>|→|[•*-]\s|\\(?:therefore|implies|Rightarrow|Longrightarrow)\b)\s{0,3}(?=[\d$\w\\])")
+_BULLET = re.compile(
+    r"\A(?:=>|[-=]+>|→|[•*-]\s|\\(?:therefore|implies|Rightarrow|Longrightarrow)\b)\s{0,3}(?=[\d$\w\\])"
+)
 
 
 def _cell(line: str) -> str:
@@ -406,7 +410,9 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
             for i, (stretch, _, _) in enumerate(candidates)
             if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end
         ]
-        parts = link[0] == ":" and len(behind) > 1 and 0 < behind[0] and _LINK.search(sentence[: candidates[0][0].start])
+        parts = (
+            link[0] == ":" and len(behind) > 1 and 0 < behind[0] and _LINK.search(sentence[: candidates[0][0].start])
+        )
         if behind and not parts:  # "there are 12: 5 of them red and 7 blue"
             return behind[0], True
     return (0, True) if strength is Strength.STATED else (len(candidates) - 1, False)
