@@ -28,6 +28,7 @@ EVALUATES_PYTHON = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "str
 EVALUATES_SYMPY = frozenset(
     {"countdown", "intermediate_integration", "polynomial_multiplication", "puzzle24", "simple_integration"}
 )
+_HEDGED = re.compile(r"[^\n]*\b(?:either\b.*\bor|maybe\b.*\bmaybe)\b[^\n]*\Z", re.IGNORECASE)
 _NOT_ANOTHER = re.compile(r",? (?:not|rather than|instead of) ")
 _FUNCTIONS = frozenset(
     "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs pi".split()
@@ -59,11 +60,16 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
             return Verdict(False, 0.0, None, reading.reason or "no single number in the attempt")
         return _scored(task, reading.answer)
     phrased = not one_of_many and len(wanted) < LONGEST_PHRASE and "\n" not in wanted
+    several_lines = "\n" in wanted.strip()
     found: dict[str, list[str]] = {}  # what else a place may mean, by its first text
 
     def note(place: Place) -> Reading:
         if is_denied(unwrap(place.text)):
             return Reading(None, reason="the answer is denied", final=True)
+        if several_lines and place.strength in (Strength.SAID, Strength.STATED):
+            return Reading(None)  # a statement's clause ends with its line
+        if one_of_many and place.strength is Strength.LOOSE and _HEDGED.match(place.text) and " or " not in wanted:
+            return Reading(None, reason="several candidates, none of them chosen", final=True)
         texts = [place.line or place.text, unwrap(place.text), *(phrases(place, task.prompt) if phrased else ())]
         if place.strength is Strength.LOOSE:  # behind what introduces it
             texts += [unwrap(part[-1]) for mark in (":\n", "\n\n") if len(part := place.text.rsplit(mark, 1)) > 1]
@@ -73,7 +79,7 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
         if not unlike:
             return Reading(None)
         found[unlike[0]] = unlike
-        return Reading(unlike[0], place.strength)
+        return Reading(unlike[0], max(place.strength, Strength.SAID) if several_lines else place.strength)
 
     reading = read(attempt, note)
     if reading.answer is None:

@@ -150,7 +150,8 @@ class Reading:
 
 NOTHING = Reading(None)
 _DENIAL = re.compile(
-    r"(?:not|never|anything but)\b|.*\b(?:is|are|was|were|looks|seems) (?:\w+ )?(?:wrong|incorrect|not (?:right|correct))\W{0,3}\Z",
+    r"(?:not|never|anything but)\b|.*\b(?:is|are|was|were|looks|seems) (?:\w+ )?(?:wrong|incorrect"
+    r"|not (?:right|correct))\W{0,3}\Z",
     re.IGNORECASE,
 )
 
@@ -180,7 +181,8 @@ _RUN_ON = re.compile(
 )
 _EXPLAINED = re.compile(
     r"\n\s{0,8}[#*_ ]{0,7}"
-    r"(?:(?:explanation|reason(?:ing)?|justification|note)[*_ ]{0,3}:|(?:i )?hope (?:this|that)|let me know|feel free|please (?:note|let)|if you (?:have|need))",
+    r"(?:(?:explanation|reason(?:ing)?|justification|note)[*_ ]{0,3}:|(?:i )?hope (?:this|that)|let me know|feel free"
+    r"|please (?:note|let)|if you (?:have|need))",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)

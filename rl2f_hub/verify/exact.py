@@ -219,9 +219,8 @@ def _subject(sentence: str, question: str) -> Iterator[str]:
         return
     asked = set(re.findall(r"\w+", question.casefold()))
     words = re.findall(r"\w+", match[2].casefold())
-    if len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words):
-        yield match[1]
-    elif _DESCRIBED.match(match[2]) and not asked.issuperset(re.findall(r"\w+", match[1].casefold())):
+    echoed = len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words)
+    if echoed or (_DESCRIBED.match(match[2]) and not asked.issuperset(re.findall(r"\w+", match[1].casefold()))):
         yield match[1]
 
 

@@ -176,7 +176,8 @@ _FILLER = (
 )
 _DENIED_BEFORE = re.compile(
     rf"(?:\b(?:don't|do not|didn't|did not|can't|cannot) (?:think|believe|say|see how)(?: that)?"
-    rf"(?: (?:it|this|that|the (?:answer|result|value))(?:'s)?)?|\bdoubt(?: that)?(?: (?:it|this|that|the answer)(?:'s)?)?|\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"(?: (?:it|this|that|the (?:answer|result|value))(?:'s)?)?|\bdoubt(?: that)?(?: (?:it|this|that|the answer)(?:'s)?)?|\bnot"
+    rf"|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
     rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
@@ -189,7 +190,8 @@ _OTHER_BEFORE = re.compile(
 )
 _BOUND_BEFORE = re.compile(
     r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower|bigger|older|younger|longer|shorter|heavier|lighter|later|earlier|"
-    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|(?<!add )(?<!adds )(?<!adding )\bup to|\bunder|\bover|\bbelow"
+    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|(?<!add )(?<!adds )(?<!adding )\bup to|\bunder|\bover"
+    r"|\bbelow"
     r"|\babove|\bexceeds?|\bbetween|"
     r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to"
     r"|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
@@ -212,7 +214,8 @@ _BOUND_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(
-    r"\s*(?:(?!(?:sums?|adds?|up|comes?|equals?|amounts?|rounds?|simplif(?:y|ies)|reduces?|evaluates?|leads?)\b)\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*",
+    r"\s*(?:(?!(?:sums?|adds?|up|comes?|equals?|amounts?|rounds?|simplif(?:y|ies)|reduces?|evaluates?|leads?)\b)"
+    r"\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*",
     re.IGNORECASE,
 )
 _PROSE_WORD = re.compile(
@@ -411,7 +414,7 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
             if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end
         ]
         parts = (
-            link[0] == ":" and len(behind) > 1 and 0 < behind[0] and _LINK.search(sentence[: candidates[0][0].start])
+            link[0] == ":" and len(behind) > 1 and behind[0] > 0 and _LINK.search(sentence[: candidates[0][0].start])
         )
         if behind and not parts:  # "there are 12: 5 of them red and 7 blue"
             return behind[0], True
