@@ -54,11 +54,12 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
     wanted = str(entry["answer"])
     dataset = json.loads(task.config)["dataset"]
     one_of_many = dataset in MANY_ANSWERS | EVALUATES_PYTHON | EVALUATES_SYMPY
-    if not one_of_many and number_in_text(wanted) is not None:
+    number = None if one_of_many else number_in_text(unwrap(wanted))
+    if number is not None:
         reading = read(attempt, partial(pick, value=number_in_text))
         if reading.answer is None:
             return Verdict(False, 0.0, None, reading.reason or "no single number in the attempt")
-        return _scored(task, reading.answer)
+        return _scored(task, wanted if reading.answer == number else reading.answer)
     phrased = not one_of_many and len(wanted) < LONGEST_PHRASE and "\n" not in wanted
     several_lines = "\n" in wanted.strip()
     found: dict[str, list[str]] = {}  # what else a place may mean, by its first text

@@ -31,7 +31,8 @@ def integer(task: Task, attempt: str) -> Verdict:
 
 # What most attempts are, read at once: the number alone, or in the plainest sentence.
 _SHORT = re.compile(
-    r"\s*(?:(?:so |thus,? |therefore,? )?(?:the )?(?:final |correct )?answer(?: is|:) ?)?(?:\*\*|\$|\\boxed\{)?(-?[0-9]{1,18})"
+    r"\s*(?P<said>(?:so |thus,? |therefore,? )?(?:the )?(?:final |correct )?answer(?: is|:) ?)?"
+    r"(?:\*\*|\$|(?P<box>\\boxed\{))?(?P<number>-?[0-9]{1,18})"
     r"(?:\*\*|\$|\})?[.!]?\s*",
     re.IGNORECASE,
 )
@@ -40,7 +41,8 @@ _SHORT = re.compile(
 def read_integer(attempt: str) -> Reading:
     """The whole number that the attempt commits to; a number that is not whole, or still to be worked out, is none."""
     if len(attempt) < 100 and (short := _SHORT.fullmatch(attempt)):
-        return Reading(str(int(short[1])), Strength.SAID)
+        strength = Strength.MARKED if short["box"] else Strength.STATED if short["said"] else Strength.SAID
+        return Reading(str(int(short["number"])), strength)
     return read(attempt, partial(pick, value=whole_number))
 
 
