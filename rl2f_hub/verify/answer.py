@@ -163,8 +163,22 @@ def is_denied(clause: str) -> bool:
 
 Reader = Callable[[Place], Reading]
 
-_MAY_CORRECT = re.compile(
-    r"wait|actual|correct|scratch|thought|mista|error|oops|mean|sorry|rather|no,? that", re.IGNORECASE
+_CORRECTING = (
+    *(
+        "wait",
+        "actual",
+        "correct",
+        "scratch",
+        "thought",
+        "mista",
+        "error",
+        "oops",
+        "mean",
+        "sorry",
+        "rather",
+        "no that",
+    ),
+    "no, that",
 )
 _CORRECTION = re.compile(
     r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
@@ -199,7 +213,9 @@ _TAKEN_BACK = re.compile(
 def read(attempt: str, reader: Reader) -> Reading:
     """What an attempt without its scratch work commits to, found by `reader` in the first place that has something for it."""
     text = plain_characters(attempt[-MAX_CHARS:]).strip()
-    corrections = [m.end() for m in _CORRECTION.finditer(text)] if _MAY_CORRECT.search(text) else []
+    lowered = text.lower()
+    may_correct = any(word in lowered for word in _CORRECTING)
+    corrections = [m.end() for m in _CORRECTION.finditer(text)] if may_correct else []
     for start in corrections[-1:]:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
@@ -271,7 +287,7 @@ _BETWEEN_BOXES = re.compile(
     re.IGNORECASE,
 )
 _ANSWER_TAG = re.compile(r"<(?:final_?)?answer>(.*?)(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
-_HASH = re.compile(r"^#{4}[ \t]*([^\n#]{1,200})", re.MULTILINE)
+_HASH = re.compile(r"^#{4}(?!#)[ \t]*([^\n]{1,200}?)(?:[ \t]*#{4}[^\n]*)?$", re.MULTILINE)
 _JSON = re.compile(
     r"""["'](?:final[_ ]?)?(?:answer|result|output|solution|choice)["']\s{0,5}:\s{0,5}(?=(.))""",
     re.IGNORECASE | re.DOTALL,
@@ -301,9 +317,24 @@ _STATED = re.compile(
     r"going with|we (?:choose|pick|select)))\b(?: that)?:?",
     re.IGNORECASE,
 )
-_MAY_STATE = re.compile(
-    r"ans|resul|solut|respon|conclus|choi|choos|option|letter|select|pick|say|with|opt for|vote for|settle",
-    re.IGNORECASE,
+# A text without these has no statement, and none of the patterns above need run: most of a long attempt's time.
+_STATING = (
+    *(
+        "ans",
+        "resul",
+        "solut",
+        "respon",
+        "conclus",
+        "choi",
+        "choos",
+        "option",
+        "letter",
+        "select",
+        "pick",
+        "say",
+        "with",
+    ),
+    *("opt for", "vote for", "settle", "right", "correct"),
 )
 _VALUE_START = re.compile(r"[.:](?!\d)|[!?;\n]")
 _NO_VALUE = re.compile(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", re.IGNORECASE)
@@ -397,8 +428,11 @@ def _json_value(text: str, at: int) -> tuple[str, int]:
 
 def stated_places(text: str) -> Iterable[Place]:
     """The clauses in which the text says what its answer is, the last one first."""
+    lowered = text.lower()
+    if not any(word in lowered for word in _STATING):
+        return []
     found: list[tuple[int, Place]] = []
-    for match in _STATED.finditer(text) if _MAY_STATE.search(text) else ():
+    for match in _STATED.finditer(text):
         if match["past"] or match["was"]:
             continue
         start = match.end()
@@ -458,6 +492,8 @@ def unwrap(text: str, money: bool = True) -> str:
         if not _WRAPPED.search(text):
             break
         if "\\" in text:
+            if (whole := _ALL_STYLED.fullmatch(text)) and _is_one_group(whole[1]):
+                text = whole[1]
             text = _PLAIN_COMMANDS.sub("", _STYLED.sub(_styled, text))
         if "$" in text or "\\" in text:
             if money and (text.count("$") - text.count("\\$") == 1 or not _NO_MONEY.search(text)):
@@ -475,6 +511,19 @@ def unwrap(text: str, money: bool = True) -> str:
         if text == before:
             break
     return text
+
+
+_ALL_STYLED = re.compile(r"\\(?:text(?:bf|it|rm|tt)?|math(?:rm|bf)) ?\{(.*)\}", re.DOTALL)
+
+
+def _is_one_group(inside: str) -> bool:
+    """Whether the brace before `inside` is closed by the one behind it and by none in it."""
+    depth = 0
+    for char in inside:
+        depth += (char == "{") - (char == "}")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _styled(match: re.Match[str]) -> str:

@@ -368,7 +368,10 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
         read = value(stretch.text) if not behind[:1].isalpha() else None  # 12th, 12k
-        if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
+        bare = not (before.strip(_EDGE + "=") or behind.strip(_EDGE))  # no word says anything about it
+        if bare:
+            candidates.append((stretch, read, ""))
+        elif _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
             denied.append(read or stretch.text)
         elif _OTHER_BEFORE.search(before):
             continue
