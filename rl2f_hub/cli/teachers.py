@@ -37,7 +37,9 @@ def teachers_audit(
     ] = None,
     dataset: Annotated[
         Optional[str],
-        typer.Option(help="A published data set (owner/name) with `dialogues` and `tasks`: its feedback is checked anew."),
+        typer.Option(
+            help="A published data set (owner/name) with `dialogues` and `tasks`: its feedback is checked anew."
+        ),
     ] = None,
     judge_url: Annotated[
         Optional[str], typer.Option(help="An OpenAI-style server (with /v1) whose model judges every row as well.")
@@ -124,7 +126,9 @@ def _judge(url: str | None, model: str | None) -> Judge | None:
         endpoint = EndpointSpec(url=url, model=model, timeout_s=300)
     except ValidationError:
         raise UsageError(f"--judge-url: {url!r} is no URL of a server; write http://<host>:<port>/v1") from None
-    return build_judge(TeacherSpec(guard=GuardSpec(judge="endpoint", judge_endpoint=endpoint, judge_without_verdict="pass")))
+    return build_judge(
+        TeacherSpec(guard=GuardSpec(judge="endpoint", judge_endpoint=endpoint, judge_without_verdict="pass"))
+    )
 
 
 def _check_dataset(repo: str, show: int, as_json: bool) -> None:
@@ -148,13 +152,17 @@ def _check_dataset(repo: str, show: int, as_json: bool) -> None:
         checked += 1
         if found := leaks_of(feedback.text, request, feedback.kind):
             forms.update(found)
-            leaking.append({"dialogue": name, "turn": len(request.attempts), "found": list(found), "feedback": feedback.text})
+            leaking.append(
+                {"dialogue": name, "turn": len(request.attempts), "found": list(found), "feedback": feedback.text}
+            )
     if as_json:
         said = {"dataset": repo, "feedbacks": checked, "leaking": len(leaking), "forms": dict(sorted(forms.items()))}
         typer.echo(json.dumps(said | {"rows": leaking[:show]}, indent=1))
     else:
         for row in leaking[:show]:
-            typer.echo(f"  {row['dialogue']}, turn {row['turn']}: {', '.join(row['found'])}: {_clean(row['feedback'])!r}")
+            typer.echo(
+                f"  {row['dialogue']}, turn {row['turn']}: {', '.join(row['found'])}: {_clean(row['feedback'])!r}"
+            )
         by_form = "".join(f", {form} {n}" for form, n in sorted(forms.items()))
         typer.echo(f"{repo}: {checked} feedbacks, {len(leaking)} give the answer away{by_form}")
     if leaking:

@@ -253,7 +253,7 @@ def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]
     earlier = "\n".join(situation.feedbacks)[-MAX_CHARS // 2 :]
     together = leaks_in(f"{earlier}\n{text}", situation.privilege, known)
     fresh = [form for form in together if form in ADDS_UP]
-    if not fresh or (before := set(leaks_in(earlier, situation.privilege, known))) and not set(fresh) - before:
+    if not fresh or ((before := set(leaks_in(earlier, situation.privilege, known))) and not set(fresh) - before):
         return ()
     return tuple(fresh)
 

@@ -18,7 +18,7 @@ _PLACES = {"units": 1, "unit": 1, "ones": 1, "tens": 2, "hundreds": 3, "thousand
 _GROUP = re.compile(r"(?<![\w.,$£€])\d{1,9}(?![\w%]|\.\d)")
 _TIGHT = re.compile(r"\s?[-|/_:~·•\\]{1,2}\s?|[\s.]{1,3}|,? (?:and )?then |,? followed by |,? (?:and )?next ")
 _ASIDE = re.compile(r"[\s,;|/-]{1,3}|\band\b")
-_GROUP_END = r"\b(?!\s(?:digits?|figures?|numbers?|ones|places?|letters?)\b)"
+_GROUP_END = r"\b(?!\s(?:digits?|figures?|numbers?|ones|places?|letters?|are|is)\b)"
 _ENDS = re.compile(
     rf"\b(?:start|begin|open|first|lead|front)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<head>\d{{1,9}}){_GROUP_END}.{{1,60}}?"
     rf"\b(?:end|finish|last|clos|final|back|rest|remain|trail)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<tail>\d{{1,9}}){_GROUP_END}",
@@ -97,7 +97,9 @@ def grouped(reading: Reading, secret: Secret, known: Known) -> bool:
         run, j = first[0], i
         while j + 1 < len(found) and len(run) < len(wanted):
             between = text[found[j].end() : found[j + 1].start()]
-            if len(between) > 24 or not (_TIGHT.fullmatch(between) or (cued and _ASIDE.fullmatch(between.strip() or " "))):
+            if len(between) > 24 or not (
+                _TIGHT.fullmatch(between) or (cued and _ASIDE.fullmatch(between.strip() or " "))
+            ):
                 break
             j += 1
             run += found[j][0]
@@ -110,7 +112,7 @@ def grouped(reading: Reading, secret: Secret, known: Known) -> bool:
 
 def offset(reading: Reading, secret: Secret, known: Known) -> bool:
     """How far the attempt is from the answer, to the unit: "add 100 to your 1686", "3 too high"."""
-    if secret.integer is None and secret.kind != "number" or not known.readings[1:]:
+    if (secret.integer is None and secret.kind != "number") or not known.readings[1:]:
         return False
     bases = {abs(v) for v in _last_numbers(known)} | set(_last_numbers(known))
     text = reading.in_figures
@@ -158,9 +160,9 @@ def edited(reading: Reading, secret: Secret, known: Known) -> bool:
                 at = len(base) - place if place else _at(m["place"], len(base))
                 if 0 <= at < len(base) and base[:at] + m["new"] + base[at + 1 :] == target:
                     return True
-    return bool(re.search(r"\b(?:right to left|backwards|reverse (?:it|your)|other way (?:a)?round|in reverse)\b", text)) and (
-        len(wanted) > 1 and items[::-1] == wanted and _swappable(text)
-    )
+    return bool(
+        re.search(r"\b(?:right to left|backwards|reverse (?:it|your)|other way (?:a)?round|in reverse)\b", text)
+    ) and (len(wanted) > 1 and items[::-1] == wanted and _swappable(text))
 
 
 def listed(reading: Reading, secret: Secret, known: Known) -> bool:
@@ -208,13 +210,16 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
     chosen = {m for r in known.readings[-1:] for m in re.findall(r"(?<![\w'’])([A-Z])(?![\w'’])", r.raw)}
     for m in re.finditer(
         r"\b(?:letter|option|one|choice|answer|it|stands?|comes?|is|sits?|line)\b\W{1,2}(?:just |right |directly |immediately |that comes |comes |is )?(before|after|above|below|following|preceding)"
-        r" (?:the )?(?:option |letter |one )?\(?([a-z]|you chose|yours?|your(?: own)? (?:choice|answer|option|letter))\b", text
+        r" (?:the )?(?:option |letter |one )?\(?([a-z]|you chose|yours?|your(?: own)? (?:choice|answer|option|letter))\b",
+        text,
     ):
         bases = chosen if len(m[2]) > 1 else {m[2].upper()}
         step = -1 if m[1] in ("before", "above", "preceding") else 1
         if any(ord(b) - 65 + step == index for b in bases):
             return True
-    if re.search(r"\b(?:one|1|a|the next) (?:letter|option|place|line|step)s? (?:further|later|down|after|on|below)\b", text):
+    if re.search(
+        r"\b(?:one|1|a|the next) (?:letter|option|place|line|step)s? (?:further|later|down|after|on|below)\b", text
+    ):
         return any(ord(b) - 64 == index for b in chosen)
     if re.search(r"\b(?:one|1) (?:letter|option|place|line|step)s? (?:earlier|before|up|back|above)\b", text):
         return any(ord(b) - 66 == index for b in chosen)
@@ -254,14 +259,18 @@ def list_items(secret: Secret) -> list[str]:
     """The items of a reference that is a list; nothing where it is none."""
     if secret.kind in ("number", "choice", "word", "grid"):
         return []
-    return _items_of(secret.plain) if re.search(r"[,;]|\s[<>→-]+>?\s|\n", secret.text) else (
-        secret.plain.split() if re.fullmatch(r"-?\d+(?: -?\d+)+", secret.plain) else []
+    return (
+        _items_of(secret.plain)
+        if re.search(r"[,;]|\s[<>→-]+>?\s|\n", secret.text)
+        else (secret.plain.split() if re.fullmatch(r"-?\d+(?: -?\d+)+", secret.plain) else [])
     )
 
 
 def _items_of(plain: str) -> list[str]:
     inner = re.sub(r"^[\s\[({]+|[\s\])}.]+$", "", plain)
-    items = [re.sub(r"^(?:and|or)\s+|^[\"'`(]+|[\"'`)]+$", "", p.strip()) for p in re.split(r"[,;]|\s(?:->|→|>|<)\s", inner)]
+    items = [
+        re.sub(r"^(?:and|or)\s+|^[\"'`(]+|[\"'`)]+$", "", p.strip()) for p in re.split(r"[,;]|\s(?:->|→|>|<)\s", inner)
+    ]
     items = [i for i in items if i]
     return items if all(len(i) <= 40 and len(i.split()) <= 4 for i in items) else []
 
@@ -389,4 +398,3 @@ def _own_word(reading: Reading, secret: Secret, known: Known, index: int) -> boo
     said = set(re.findall(r"[a-z]+", reading.plain))
     others = set().union(*(w for i, w in enumerate(words) if i != index))
     return bool(own & said) and not (others - seen) & said
-

@@ -147,8 +147,14 @@ _OF = r" (?:of |the number |as much as |as many as )?(?:the )?"
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), calculation)
     for pattern, calculation in (
-        (rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from|added to)(?: than)? {_N}", r"(\2 + \1)"),
-        (rf"{_N} (?:\w+ )?(?:less|smaller|lower|fewer|below|under|before|short of|down from)(?: than)? {_N}", r"(\2 - \1)"),
+        (
+            rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from|added to)(?: than)? {_N}",
+            r"(\2 + \1)",
+        ),
+        (
+            rf"{_N} (?:\w+ )?(?:less|smaller|lower|fewer|below|under|before|short of|down from)(?: than)? {_N}",
+            r"(\2 - \1)",
+        ),
         (rf"(?:add|adding) {_N} (?:to|and|onto) (?:your |the )?{_N}", r"(\2 + \1)"),
         (rf"(?:subtract|take|subtracting|taking|deduct) {_N} (?:away |off )?from (?:your |the )?{_N}", r"(\2 - \1)"),
         (rf"(?:the )?sum of {_N} and {_N}", r"(\1 + \2)"),
@@ -157,9 +163,18 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_N} (?:take away|less|with the loss of) {_N}", r"(\1 - \2)"),
         (rf"{_N} and (?:another )?{_N} (?:together|combined|in total|added(?: up)?)\b", r"(\1 + \2)"),
         (rf"{_N} and (?:another |then )?{_N} (?:more|on top)\b", r"(\1 + \2)"),
-        (rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count|move) (?:up )?{_N}(?: up| more)?\b", r"(\1 + \2)"),
-        (rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take|move) (?:down |off )?{_N}(?: down| off| away)?\b", r"(\1 - \2)"),
-        (rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:below|under|less than|short of) that", r"(\1 - \2)"),
+        (
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count|move) (?:up )?{_N}(?: up| more)?\b",
+            r"(\1 + \2)",
+        ),
+        (
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take|move) (?:down |off )?{_N}(?: down| off| away)?\b",
+            r"(\1 - \2)",
+        ),
+        (
+            rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:below|under|less than|short of) that",
+            r"(\1 - \2)",
+        ),
         (rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:above|over|more than) that", r"(\1 + \2)"),
         (rf"{_N} (?:increased|raised) by {_N}", r"(\1 + \2)"),
         (rf"{_N} (?:reduced|decreased|lowered|diminished) by {_N}", r"(\1 - \2)"),
@@ -181,7 +196,7 @@ _SAYS = re.compile(
     r"before|short|down|added|go|count|move|start|together|that)\b"
 )
 _ROOT = re.compile(
-    rf"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{{?\s?|\bcbrt\s?\(?\s?)(?P<n>\d{{1,40}}(?:\.\d{{1,20}})?)(?![\w]|\.\d)"
+    r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?|\bcbrt\s?\(?\s?)(?P<n>\d{1,40}(?:\.\d{1,20})?)(?![\w]|\.\d)"
 )
 
 

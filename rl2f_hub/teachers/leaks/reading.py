@@ -22,7 +22,13 @@ _SPACING = re.compile(r"\\(?:[,;:! ]|left|right|quad|displaystyle|[()\[\]])")
 _SUPERSCRIPTS = str.maketrans(
     {c: f"^{d}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"−": "-", "–": "-", "’": "'", "‘": "'", "“": '"', "”": '"'}
 )
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―⁃﹘﹣－⸺⸻᠆־"), "-") | {0x2215: "/", 0x2044: "/", 0x29F8: "/", 0xFF5C: "|", 0x2223: "|"}
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―⁃﹘﹣－⸺⸻᠆־"), "-") | {
+    0x2215: "/",
+    0x2044: "/",
+    0x29F8: "/",
+    0xFF5C: "|",
+    0x2223: "|",
+}
 # Letters of other scripts that look like ours. They are read as ours in texts that are mostly in ours.
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһԛԝѵʏɡıАВЕКМНОРСТУХІЈЅԌԚԜαορυνικτΑΒΕΖΗΙΚΜΝΟΡΤΥΧոսօց",

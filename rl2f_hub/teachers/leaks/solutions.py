@@ -169,7 +169,10 @@ def _shape(body: list[ast.stmt], least: int) -> str:
     if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
         body = body[1:]
     nodes = [n for statement in body for n in ast.walk(statement)]
-    computed = sum(isinstance(n, ast.BinOp | ast.Compare | ast.Call | ast.Subscript | ast.BoolOp | ast.comprehension) for n in nodes)
+    computed = sum(
+        isinstance(n, ast.BinOp | ast.Compare | ast.Call | ast.Subscript | ast.BoolOp | ast.comprehension)
+        for n in nodes
+    )
     if sum(isinstance(n, ast.stmt) for n in nodes) < least or not computed or len(nodes) < 6:
         return ""
     if all(isinstance(n, ast.Constant) for n in nodes if isinstance(n, ast.Name | ast.Constant)):
@@ -208,8 +211,10 @@ def _fragments_told(reading: Reading, solution: str, known: Known) -> bool:
         return False
     bare, seen = _bare(reading.raw), _bare(known.raw)
     fresh = [f for f in fragments if f not in seen]
-    return len(fresh) >= 2 and sum(f in bare for f in fragments) >= max(3, 0.8 * len(fragments)) and all(
-        f in bare for f in fresh
+    return (
+        len(fresh) >= 2
+        and sum(f in bare for f in fragments) >= max(3, 0.8 * len(fragments))
+        and all(f in bare for f in fresh)
     )
 
 

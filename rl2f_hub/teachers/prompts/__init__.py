@@ -261,6 +261,8 @@ def render_judge(situation: FeedbackRequest, text: str) -> str:
     mark = _mark(situation, [*fields.values(), *secrets.values()])
     blocks = {name: _block(name, value, mark) for name, value in fields.items()}
     blocks["secret"] = "\n\n".join(
-        f"The {name}, which the teacher knows:\n{_block(name, value, mark)}" for name, value in secrets.items() if value.strip()
+        f"The {name}, which the teacher knows:\n{_block(name, value, mark)}"
+        for name, value in secrets.items()
+        if value.strip()
     )
     return JUDGE.render(_family(situation), blocks, mark)
