@@ -25,6 +25,7 @@ from rl2f_hub.runtime.progress import Advance, bar
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.judging import build_guard
+from rl2f_hub.training.checks import check_solved
 
 DID = ("counts", "paid", "prompt_tokens", "completion_tokens", "cost")  # what adds up in a teacher's record
 
@@ -71,6 +72,7 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
             counts["teacher_tokens"] += row["teacher_tokens"]
         counted.update(_read_json(_shard(run, number).with_suffix(".guard.json")))
         spoken = merged_records(spoken, _read_json(_shard(run, number).with_suffix(".teacher.json")))
+    check_solved(counts["solved"], counts["dialogues"])
     return {
         "counts": dict(sorted(counts.items())),
         "guard": dict(sorted(counted.items())),

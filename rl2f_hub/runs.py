@@ -91,6 +91,10 @@ class Run:
         """
         if not processes.is_main():  # what the main process finds or writes is handed out once all are there
             return cls(recipe, folder, _fresh_manifest(recipe))
+        if blocked := next((at for at in (folder, *folder.parents) if at.exists() and not at.is_dir()), None):
+            raise UsageError(f"--out: {blocked} is a file; give a folder, or a path where there is nothing yet")
+        if overwrite and folder.is_symlink():
+            raise UsageError(f"--overwrite: {folder} is a symbolic link; give --out the folder that it leads to")
         file = folder / "manifest.json"
         if file.is_file() and not overwrite:
             manifest = _read_manifest(file)

@@ -18,6 +18,7 @@ from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.verify import named, verifier_of
+from rl2f_hub.verify.limited import TooSlow
 from rl2f_hub.verify.quantity import as_integer
 
 MAX_CHARS = 4_000
@@ -76,6 +77,10 @@ class Episode:
         return all(r.stop_reason for r in self.rollouts)
 
 
+class TooHard(UsageError):
+    """A right answer whose reading took all the time that the judge has, which all visitors share."""
+
+
 def check_length(what: str, text: str) -> str:
     """The text stripped, or a friendly refusal of one that is too long."""
     if len(text) > MAX_CHARS:
@@ -110,6 +115,8 @@ def _reads_as_mathematics(task: Task) -> bool:
         return False
     try:
         named("math").check(task)
+    except TooSlow:
+        raise TooHard("The right answer is too hard to read as mathematics: write a simpler one.") from None
     except ValueError:
         return False
     return True

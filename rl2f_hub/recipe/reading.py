@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.recipe.whole import Recipe
+from rl2f_hub.runtime import permits
 from rl2f_hub.runtime.yaml_reader import MOST_CHARACTERS, MOST_VALUES, YamlError, read_yaml
 
 _TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})\b")
@@ -51,6 +52,7 @@ def _read(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     data = _checked(_yaml(text, str(file)), f"{file}: ")
     if not isinstance(data, dict):
         raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
+    _check_files(data, file)
     if "extends" not in data:
         return data
     name = data.pop("extends")
@@ -74,6 +76,20 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _check_files(node: Any, file: Path, at: str = "") -> None:
+    """Refuses sources that lie outside the recipe's folder: a stranger's recipe would publish your files as tasks."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            _check_files(value, file, f"{at}.{key}" if at else str(key))
+    elif isinstance(node, str) and at.endswith(".source") and node.startswith(("csv:", "jsonl:", "parquet:")):
+        name = node.partition(":")[2]
+        if not permits.allowed("outside_files") and not Path(name).resolve().is_relative_to(file.resolve().parent):
+            raise UsageError(
+                f"{at}: {node[:80]!r} lies outside the recipe's folder, and tasks are published; move it there, or allow "
+                "it: `rl2f --allow-outside-files ...`"
+            )
 
 
 def recipe_files() -> list[Path]:

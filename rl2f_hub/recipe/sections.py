@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rl2f_hub.kinds import CREDITS, SUITES
 from rl2f_hub.recipe.base import Positive, Rate, Share, Spec, kind_name
+from rl2f_hub.recipe.grpo_fields import check_grpo
 from rl2f_hub.recipe.task_sections import SourceSpec
 
 _REPO_NAME = re.compile(r"(?=.{1,96}$)(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9._-]*[A-Za-z0-9_]")
@@ -192,7 +193,7 @@ Baseline = Literal["single_turn_rl", "try_again_rl", "shuffled_rl", "sft", "reje
 
 
 class TrainSpec(Spec):
-    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes any field of TRL's GRPOConfig.
+    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes fields of TRL's GRPOConfig.
 
     `credit`: `dialogue` gives every token of a dialogue its one advantage; `turn` gives every turn its own, from the
     return that follows it and a baseline over the group's other dialogues that got as far. `critique`: how the student
@@ -225,6 +226,11 @@ class TrainSpec(Spec):
     baselines: list[Baseline] = ["single_turn_rl"]
     offline: OfflineSpec = OfflineSpec()
     grpo: dict[str, Any] = {}
+
+    @field_validator("grpo")
+    @classmethod
+    def _nothing_that_the_pipeline_owns(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return check_grpo(values)
 
     @field_validator("baselines")
     @classmethod

@@ -34,7 +34,7 @@ from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.leaks.secret import secret_of, whole
 from rl2f_hub.teachers.leaks.solutions import code_in
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify.extract import extract_code
+from rl2f_hub.verify.code_blocks import extract_code
 
 __all__ = ["NEUTRAL", "REDACTED", "Guard", "GuardedTeacher", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Verifiers with a time limit: one child process judges, and is killed and replaced when it takes too long.
+"""Verifiers with a time limit: a child process judges, and is killed and replaced when it takes too long.
 
 The child (`child.py`) is started at the first use and kept: importing sympy takes longer than most verdicts. It has
 memory and CPU limits, an empty environment and no standard output that a library could spoil. Left out: isolation;
@@ -10,12 +10,14 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import queue
 import selectors
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ TIME_LIMIT = 10.0  # seconds a verdict
 START_LIMIT = 120.0  # seconds until the child has imported what it needs, on a busy machine
 HASH_SEED = "0"  # the child's PYTHONHASHSEED: what depends on the order of sets is the same in every run
 MAX_REPLY = 1 << 20
+
+
+class TooSlow(ValueError):
+    """A reference that was not read within the time limit."""
 
 
 class LimitedChild:
@@ -57,7 +63,7 @@ class LimitedChild:
         with self._lock:
             reply = self._ask({"do": "check", "task": task.to_row()})
         if reply is None:
-            raise ValueError(f"the reference cannot be read within {self.time_limit:g} s")
+            raise TooSlow(f"the reference cannot be read within {self.time_limit:g} s")
         if "error" in reply:
             raise ValueError(reply["error"])
 
@@ -140,13 +146,50 @@ class LimitedChild:
         return got.strip()
 
 
-_shared: LimitedChild | None = None
+class Judges:
+    """Several judges, each started at its first use: one that is kept busy does not hold up everybody."""
+
+    def __init__(self, count: int = 2) -> None:
+        self._all = [LimitedChild() for _ in range(count)]
+        self._free: queue.LifoQueue[LimitedChild] = queue.LifoQueue()  # the one that was used last is warm
+        for child in self._all:
+            self._free.put(child)
+
+    @contextmanager
+    def _one(self) -> Iterator[LimitedChild]:
+        child = self._free.get()
+        try:
+            yield child
+        finally:
+            self._free.put(child)
+
+    def judge(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+        """As `LimitedChild.judge`."""
+        with self._one() as child:
+            return child.judge(task, attempt, earlier)
+
+    def check(self, task: Task) -> None:
+        """As `LimitedChild.check`."""
+        with self._one() as child:
+            child.check(task)
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """As `LimitedChild.call`."""
+        with self._one() as child:
+            return child.call(function, **arguments)
+
+    def close(self) -> None:
+        for child in self._all:
+            child.close()
 
 
-def shared() -> LimitedChild:
-    """The one child of this process."""
+_shared: Judges | None = None
+
+
+def shared() -> Judges:
+    """The judges of this process."""
     global _shared
     if _shared is None:
-        _shared = LimitedChild()
+        _shared = Judges()
         atexit.register(_shared.close)
     return _shared
