@@ -81,9 +81,10 @@ class _Reader:
         import yaml
 
         if isinstance(event, yaml.AliasEvent):
-            if (known := self._anchors.get(event.anchor)) is None:
-                problem = "stands inside of what it names" if event.anchor in self._anchors else "names no anchor"
-                raise YamlError(f"the alias *{event.anchor[:40]} {problem}")
+            name = str(event.anchor)
+            if (known := self._anchors.get(name)) is None:
+                problem = "stands inside of what it names" if name in self._anchors else "names no anchor"
+                raise YamlError(f"the alias *{name[:40]} {problem}")
             value, values, characters = known
             self._count(values, characters, depth)
             return deepcopy(value)
@@ -127,7 +128,7 @@ def _scalar(event: Any) -> Any:
     if kind == "str" or kind not in _TAGGED:
         _check_tag(event.tag, "str")
         return event.value
-    value = _plain(event.value)
+    value: Any = _plain(event.value)
     if not isinstance(value, _TAGGED[kind]) or (kind == "int" and isinstance(value, bool)):
         raise YamlError(f"{event.value[:40]!r} is no {kind}")
     return float(value) if kind == "float" else value
