@@ -124,8 +124,7 @@ def is_known(table: Mapping[str, Any], name: str) -> bool:
 
 def refusal_of(table: Mapping[str, Any], name: str, own: bool = True) -> str:
     """Why a name that is not `is_known` is refused: one line with the names there are."""
-    every = [*table, *(["python:<file>:<name> of your own"] if own else [])]
-    return f"{name!r} is unknown" + (did_you_mean(name, table) or f"; choose one of {', '.join(every)}")
+    return f"{name!r} is unknown{did_you_mean(name, [*table, *(['python:<file>:<name>'] if own else [])])}"
 
 
 def find_part(table: Mapping[str, Any], name: str, field: str) -> Any:

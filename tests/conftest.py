@@ -167,7 +167,7 @@ class _Saying(Engine):
         turns = [turn] * len(rows) if isinstance(turn, int) else turn
         for row, new, number in zip(rows, new_ids, turns, strict=True):
             self.fed.setdefault(self.base + row, []).extend(new)
-            ids = [*self.chat.encode(self.say(self.base + row, number)), self.chat.eos_id]
+            ids = [*self.chat.encode_attempt(self.say(self.base + row, number)), self.chat.eos_id]
             for token in ids if on_token else ():
                 on_token(row, token)
             out.append(Sampled(ids, [-1.0] * len(ids), True))
@@ -179,9 +179,11 @@ def saying(chat: Any) -> Callable[..., Any]:
     """A student that says given attempts: `saying(lambda row, turn: text)`, or a list of texts, one a turn."""
     from rl2f_hub.dialogue.runner import Student
 
-    def make(say: Callable[[int, int], str] | Sequence[str], context_length: int = 100_000) -> Any:
+    own = chat
+
+    def make(say: Callable[[int, int], str] | Sequence[str], context_length: int = 100_000, chat: Any = None) -> Any:
         speak = say if callable(say) else lambda row, turn: say[min(turn, len(say)) - 1]
-        return Student(_Saying(chat, speak, context_length), chat, "saying")
+        return Student(_Saying(chat or own, speak, context_length), chat or own, "saying")
 
     return make
 

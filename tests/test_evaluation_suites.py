@@ -14,6 +14,7 @@ from rl2f_hub.engines.score import can_score, log_likelihoods
 from rl2f_hub.evaluation.plasticity import gold_logps
 from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth
 from rl2f_hub.evaluation.summary import entry_of
+from rl2f_hub.recipe import TeacherSpec
 from rl2f_hub.records import Task
 from rl2f_hub.teachers import probes
 
@@ -55,6 +56,26 @@ def _stopping(settings: Settings) -> Settings:
     from dataclasses import replace
 
     return replace(settings, plays_on=False)
+
+
+@pytest.mark.parametrize(("kind", "suite"), [("none", "resample"), ("leaked", "leaked"), ("shuffled", "shuffled")])
+def test_a_control_is_the_same_whatever_the_recipes_teacher_does(
+    kind: str, suite: str, make_student: Any, products: list[Task]
+) -> None:
+    """Also where the recipe's own teacher is of the control's kind and doubts right answers."""
+    doubting = Settings(max_turns=4, turn_tokens=12, teacher=TeacherSpec(kind=kind, doubt_rate=0.5))
+    plain = Settings(max_turns=4, turn_tokens=12)
+    assert play(suite, products, make_student(), doubting, 3) == play(suite, products, make_student(), plain, 3)
+
+
+@pytest.mark.parametrize("doubt_rate", [0.0, 0.5])
+def test_a_teacher_without_feedback_makes_fresh_attempts_also_when_dialogues_play_on(
+    doubt_rate: float, make_student: Any, products: list[Task]
+) -> None:
+    settings = Settings(max_turns=4, turn_tokens=12, teacher=TeacherSpec(kind="none", doubt_rate=doubt_rate))
+    rows = play("teacher", products, make_student(), settings, 3)
+    assert {row["stop_reason"] for row in rows} <= {"solved", "turn_limit"}
+    assert not settings.went_on("teacher"), "nobody goes on after a right attempt"
 
 
 def test_first_attempts_are_the_same_wherever_nothing_was_heard(make_student: Any, products: list[Task]) -> None:

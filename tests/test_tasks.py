@@ -7,23 +7,27 @@ import itertools
 import json
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from rl2f_hub.cli import app
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.recipe.task_sections import TasksSpec
-from rl2f_hub.records import Task
+from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.runtime import permits
 from rl2f_hub.tasks import load_tasks, near_key, request_for, stream
 from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.reasoning_gym import entry_of
-from rl2f_hub.tasks.validate import perturbed, validate
-from rl2f_hub.verify import verify
+from rl2f_hub.tasks.validate import perturbed, summary_rows, validate
+from rl2f_hub.tasks.wrappings import wrapped
+from rl2f_hub.verify import VERIFIERS, Verifier, verify
 
 PRODUCTS = "reasoning_gym:products"
 SMALL = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 2}
@@ -477,6 +481,108 @@ def test_a_source_that_cannot_be_validated_says_why() -> None:
     report = validate(SourceSpec(source="reasoning_gym:composite", count=3))
     assert report.tasks == 0
     assert report.note
+
+
+CAPITALS = "question,answer\nCapital of Italy?,Rome\nCapital of Peru?,Lima\nCapital of Japan?,Tokyo\n"
+
+
+@pytest.fixture
+def capitals(tmp_path: Path) -> Path:
+    (tmp_path / "capitals.csv").write_text(CAPITALS)
+    return tmp_path / "capitals.csv"
+
+
+def judging(rule: Callable[[Task, str], bool]) -> Verifier:
+    return Verifier(
+        lambda task, attempt: Verdict((ok := rule(task, attempt)), float(ok), attempt, "by the test's rule")
+    )
+
+
+def test_wrappings_that_a_verifier_misjudges_are_named(capitals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SourceSpec(source=f"csv:{capitals}", count=3, prompt="question", reference="answer")
+    monkeypatch.setitem(VERIFIERS, "text", judging(lambda task, attempt: attempt.strip() == task.privilege.reference))
+    bare_only = validate(spec)
+    assert "wrapped: bold 0/3" in bare_only.failed_wrappings
+    assert not [name for name in bare_only.failed_wrappings if name.startswith("trap: ")]
+    assert bare_only.false_rejects > 0.5
+    assert bare_only.false_accepts == 0
+    monkeypatch.setitem(VERIFIERS, "text", judging(lambda task, attempt: task.privilege.reference in attempt))
+    anywhere = validate(spec)
+    assert "trap: hedged 3/3" in anywhere.failed_wrappings
+    assert not [name for name in anywhere.failed_wrappings if name.startswith("wrapped: ")]
+    assert anywhere.false_accepts > 0.3
+    named = " ".join(summary_rows([anywhere])[0])
+    assert "trap: denied 3/3" in named
+    assert "wrapped" not in named
+
+
+@pytest.mark.parametrize(
+    ("verifier", "right", "wrong", "least"),
+    [
+        ("text", "Rome", "Lima", 55),
+        ("integer", "7", "12", 60),
+        ("math", "\\frac{1}{2}", "3", 60),
+        ("choice", "B", "C", 60),
+        ("grid", "1 2\n3 4", "1 2\n3 5", 10),
+        ("unit_tests", "def f():\n    return 1", "def f():\n    return 2", 10),
+        ("environment", "[1]", "[2]", 0),
+    ],
+)
+def test_every_wrapping_holds_the_answer_in_a_form_of_its_own(
+    verifier: str, right: str, wrong: str, least: int
+) -> None:
+    task = Task("t", "s", "d", "What?", Privilege("answer", right), verifier)
+    made = list(wrapped(task, right, wrong))
+    assert len(made) >= least
+    assert len({attempt for _, attempt in made}) == len(made)
+    assert len({(wrapping.name, wrapping.right) for wrapping, _ in made}) == len(made)
+    for wrapping, attempt in made:
+        assert "%A%" not in attempt
+        assert "%W%" not in attempt
+        assert right in attempt or not wrapping.right or "JSON" in wrapping.name
+    assert all(wrong not in attempt for _, attempt in wrapped(task, right, None)) or right in wrong
+
+
+def test_a_wrapping_keeps_what_is_special_in_an_answer() -> None:
+    task = Task("t", "s", "d", "What?", Privilege("answer", 'a "%W%" b.'), "text")
+    made = {wrapping.name: attempt for wrapping, attempt in wrapped(task, 'a "%W%" b.', "c") if wrapping.right}
+    assert json.loads(made["JSON"]) == {"answer": 'a "%W%" b.'}
+    assert made["stated"] == 'The answer is a "%W%" b.'
+    assert "boxed" not in {w.name for w, _ in wrapped(task, "}{", "c")}
+
+
+def test_a_table_is_validated_without_a_recipe(capitals: Path) -> None:
+    columns = ["--prompt", "question", "--reference", "answer"]
+    result = CliRunner().invoke(app, ["tasks", "validate", f"csv:{capitals}", *columns, "--json"])
+    (report,) = json.loads(result.stdout)["sources"]
+    assert (report["verifier"], report["tasks"]) == ("text", 3)
+    assert report["accepted"]["reference"] == "3/3"
+    assert report["accepted"]["wrapped: stated"] == "3/3"
+    lines = capitals.with_suffix(".jsonl")
+    lines.write_text("\n".join(json.dumps({"q": f"What is {n} + 1?", "a": str(n + 1)}) for n in range(4)))
+    columns = ["--prompt", "q", "--reference", "a", "--verifier", "integer"]
+    result = CliRunner().invoke(app, ["tasks", "validate", f"jsonl:{lines}", *columns, "--json"])
+    (report,) = json.loads(result.stdout)["sources"]
+    assert (report["verifier"], report["accepted"]["reference"]) == ("integer", "4/4")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["csv:FILE", "--prompt", "q", "--reference", "answer"], "no column 'q'; known: answer, question"),
+        (["csv:FILE", "--prompt", "question"], "no column 'reference'"),
+        (["csv:FILE.old", "--prompt", "question", "--reference", "answer"], "no file"),
+        (["csv:FILE", "--verifier", "txt"], "--verifier: 'txt' is unknown"),
+        (["csv:FILE", "--prompt", "question", "--reference", "answer", "--verifier", "integer"], "not a whole number"),
+        (["reasoning_gym:gcd", "--prompt", "question"], "--prompt: reasoning_gym:gcd does not take it"),
+        (["quickstart", "--verifier", "integer"], "--verifier: quickstart does not take it"),
+    ],
+)
+def test_what_a_table_cannot_be_validated_for_is_one_line(capitals: Path, arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(app, ["tasks", "validate", *(a.replace("FILE", str(capitals)) for a in arguments)])
+    assert isinstance(result.exception, UsageError)
+    assert says in str(result.exception)
+    assert "\n" not in str(result.exception)
 
 
 @given(st.text(max_size=60), st.integers(0, 99))

@@ -177,10 +177,10 @@ def import_(
 
         with hub_errors(repo_id):
             if dry_run:
-                show_plan(plan(HfApi(), repo_id, "dataset", lambda _: contents, private=spec.private), as_json)
+                show_plan(plan(HfApi(), repo_id, "dataset", contents, private=spec.private), as_json)
                 return
             message = f"Import of {public_source(source)}"
-            done = put(HfApi(), repo_id, "dataset", lambda _: contents, private=spec.private, message=message)
+            done = put(HfApi(), repo_id, "dataset", contents, private=spec.private, message=message)
     told = {"repo_id": repo_id, "revision": done.revision, "url": done.url, "rows": made["rows"]}
     print_result(told | {"left_out": made["left_out"]}, as_json)
 

@@ -35,6 +35,7 @@ class Rollout:
     turns: list[Turn] = field(default_factory=list)  # those that are judged
     stop_reason: StopReason | None = None
     forked: bool = False
+    opened: str = ""  # the thinking mark with which the chat template begins every attempt, and which the texts lack
     written: list[int] = field(default_factory=list)
 
     def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
@@ -101,7 +102,8 @@ def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False, verifie
         verifier: judges in place of the verifier that each task names.
     """
     verdicts = verify_many(
-        [(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts], verifier=verifier
+        [(r.task, r.opened + text, [] if afresh else [r.opened + t.attempt for t in r.turns]) for r, text in attempts],
+        verifier=verifier,
     )
     for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
         if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch

@@ -95,7 +95,10 @@ def run_dialogues(
     verifier = None if verifier is None else as_verifier(verifier)
     if seeds is None:
         seeds = [derive_seed(seed, task.task_id) for task in tasks]
-    rollouts = [Rollout(task, s, student.chat.open(task.prompt)) for task, s in zip(tasks, seeds, strict=True)]
+    opened = student.chat.opened_mark
+    rollouts = [
+        Rollout(task, s, student.chat.open(task.prompt), opened=opened) for task, s in zip(tasks, seeds, strict=True)
+    ]
     if not rollouts:
         return []
     wave = _fitting(rollouts, student.engine, max_turns, sampling, wave)

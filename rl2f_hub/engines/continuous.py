@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
+from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.errors import RL2FError, UsageError
 
@@ -32,7 +33,7 @@ class ContinuousEngine(Engine):
         config = model.config.get_text_config()
         device = next(model.parameters()).device
         self.cache_tokens = cache_budget(config, model.dtype, device) if cache_tokens is None else cache_tokens
-        self.context_length = min(int(getattr(config, "max_position_embeddings", 1 << 20)), self.cache_tokens - PAGE)
+        self.context_length = min(context_of(config), self.cache_tokens - PAGE)
 
     def open(
         self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0

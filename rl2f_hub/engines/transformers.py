@@ -28,7 +28,7 @@ import torch
 
 from rl2f_hub.engines import Engine, Sampling
 from rl2f_hub.engines.folded import Folded
-from rl2f_hub.engines.kinds import attention_of, windows_of
+from rl2f_hub.engines.kinds import attention_of, context_of, windows_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.engines.session import TransformersSession
 from rl2f_hub.errors import UsageError
@@ -63,8 +63,7 @@ class TransformersEngine(Engine):
         self.cache_tokens = cache_budget(config, model.dtype, self.device) if cache_tokens is None else cache_tokens
         if self.cache_tokens < 2:
             raise UsageError(f"cache_tokens: {self.cache_tokens} holds no dialogue; set it to the longest one or more")
-        longest = int(getattr(config, "max_position_embeddings", 1 << 20))
-        self.context_length = min(longest, self.cache_tokens - 1)
+        self.context_length = min(context_of(config), self.cache_tokens - 1)
 
     @property
     def generation_config(self) -> Any:

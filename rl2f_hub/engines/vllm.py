@@ -110,6 +110,10 @@ class VllmSession:
         return out
 
 
+# A server takes what a request leaves out from the model's own `generation_config` (Qwen's has a top_k and a penalty).
+NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
 def colocated(model: str, revision: str | None = None, dtype: str = "bfloat16", memory: float = 0.5) -> VllmEngine:
     """An engine in this process.
 
@@ -188,6 +192,7 @@ def served(url: str, model: str, context_length: int) -> VllmEngine:
                     "prompt": job[0],
                     "temperature": sampling.temperature,
                     "top_p": sampling.top_p,
+                    **NEUTRAL,
                     "max_tokens": sampling.turn_tokens,
                     "seed": job[1],
                     "stop_token_ids": stops,

@@ -22,7 +22,7 @@ from rl2f_hub.kinds import SUITES, Suite
 from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Task
 from rl2f_hub.teachers import Teacher, build_teacher, probes
-from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.judging import build_guard
 from rl2f_hub.verify import verifier_of
 
 ENVIRONMENTS = ("FrozenLake-v0", "Wordle-v0", "KuhnPoker-v0-short", "SimpleNegotiation-v0-short")
@@ -100,7 +100,7 @@ def play(
     if SUITES[suite].self_critic:
         tasks = [task for task in tasks if not verifier_of(task).answers_itself]
     teacher = teacher_of(suite, student, settings)
-    guard = Guard(**settings.teacher.guard.model_dump())
+    guard = build_guard(settings.teacher, student)
     sampling = settings.sampling(suite)
     rollouts = run_dialogues(
         tasks,

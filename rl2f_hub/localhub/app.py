@@ -168,7 +168,7 @@ class App:
         if scope["type"] != "http":
             return
         request, start = Request(scope, receive), time.monotonic()
-        raw = scope["raw_path"].decode("ascii", "replace")
+        raw = "/" + scope["raw_path"].decode("ascii", "replace").lstrip("/")  # HF_ENDPOINT may end in a slash
         who: list[str] = []
         try:
             response = await self._answer(request, raw, who)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.hub.commit import Contents
+from rl2f_hub.hub.commit import Contents, Remote
 from rl2f_hub.publish.build import public_source
+from rl2f_hub.publish.replaced import INDEX, replaced
 from rl2f_hub.publish.schema import DERIVED
 from rl2f_hub.publish.shards import Limits, ShardWriter
 from rl2f_hub.tasks.columns import column_of
@@ -152,16 +153,17 @@ def import_contents(
     mapping: Mapping,
     revision: str | None = None,
     license: str | None = None,
-) -> Contents:
-    """What the repository of an import holds: shards, index and card."""
+) -> Callable[[Remote], Contents]:
+    """What the repository of an import holds: shards, index and card; they replace the data set that is there."""
     from rl2f_hub.hub.dataset_cards import imported_card
 
     paths = [shard["path"] for found in made["shards"].values() for shard in found]
     index = {"schema": 1, "columns": "", "shards": made["shards"], "parts": [], "imported": public_source(source)}
     files: dict[str, Path | bytes] = {path: folder / path for path in paths}
-    files["rl2f.json"] = (json.dumps(index, indent=1) + "\n").encode()
+    files[INDEX] = (json.dumps(index, indent=1) + "\n").encode()
     about = {"mapping": mapping, "source": public_source(source), "revision": revision, "correct": mapping.correct}
-    return Contents(files, imported_card(repo_id, made, license=license, **about))
+    card = imported_card(repo_id, made, license=license, **about)
+    return lambda remote: Contents(files, card, *replaced(remote, files))
 
 
 def _conversation(value: Any, mapping: Mapping) -> list[tuple[str, str]]:

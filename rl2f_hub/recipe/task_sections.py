@@ -38,6 +38,13 @@ class SourceSpec(Spec):
     tests: str | None = None  # column of unit tests
     choices: str | None = None  # column of the options of a multiple choice
     domain: str | None = None
+    aliases: str | dict[str, list[str]] | None = (
+        None  # text: other right answers, a column (a list, or split at `|`) or by reference
+    )
+    fold: bool | None = None  # text: letters count without their diacritics
+    thinking_marks: list[tuple[str, str]] | None = (
+        None  # opening and closing marks of scratch work that verifiers do not know
+    )
     subset: str | None = None  # hub: the data set's configuration
     split: str | None = None  # hub: train, test, ...
     revision: str | None = None  # hub: a commit, tag or branch; a branch is resolved and recorded

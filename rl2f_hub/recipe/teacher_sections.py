@@ -77,6 +77,12 @@ class GuardSpec(Spec):
 
     max_retries: Annotated[int, Field(ge=0)] = 2  # how often a leaking reply is asked for again
     check_code: bool = False  # also run programs in feedback against the hidden tests, in the sandbox
+    judge: Literal["none", "self", "model", "endpoint"] = "none"  # a model that reads what the detectors let through
+    judge_model: TeacherModelSpec | None = None  # for `judge: model`; None: teacher.model
+    judge_endpoint: EndpointSpec | None = None  # for `judge: endpoint`, with its own bounds; None: teacher.endpoint
+    judge_tokens: Positive = 16  # of one verdict
+    judge_max_calls: Positive | None = None  # prompts to the judge in one stage; None: any number
+    judge_without_verdict: Literal["stop", "pass"] = "stop"  # text without a verdict: unreadable, failed, budget spent
 
 
 class TeacherSpec(Spec):

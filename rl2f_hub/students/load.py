@@ -21,11 +21,14 @@ from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError, out_of_memory
 from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
+from rl2f_hub.runtime.quiet import ignore_library_warnings
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 from rl2f_hub.students.quantization import check_quantization
 
 if TYPE_CHECKING:
     from rl2f_hub.engines.vllm import VllmEngine
+
+ignore_library_warnings()
 
 # What PEFT imports or opens because an adapter's configuration says so.
 NAMING = ("megatron_config", "corda_config", "lora_ga_config", "prompt_tuning_init_state_dict_path")
@@ -363,7 +366,7 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     folder = Path(model_id)
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
@@ -381,6 +384,10 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached
             return None
+        if name == ADAPTER_CONFIG and isinstance(
+            try_to_load_from_cache(model_id, "config.json", revision=revision), str
+        ):
+            return None  # what was loaded from there before was a whole model
         raise RL2FError(
             f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network"
         ) from None

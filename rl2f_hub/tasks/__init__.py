@@ -6,11 +6,13 @@ that agree after their numbers are sorted (so 12 * 34 and 34 * 12) count as one,
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
@@ -50,15 +52,19 @@ def near_key(prompt: str) -> str:
 
 
 def recipe_tasks(recipe: Recipe, reports: list[dict[str, Any]] | None = None) -> dict[str, list[Task]]:
-    """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from.
+    """All splits of a recipe; `reports` and errors: as in `load_tasks`."""
+    return load_tasks(recipe_sources(recipe), recipe.seed, reports)
 
-    `reports` and errors: as in `load_tasks`.
+
+def recipe_sources(recipe: Recipe) -> dict[str, list[SourceSpec]]:
+    """Split -> its sources, each with the recipe's rule for bad rows where it has none of its own.
+
+    `pretrain` is what a student from scratch learns the language of tasks from.
     """
     sources = {split: getattr(recipe.tasks, split) for split in SPLITS[:3]}
     sources["pretrain"] = recipe.model.scratch.tasks if recipe.model.scratch else []
     rule = recipe.tasks.on_bad_row
-    sources = {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
-    return load_tasks(sources, recipe.seed, reports)
+    return {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
 
 
 def load_tasks(
@@ -133,7 +139,14 @@ def request_for(source: SourceSpec, at: str = "tasks", seed: int = 0, split: str
 
 def stream(request: Request) -> Iterator[Task]:
     """The tasks of one source in its own order, without any check for duplicates."""
-    return find_part(SOURCES, request.spec.source.partition(":")[0], f"{request.at}.source")(request)
+    found = find_part(SOURCES, request.spec.source.partition(":")[0], f"{request.at}.source")(request)
+    marks = request.spec.thinking_marks
+    return found if marks is None else map(partial(_with_marks, marks), found)
+
+
+def _with_marks(marks: list[tuple[str, str]], task: Task) -> Task:
+    """The task whose verifier knows more thinking marks."""
+    return replace(task, config=json.dumps(json.loads(task.config) | {"thinking_marks": marks}, sort_keys=True))
 
 
 def _take(request: Request, seen: set[str]) -> list[Task]:

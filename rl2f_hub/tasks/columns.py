@@ -13,6 +13,7 @@ from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.kinds import OWN, VERIFIERS, load_own
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.tasks import Request, near_key
 from rl2f_hub.verify import named, verifier_of
@@ -207,6 +208,8 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
         prompt += "\n" + "\n".join(f"({letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
         values["reference"] = _letter(column_of(row, spec.reference or "reference"), options, _labels(found))
         settings["options"] = options
+    if verifier == "text":
+        settings |= _spellings(row, spec, values["reference"])
     kind = "tests" if "tests" in values else "solution" if "solution" in values else "answer"
     return Task(
         task_id=values.get("id") or default_id,
@@ -219,6 +222,18 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
         seed=request.seed,
         split=request.split,
     )
+
+
+def _spellings(row: dict[str, Any], spec: SourceSpec, reference: str) -> dict[str, Any]:
+    """What the verifier `text` is told beside the reference: other right answers, and whether diacritics count."""
+    known: Any = spec.aliases.get(reference, []) if isinstance(spec.aliases, dict) else []
+    if isinstance(spec.aliases, str):
+        known = column_of(row, spec.aliases)
+        known = known.split("|") if isinstance(known, str) else known or []
+    if not isinstance(known, list):
+        raise ValueError(f"column {spec.aliases!r} is {str(known)[:60]!r}, a list of texts is needed")
+    aliases = [alias for value in known if (alias := _plain(value, "aliases").strip())]
+    return ({"aliases": aliases} if aliases else {}) | ({"fold": True} if spec.fold else {})
 
 
 def _options(value: Any, name: str) -> list[str]:

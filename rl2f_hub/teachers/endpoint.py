@@ -75,10 +75,13 @@ class EndpointTeacher(PromptedTeacher):
         cache = Path(spec.endpoint.cache) if spec.endpoint.cache else beside
         return cls(spec, cache, folder / BILL if folder else None)
 
+    def keep_bill_at(self, path: Path) -> None:
+        self.bill, self.paid = path, _read_bill(path)
+
     def _fits(self, text: str) -> bool:
         return len(text) <= self.endpoint.max_prompt_chars
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         down: set[str] = set()
         try:
             return self.client.each(asks, partial(self._one, down))

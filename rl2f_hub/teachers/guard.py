@@ -29,12 +29,12 @@ from rl2f_hub.records import Feedback, Usage
 from rl2f_hub.sandbox.jobs import CodeJob, CodeTests
 from rl2f_hub.teachers.base import FeedbackRequest as Situation
 from rl2f_hub.teachers.base import Reply, Teacher, as_teacher
-from rl2f_hub.teachers.leaks import FORMS, WORLD_FORMS, find_leaks, leaks_in
+from rl2f_hub.teachers.leaks import ADDS_UP, FORMS, WORLD_FORMS, find_leaks, leaks_in
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.leaks.secret import secret_of, whole
 from rl2f_hub.teachers.leaks.solutions import code_in
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify.extract import extract_code
+from rl2f_hub.verify.code_blocks import extract_code
 
 __all__ = ["NEUTRAL", "REDACTED", "Guard", "GuardedTeacher", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)
@@ -45,11 +45,24 @@ NEUTRAL = "Not yet. Check your work and try again."  # says nothing about any ta
 
 
 class Judge(ABC):
-    """A second opinion on replies in which the detectors found nothing, for instance a model's."""
+    """A second opinion on replies in which the detectors found nothing, for instance a model's (`judging.ModelJudge`).
+
+    What it counts in `counts` is added to the guard's.
+    """
+
+    counts: Counter[str] = Counter()
 
     @abstractmethod
     def leaks(self, situation: Situation, text: str) -> bool | None:
         """Whether `text` gives the answer away; None where there is no opinion (counted as `judge_silent`)."""
+
+    def leaks_in_each(self, cases: Sequence[tuple[Situation, str]]) -> list[bool | None]:
+        """The same for many at once, in order."""
+        return [self.leaks(situation, text) for situation, text in cases]
+
+    def record(self) -> dict[str, Any]:
+        """For manifests."""
+        return {}
 
 
 @dataclass
@@ -77,6 +90,10 @@ class Guard:
             from rl2f_hub.sandbox import shared
 
             shared()
+
+    def emptied(self) -> Guard:
+        """The same guard, judge included, with counts of its own."""
+        return replace(self, counts=Counter())
 
     def wrap(self, teacher: Any) -> GuardedTeacher:
         """The teacher behind this guard; anything that `as_teacher` takes."""
@@ -138,10 +155,16 @@ class Guard:
                 out.append(None)
                 continue
             text = reply.text[:MAX_CHARS]  # what is not read must not be passed on
-            leaks = self._leaks(text, situation, reply.kind) if teacher.sees_privilege else ()
+            leaks = leaks_of(text, situation, reply.kind) if teacher.sees_privilege else ()
             out.append(Feedback(text, reply.kind, leaks, reply.usage))
         if self.check_code and teacher.sees_privilege:
             self._run_code(out, situations)
+        if self.judge is not None and teacher.sees_privilege:
+            places = [i for i, f in enumerate(out) if f is not None and not f.leaked and f.kind != "environment"]
+            texts = [(situations[i], f.text) for i in places if (f := out[i]) is not None]
+            for i, leaked_so in zip(places, self._judged(texts), strict=True):
+                if leaked_so and (feedback := out[i]) is not None:
+                    out[i] = replace(feedback, leaked=("judge",))
         for feedback in out:
             if feedback is not None and feedback.leaked:
                 leaked += 1
@@ -149,15 +172,14 @@ class Guard:
         self.counts["leaked"] += leaked
         return out
 
-    def _leaks(self, text: str, situation: Situation, kind: str) -> tuple[str, ...]:
-        return leaks_of(text, situation, kind) or self._judged(text, situation)
-
-    def _judged(self, text: str, situation: Situation) -> tuple[str, ...]:
-        if self.judge is None:
-            return ()
-        verdict = self.judge.leaks(situation, text)
-        self.counts["judge_silent"] += verdict is None
-        return ("judge",) if verdict else ()
+    def _judged(self, cases: Sequence[tuple[Situation, str]]) -> list[bool]:
+        if self.judge is None or not cases:
+            return [False] * len(cases)
+        before = Counter(self.judge.counts)
+        verdicts = self.judge.leaks_in_each(cases)
+        self.counts.update(self.judge.counts - before)
+        self.counts["judge_silent"] += verdicts.count(None)
+        return [bool(verdict) for verdict in verdicts]
 
     def _run_code(self, out: list[Feedback | None], situations: Sequence[Situation]) -> None:
         """Mark replies whose code passes the tests."""
@@ -182,7 +204,8 @@ class Guard:
     def _mended(self, feedback: Feedback, situation: Situation) -> str:
         """The reply with the answer cut out, else the scripted hint, else the neutral sentence."""
         text = _redacted(feedback.text, situation)
-        if text != feedback.text and not leaks_of(text, situation, feedback.kind) and not self._judged(text, situation):
+        is_clean = text != feedback.text and not leaks_of(text, situation, feedback.kind)
+        if is_clean and not any(self._judged([(situation, text)])):
             self.counts["redacted"] += 1
             return text
         self.counts["fell_back"] += 1
@@ -221,7 +244,18 @@ def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]
     what it shows of a secret ("_ L U M") is the game.
     """
     known = (situation.question, *situation.attempts)
-    return leaks_in(text, situation.privilege, known, WORLD_FORMS if kind == "environment" else None)
+    if kind == "environment":
+        return leaks_in(text, situation.privilege, known, WORLD_FORMS)
+    found = leaks_in(text, situation.privilege, known)
+    if found or not situation.feedbacks:
+        return found
+    # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86".
+    earlier = "\n".join(situation.feedbacks)[-MAX_CHARS // 2 :]
+    together = leaks_in(f"{earlier}\n{text}", situation.privilege, known)
+    fresh = [form for form in together if form in ADDS_UP]
+    if not fresh or ((before := set(leaks_in(earlier, situation.privilege, known))) and not set(fresh) - before):
+        return ()
+    return tuple(fresh)
 
 
 def _objected(situation: Situation, feedback: Feedback | None, retry: int) -> Situation:

@@ -100,7 +100,7 @@ class ModelTeacher(PromptedTeacher):
     def _fits(self, text: str) -> bool:
         return len(self.format.ids(text, OPEN)) + self.spec.max_tokens <= self.engine.context_length
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         ids = [self.format.ids(ask.text, OPEN if ask.again else "") for ask in asks]
         order = sorted(range(len(asks)), key=lambda i: len(ids[i]))  # like lengths together: less padding
         out: list[Answer | str] = [""] * len(asks)
@@ -150,7 +150,7 @@ class SelfTeacher(ModelTeacher):
         return self.engine.without_adapter()
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # a teacher and a judge
 def _loaded(spec: TeacherModelSpec) -> tuple[Any, Any]:
     from rl2f_hub.engines.transformers import TransformersEngine
     from rl2f_hub.students.load import open_pair

@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rl2f_hub.engines import derive_seed
@@ -70,7 +71,7 @@ class PromptedTeacher(Teacher):
                     asked.append((i, ask))
             places = []
             self.counts["asked"] += len(asked)
-            answers = self._ask([ask for _, ask in asked]) if asked else []
+            answers = self.ask([ask for _, ask in asked]) if asked else []
             for (i, ask), answer in zip(asked, answers, strict=True):
                 if isinstance(answer, str):
                     self._fail(answer)
@@ -107,9 +108,12 @@ class PromptedTeacher(Teacher):
     def _fits(self, text: str) -> bool:
         raise NotImplementedError
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         """An answer, or the reason why there is none, for each ask, in order."""
         raise NotImplementedError
+
+    def keep_bill_at(self, path: Path) -> None:
+        """Where what is paid is kept, for whoever has a bill."""
 
     def record(self) -> dict[str, Any]:
         """For the manifest: privilege, the templates that were used with their digests, counts and usage."""

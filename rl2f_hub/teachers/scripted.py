@@ -1,10 +1,10 @@
 """The scripted teacher: feedback computed from privilege and attempt, without a model.
 
 It finds out what is wrong (`marks.py`): digits of a whole number, size of a decimal, items of a list, cells of a grid,
-the first wrong word, the failing test of a program; and says it in one of three strengths and several phrasings. It
-quotes only what the student wrote, so the student has to act on the words; the answer itself is never said, though
-enough feedback narrows it down: that is what feedback is for. Where a question has many right answers, the difference
-from one of them says nothing, and the teacher only says that the conditions are not met.
+number, order and spelling of words, the failing test of a program; and says it in one of three strengths and several
+phrasings. It quotes only what the student wrote, so the student has to act on the words; the answer itself is never
+said, though enough feedback narrows it down: that is what feedback is for. Where a question has many right answers, the
+difference from one of them says nothing, and the teacher only says that the conditions are not met.
 """
 
 from __future__ import annotations

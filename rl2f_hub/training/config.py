@@ -13,6 +13,9 @@ from trl import GRPOConfig
 
 from rl2f_hub.errors import UsageError
 from rl2f_hub.kinds import CREDITS, find_part
+from rl2f_hub.runtime.quiet import ignore_library_warnings
+
+ignore_library_warnings()
 
 # GRPOConfig's settings that only TRL's own generation reads, with their values there.
 _TRL_GENERATION: dict[str, Any] = {
@@ -123,12 +126,7 @@ class RL2FConfig(GRPOConfig):
             )
 
     def _check_turn_credit(self) -> None:
-        """One advantage a turn goes into TRL's own loss as (B, T); what takes (B,) only would drop it."""
-        if self.use_liger_kernel:
-            raise UsageError(
-                "use_liger_kernel: true with credit 'turn': Liger's GRPO loss takes one advantage a dialogue and would "
-                "drop the turns'; set use_liger_kernel to false or credit to 'dialogue'"
-            )
+        """One advantage per turn goes into TRL's own loss as (B, T); TRL would combine rewards by dialogue."""
         if self.multi_objective_aggregation != "sum_then_normalize" or self.reward_weights is not None:
             raise UsageError(
                 "credit: 'turn' has one reward, whose advantages are taken by turn; leave multi_objective_aggregation and "

@@ -8,6 +8,7 @@ before any verifier sees it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,23 +73,22 @@ def as_verifier(judge: Any) -> Verifier:
     )
 
 
-def verify(task: Task, attempt: str, earlier: Sequence[str] = (), marks: Sequence[Marks] = ()) -> Verdict:
-    """Judge one attempt at a task with the verifier that the task names.
+def verify(task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+    """Judge one attempt at a task with the verifier that the task names. Scratch work in it is never judged.
 
     Args:
         earlier: the dialogue's attempts before this one, oldest first.
-        marks: (opening, closing) marks of scratch work beside those that `verify/answer.py` knows.
     Raises:
         ValueError: the task is at fault, not the attempt.
     """
-    verdict = verify_many([(task, attempt, earlier)], marks)[0]
+    verdict = verify_many([(task, attempt, earlier)])[0]
     if isinstance(verdict, Exception):
         raise verdict
     return verdict
 
 
 def verify_many(
-    items: Sequence[tuple[Task, str, Sequence[str]]], marks: Sequence[Marks] = (), verifier: Verifier | None = None
+    items: Sequence[tuple[Task, str, Sequence[str]]], verifier: Verifier | None = None
 ) -> list[Verdict | Exception]:
     """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place.
 
@@ -98,9 +98,10 @@ def verify_many(
     results: list[Verdict | Exception | None] = []
     words: list[str] = []
     for w, (task, attempt, _) in zip(whose, items, strict=True):
-        said = without_scratch(attempt, marks)
-        results.append(UNFINISHED if said is None else _too_little(w, task, said))
+        said = without_scratch(attempt, _marks(task))
         words.append(_own_words(w, task, said or ""))
+        unfinished = said is None and not w.answers_itself  # an environment says itself what a move looks like
+        results.append(UNFINISHED if unfinished else _too_little(w, said or "", words[-1]))
     for several in {id(w): w for w in whose if w.judge_many is not None}.values():
         places = [i for i, w in enumerate(whose) if w is several and results[i] is None]
         if len(places) > 1 and several.judge_many is not None:
@@ -110,21 +111,28 @@ def verify_many(
     for i, (task, _, earlier) in enumerate(items):
         if results[i] is None:
             try:
-                results[i] = whose[i].judge(task, words[i], tuple(without_scratch(e, marks) or "" for e in earlier))
+                marks = _marks(task)
+                before = [without_scratch(text, marks) or "" for text in earlier] if whose[i].history else ()
+                results[i] = whose[i].judge(task, words[i], before)
             except Exception as error:  # one bad task or verifier costs its own dialogue, never the batch
                 results[i] = error
     return [verdict for verdict in results if verdict is not None]
 
 
+def _marks(task: Task) -> Sequence[Marks]:
+    """The thinking marks that the task's source names in its recipe."""
+    return json.loads(task.config).get("thinking_marks", ()) if '"thinking_marks"' in task.config else ()
+
+
 UNFINISHED = Verdict(False, 0.0, None, "the thinking never ends: there is no answer after it")
 
 
-def _too_little(verifier: Verifier, task: Task, attempt: str) -> Verdict | None:
+def _too_little(verifier: Verifier, said: str, own: str) -> Verdict | None:
     if verifier.answers_itself:
         return None  # the environment itself says what a move looks like, and the dialogue goes on
-    if not attempt.strip():
+    if not said.strip():
         return Verdict(False, 0.0, None, "empty attempt")
-    if not _own_words(verifier, task, attempt).strip():
+    if not own.strip():
         return Verdict(False, 0.0, None, "the attempt only quotes the question")
     return None
 

@@ -134,6 +134,7 @@ class Place:
     strength: Strength
     end: int = 0
     parts: tuple[str, ...] = ()
+    line: str = ""  # of a statement: to the end of its line, for answers that have full stops of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +152,25 @@ NOTHING = Reading(None)
 Reader = Callable[[Place], Reading]
 
 _CORRECTION = re.compile(
-    r"\b(?:(?:no|oh|oops|hmm|sorry|actually|hold on|but),? wait|wait,? no|wait|correction|corrected(?= ?:)|scratch that|on second thoughts?|"
-    r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
+    r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
+    r"|corrected(?= ?:)|scratch that|on second thoughts?|"
+    r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake"
+    r"|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
     r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,:.!-]{0,3}",
     re.IGNORECASE,
 )
 _RUN_ON = re.compile(
-    r"\n\s{0,8}(?:#{1,4} ?|\*\*)?(?:(?:next |new |another )?question|problem|q|human|user|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
+    r"\n\s{0,8}(?:#{1,4} ?|\*\*)?(?:(?:next |new |another )?question|problem|q|human|user"
+    r"|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
     re.IGNORECASE,
 )
+_FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
-    r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all |also |clearly |obviously |still )?"
-    r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be|cannot be) (?:right|correct|it)\b)",
+    r"\b(?:that|this|it|which|answer|i)(?:'s| is| was| must be| has to be| seems| looks)? ?(?:all "
+    r"|also |clearly |obviously |still )?"
+    r"(?:not (?:be )?(?:right|correct)|wrong|incorrect|a mistake|mistaken|(?:isn't|wasn't|can't be"
+    r"|cannot be) (?:right|correct|it)\b)"
+    r"|\A[\s$).*]{0,6}(?:is|was|seems|looks) (?:\w+ )?(?:wrong|incorrect|not (?:right|correct|the answer|my answer))",
     re.IGNORECASE,
 )
 
@@ -185,9 +193,12 @@ def read(attempt: str, reader: Reader) -> Reading:
 def _from(text: str, reader: Reader) -> Reading:
     text = _EMPTY_BOX.sub(" ", text)
     place = marked_place(text)
-    if place is not None and place.strength is Strength.MARKED:
+    if place is not None:
+        said_last = next(iter(stated_places(text[place.end :])), None) if _FINAL.search(text, place.end) else None
+        if said_last is not None and (reading := reader(said_last)).answer is not None:
+            return replace(reading, strength=Strength.STATED)  # boxes before it are of its steps
         reading = reader(place)
-        if reading.answer is not None and _TAKEN_BACK.search(text, place.end):
+        if reading.answer is not None and _TAKEN_BACK.search(text[place.end :]):
             after = reader(Place(text[place.end :], Strength.LOOSE))
             return after if after.strength >= Strength.SAID else Reading(None, reason="the answer is taken back")
         return replace(reading, strength=Strength.MARKED, final=True)
@@ -207,7 +218,7 @@ def _from(text: str, reader: Reader) -> Reading:
     return reading if reading.answer is not None or reading.reason else refused
 
 
-def _kept(reading: Reading, text: str, end: int, reader: Reader, denied: Iterable[str]) -> Reading:
+def _kept(reading: Reading, text: str, end: int, reader: Reader, denied: Sequence[str]) -> Reading:
     """The reading of a statement that ends at `end`, unless what follows takes it back."""
     if reading.answer in denied:
         return Reading(None, reason="the answer is denied")
@@ -227,7 +238,8 @@ _BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{|\\?[{}]")
 _EMPTY_BOX = re.compile(r"\\boxed\s{0,3}\{\s{0,9}\}")
 _BARE_BOX = re.compile(r"\\boxed\s{1,3}(\\?[^\s{}\\]+)")
 _BETWEEN_BOXES = re.compile(
-    r"(?:[\s,;&$]|\\q?quad\b|\\[,;!() ]|\\\[|\\\]|\\text\{\s{0,3}(?:and|or)\s{0,3}\}|\band\b|\bor\b)*", re.IGNORECASE
+    r"(?:[\s,;&$]|\\q?quad\b|\\[,;!() ]|\\\[|\\\]|\\text\{(?:[^{}]{0,40}\s)?(?:and|or)\s{0,3}\}|\band\b|\bor\b)*",
+    re.IGNORECASE,
 )
 _ANSWER_TAG = re.compile(r"<(?:final_?)?answer>(.*?)(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"^#{4}[ \t]*([^\n#]{1,200})", re.MULTILINE)
@@ -239,21 +251,30 @@ _PAST = (
     r"(?:previous|earlier|first|last|old|initial|original|former|prior|wrong|incorrect|mistaken|your|his|her|their|other|rejected|"
     r"student's|teacher's|someone's)"
 )
-_NOUN = r"(?:answers?|ans|result|solution|response|conclusion)"
+_NOUN = (
+    r"(?:answers?|ans|result|solution|response|conclusion|(?:correct|right|best|final|selected"
+    r"|chosen) (?:choice|option|letter)|selection)"
+)
 _LINK = (
-    r"(?:(?:\s{0,3}(?:is|are|=|:|equals|would(?: then)? be|should(?: then)? be|must(?: then)? be|will be|has to be|comes? to|turns out to be|"
+    r"(?:(?:\s{0,3}(?:is|are|=|:|equals|would(?: then)? be|should(?: then)? be|must(?: then)? be"
+    r"|will be|has to be|comes? to|turns out to be|"
     r"thus|therefore|then|hence|clearly|simply|indeed|actually|now)(?![a-z]))+\s{0,3}:?|\s{1,3}[-–—]{1,2}(?=\s)|\s{0,3}(?:→|->|=>)|'s\b)"
 )
-_NOT = r"(?:isn't|is not|aren't|can't be|cannot be|can not be|couldn't be|could not be|shouldn't be|wasn't|was not|won't be|must not be|is never)"
+_NOT = (
+    r"(?:isn't|is not|aren't|can't be|cannot be|can not be|couldn't be|could not be|shouldn't be"
+    r"|wasn't|was not|won't be|must not be|is never)"
+)
 _ABOUT = r"(?:\s(?:to|of|for|in|here|we|that|you|i)\b[^.,:;=\n]{0,60}?)?"
 _STATED = re.compile(
     rf"(?P<past>\b{_PAST}\s(?:\w+\s){{0,2}})?(?P<noun>\b{_NOUN}\b){_ABOUT}[\s*_`\"')]{{0,4}}(?:(?P<not>{_NOT})|(?P<was>\bwas\b)|{_LINK}|(?=\n))"
-    r"|(?P<pick>\b(?:i(?:'d| would| will|'ll)? (?:choose|pick|select|go with|say|opt for|vote for|settle on|answer)|my (?:choice|pick|guess) is|"
+    r"|(?P<pick>\b(?:i(?:'d| would| will|'ll)? (?:choose|pick|select|go with|say|opt for|vote for"
+    r"|settle on|answer)|my (?:choice|pick|guess) is|"
     r"going with|we (?:choose|pick|select)))\b(?: that)?:?",
     re.IGNORECASE,
 )
 _REVERSED = re.compile(
-    r"(?P<value>(?:[^.!?;:\n]|\.(?=\d)|:(?=\d)){1,100}?)\s(?:is|are|would be|should be|must be)\s(?:then |thus |therefore |clearly |definitely |indeed )?"
+    r"(?P<value>(?:[^.!?;:\n]|\.(?=\d)|:(?=\d)){1,100}?)\s(?:is|are|would be|should be"
+    r"|must be)\s(?:then |thus |therefore |clearly |definitely |indeed )?"
     r"(?:(?:my|the|our)\s)?(?:(?:final|right|correct|best|only|one)\s){0,2}(?:answer|solution|result|choice|option|correct|right)\b"
     r"(?!\s(?:to|of|for|when|if|but)\b)",
     re.IGNORECASE,
@@ -308,7 +329,7 @@ def _boxes(text: str) -> list[Place]:
                     found.pop()
                 found.append((command, start, match.start()))
     if not found:
-        bare = [m for m in _BARE_BOX.finditer(text)]
+        bare = list(_BARE_BOX.finditer(text))
         return [Place(m[1].rstrip("$."), Strength.MARKED, m.end()) for m in bare[-1:]]
     first = len(found) - 1
     joined = []
@@ -345,7 +366,8 @@ def stated_places(text: str) -> Iterable[Place]:
         clause = text[start:end]
         if clause.strip():
             word = "not " if match["not"] else ""
-            found.append((match.start(), Place(word + clause, Strength.STATED, end)))
+            line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
+            found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
     for match in _REVERSED.finditer(text):
         if not re.search(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", match["value"], re.IGNORECASE):
             value = match["value"].strip()
@@ -371,16 +393,17 @@ _STYLED = re.compile(
 _PLAIN_COMMANDS = re.compile(
     r"\\(?:displaystyle|textstyle|left|right|bigl|bigr|Bigl|Bigr|big|Big|limits|bf|rm)\b(?![a-zA-Z])\s?"
 )
-_DELIMITERS = re.compile(r"(?<!\\)\$\$?|\\[()\[\]]")
+_DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
 _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
+_LAYERS = 12  # of wrappers: more are no model's habit
 QUOTES = "\"'`*_"
 
 
 def unwrap(text: str, money: bool = True) -> str:
     """The text without what is wrapped around an answer or a part of it; `money`: a single `$` before a number stays."""
-    while True:
+    for _ in range(_LAYERS):
         before = text
         text = text.strip()
         if "\\" in text:
@@ -394,10 +417,12 @@ def unwrap(text: str, money: bool = True) -> str:
         for mark in QUOTES:
             if len(text) > 1 and text[0] == mark == text[-1] and mark not in text[1:-1]:
                 text = text[1:-1]
-        if len(text) > 1 and text[-1] in ".,;:" and text[-2] not in ".\\":
-            text = text[:-1]
+        if len(text) > 1 and text[-1] in ".,;:":
+            bare = text.rstrip(".,;:")
+            text = bare if bare and bare[-1] != "\\" else text
         if text == before:
-            return text
+            break
+    return text
 
 
 def _styled(match: re.Match[str]) -> str:
@@ -408,7 +433,7 @@ def _styled(match: re.Match[str]) -> str:
 
 
 def extract_text(attempt: str) -> str | None:
-    """The text in which the attempt's answer stands, without its wrappers; None for an attempt that has none."""
+    """The text in which an attempt's answer stands, without its wrappers; None for an attempt that has none."""
     found: list[str] = []
 
     def note(place: Place) -> Reading:

@@ -47,10 +47,15 @@ def whole_number(text: str) -> str | None:
 
 
 def _whole(text: str) -> str | None:
-    quantity = read_quantity(text.strip(" !"))
+    text = text.strip(" !")
+    if len(text) > 2 and text[0] in "[{(" and text[-1] in "]})":
+        text = text[1:-1]
+    quantity = read_quantity(text)
+    if quantity is None:  # "8 8" commits to 8
+        parts = re.split(r"[\s,;]+", text.strip())
+        quantity = read_quantity(parts[0]) if len(parts) > 1 and len(set(parts)) == 1 else None
     if quantity is None:
-        parts = {part for part in re.split(r"[\s,;/]+", text) if part}
-        return _whole(parts.pop()) if len(parts) == 1 and parts != {text.strip(" !")} and "/" not in text else None
+        return None
     return str(int(quantity.value)) if quantity.plain and quantity.value.denominator == 1 else None
 
 
@@ -72,11 +77,14 @@ def _reference_number(task: Task) -> int:
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 _TAIL = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?|[:=→]|[=-]>)\s*",
+    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose"
+    r"|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
+    r"|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
     re.IGNORECASE,
 )
 _CHATTER = re.compile(
-    r",?\s(?:because|since|as it|so that|which|where|but not)\b|,\s(?:not|as|so|i (?:think|believe|guess|suppose)|of course|since|rather than|instead of)\b|;|\s[–—-]\s|\s(?:instead of|rather than)\b|\s\(",
+    r",?\s(?:because|since|as it|so that|which|where|but not)\b|,\s(?:not|as|so|i (?:think|believe"
+    r"|guess|suppose)|of course|since|rather than|instead of)\b|;|\s[–—-]\s|\s(?:instead of|rather than)\b|\s\(",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")
@@ -98,10 +106,13 @@ def text(task: Task, attempt: str) -> Verdict:
 
 
 def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str = "") -> Verdict:
+    longest = 4 * max(map(len, wanted)) + 200  # of a text that may still be the wanted one, with its wrappers
     lists = {items for known in wanted if (items := _items(known, known))}
     pattern = next(iter(wanted)) if len(wanted) == 1 else ""
 
     def matches(candidate: str) -> bool:
+        if len(candidate) > longest:
+            return False
         said = plain(candidate, fold)
         if said in wanted or re.sub(r"^(?:an?|the) ", "", said) in wanted:
             return True
@@ -109,7 +120,7 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
 
     def find(place: Place) -> Reading:
         seen = ""
-        for candidate in _phrases(place, question):
+        for candidate in phrases(place, question):
             seen = candidate
             if matches(candidate):
                 return Reading(candidate.strip(), Strength.SAID)
@@ -132,14 +143,14 @@ def _first_phrase(place: Place) -> Reading:
     return Reading(phrase or None, place.strength)
 
 
-def _phrases(place: Place, question: str = "") -> Iterator[str]:
+def phrases(place: Place, question: str = "") -> Iterator[str]:
     """The texts that a place may commit to, the whole before its parts; none where it denies or only supposes."""
     whole = unwrap(place.text)
     yield whole
     if place.strength >= Strength.STATED:
         if place.strength is Strength.MARKED:
             for inner in list(stated_places(whole))[:1]:
-                yield from _phrases(inner, question)
+                yield from phrases(inner, question)
         clause = whole
     else:
         sentences = [s for s in _SENTENCE.split(whole) if s.strip(" *_`\"'#")]
@@ -153,8 +164,10 @@ def _phrases(place: Place, question: str = "") -> Iterator[str]:
     if cut := _CHATTER.search(clause):
         clause = clause[: cut.start()]
     clause = unwrap(clause)
-    if _NEGATED.match(clause):
+    if _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
         return
+    if cut and place.strength is Strength.LOOSE and len(sentences) == 1:
+        yield clause
     if place.strength is not Strength.LOOSE:
         yield clause
         if place.strength is Strength.SAID:
@@ -225,6 +238,7 @@ _LETTER = re.compile(
     r"\((?P<bracketed>[A-Za-z])\)|\b(?:option|choice|letter|answer)\s[\"'(]?(?P<named>[A-Za-z])\b(?!')|(?<![\w'$\\.-])(?P<bare>[A-Z])(?![\w'’])"
 )
 _OPTION_LINE = re.compile(r"^[ \t>*_-]{0,4}\(?(?P<letter>[A-Z])[).:][ \t*_](?P<rest>.*)$", re.MULTILINE)
+_OFFERED = re.compile(r"[\s/,]*(?:or|and|/)\W")
 _YES = re.compile(r"\b(?:yes|correct|right|true|answer)\b|[✓✔✅]", re.IGNORECASE)
 _NO = re.compile(r"\b(?:no|not|incorrect|wrong|false|n't|too)\b|n't|[✗✘❌]", re.IGNORECASE)
 
@@ -271,19 +285,16 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
             r"\(?([A-Za-z])\)|([A-Za-z])(?=[.:,;]?(?:\s[–—-]|\s*$|[.:,;]\s))|([a-z])\s(?:because|since|as)\b", text
         ):
             lead = (first[1] or first[2] or first[3]).upper()
-            if (
-                lead in letters
-                and place.strength is not Strength.LOOSE
-                and not re.match(r"[\s/,]*(?:or|and|/)\W", text[first.end() :])
-            ):
-                rest = option_of(text[first.end() :].strip(" .:)-–—"))
-                if rest and rest != lead:
-                    return Reading(None, reason="a letter and the words of another option", final=True)
+            rest = option_of(text[first.end() :].strip(" .:)-–—"))
+            if lead in letters and rest and rest != lead:
+                return Reading(None, reason="a letter and the words of another option", final=True)
+            chosen = place.strength is not Strength.LOOSE and not _OFFERED.match(text[first.end() :])
+            if lead in letters and chosen:
                 return Reading(lead, Strength.SAID)
         reading = pick(place, letter_of, find_letters)
         if reading.answer is not None or reading.final:
             return reading
-        named = [letter for phrase in _phrases(place) if (letter := option_of(phrase))]
+        named = [letter for phrase in phrases(place) if (letter := option_of(phrase))]
         return Reading(named[0], Strength.SAID) if named else reading
 
     return read(attempt, find)

@@ -31,6 +31,8 @@ def _written_plainly(text: str) -> str:
     if "\\" in text:
         text = _MATRIX.sub("\n\n", text)
         text = text.replace("\\\\", "\n").replace("\\hline", "\n").replace("\\[", "\n").replace("\\]", "\n")
+    if re.search(r"[({]\s{0,9}[({]", text):  # tuples of tuples
+        text = text.translate(str.maketrans("(){}", "[][]"))
     text = text.replace("&", " ").replace("\t", " ").replace(";", ",")
     return _HEAD.sub("\n", text)
 

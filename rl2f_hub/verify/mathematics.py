@@ -1,9 +1,10 @@
 r"""Verifier `math`: equality of numbers by exact arithmetic (`quantity.py`), of everything else by math-verify.
 
-Both sides are read whole or not at all. A side is a quantity, words (`\text{even}`), a time or ratio (`2:30`), or a formula; formulas
-are parsed by latex2sympy, the parser of math-verify, which raises where a part is left over (math-verify's own `parse` then looks
-for any number in the text, so that `1+\frac{1}{\mathrm{e}}` equals `1-\frac{1}{\mathrm{e}}`). Where the answer stands is decided by
-`answer.py` and `values.py`, for the same reason. Runs in the time-limited child: symbolic equivalence can take for ever.
+Both sides are read whole or not at all. A side is a quantity, words (`\text{even}`), a time or ratio (`2:30`), or a formula.
+Formulas are parsed by latex2sympy, the parser of math-verify, which raises where a part is left over; math-verify's own `parse`
+then looks for any number in the text, so that `1+\frac{1}{\mathrm{e}}` equals `1-\frac{1}{\mathrm{e}}`. Where the answer
+stands is decided by `answer.py` and `values.py`, for the same reason. Runs in the time-limited child: symbolic equivalence can
+take for ever.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ def reference_of(reference: str) -> Reference:
     if _is_words(bare):
         return Reference("words", bare)
     formula = formula_of(bare)
+    if formula is None and re.fullmatch(r"[^\W\d_]{3,}(?:[ ,.'-]{1,2}\w+){0,3}", bare):  # July 4
+        return Reference("words", bare)
     if formula is None:
         raise ValueError(f"reference {shown[-60:]!r} is no mathematical answer that can be read as a whole")
     return Reference("formula", bare, formula)
@@ -128,7 +131,7 @@ def _is_words(text: str) -> bool:
 @lru_cache(maxsize=4096)
 def formula_of(text: str) -> Formula | None:
     """The text read whole as a quantity or a formula; None where it cannot."""
-    text = plain_characters(unwrap(text)).strip()
+    text = " ".join(plain_characters(unwrap(text)).split())
     if quantity := read_quantity(text):
         return Formula(text, quantity)
     name = ""
@@ -199,9 +202,8 @@ _WRITTEN = [
     (re.compile(r"\bsquared\b"), "^2"),
     (re.compile(r"\bcubed\b"), "^3"),
     (re.compile(r"\bfactorial\b"), "!"),
-    (re.compile(r"\\\\(?=[a-z])"), r"\\"),
-    (re.compile(r"\{,\}|,\\!"), ","),
-    (re.compile(r"\\(?:[,;:! ]|q?quad(?![a-z]))|~"), " "),
+    (re.compile(r"\{,\}|,\\! ?"), ","),
+    (re.compile(r"(?<!\\)\\(?:[,;:! ]|q?quad(?![a-z]))|~"), " "),
     (re.compile(r"(?<=\d)[eE](?=[+-]?\d)"), r"\\cdot 10^"),
     (re.compile(r"\^ ?(?:\\circ(?![a-z])|\{\\circ\})|°|\\degree"), ""),
     (re.compile(r"(?<=\d) (?=\d{3}(?!\d))"), ""),
@@ -213,7 +215,8 @@ _COMMAND = re.compile(r"\\(?:begin|end)\{\w+\}|\\[A-Za-z]+(?:_(?:\w|\{\w+\}))?")
 _SIDE_BY_SIDE = re.compile(r"\d\s+\d|[^\W\d_]{3,}")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _TRAILING_UNIT = re.compile(
-    r"(?<=[\d})π!]) ?(?P<unit>(?:square |cubic |sq\.? |cu\.? )?[A-Za-z°$€£¥₹%][A-Za-z.]*(?:[ ^{}²³/*·0-9-]|[A-Za-z])*)$"
+    r"(?:(?<=[\d})π!])|(?<=\\pi)) ?(?P<unit>(?:square |cubic |sq\.? |cu\.? )?"
+    r"[A-Za-z°$€£¥₹%][A-Za-z.]*(?:[ ^{}²³/*·0-9-]|[A-Za-z])*)$"
 )
 _EXPONENT = re.compile(r"\^ ?\(([^()]{1,60})\)")
 
@@ -229,7 +232,31 @@ def _parsed(text: str) -> Any:
     parts = _assignments(written)
     if parts is not None:
         return parts
-    return _sympy(written)
+    pair = _pair(written)
+    found = pair if pair is not None else _sympy(written)
+    return None if found is not None and _is_empty(found) and "emptyset" not in written else found
+
+
+def _pair(written: str) -> Any:
+    """`(2, -1)` as a tuple, which the parser reads as an interval with nothing in it; None for what may be an interval."""
+    match = re.fullmatch(r"(?:\\left)?([(\[])(.+)(?:\\right)?([)\]])", written)
+    pieces = _split(match[2]) if match else []
+    if match is None or len(pieces) != 2:
+        return None
+    from sympy import Symbol, Tuple
+
+    first, second = map(_sympy, pieces)
+    if first is None or second is None or not (first - second).is_nonnegative:
+        return None
+    if (match[1], match[3]) == ("(", ")"):
+        return Tuple(first, second)
+    return Tuple(Symbol(match[1]), first, second, Symbol(match[3]))
+
+
+def _is_empty(found: Any) -> bool:
+    from sympy import Set
+
+    return isinstance(found, Set) and found.is_empty is True
 
 
 def _without_unit(text: str) -> str:
@@ -256,7 +283,7 @@ def _latex(text: str) -> str:
     for pattern, replacement in _WRITTEN:
         text = pattern.sub(replacement, text)
     text = _EXPONENT.sub(r"^{\1}", text)
-    text = re.sub(r"\s+(?:or|and)\s+", ", ", text)
+    text = re.sub(r",?\s+(?:or|and)\s+", ", ", text)
     text = re.sub(r"^\s*(\\(?:le|ge|ne|leq|geq|neq)(?![a-z])|<|>)", r"x \1", text)
     return text.strip()
 
@@ -277,7 +304,9 @@ def _assignments(written: str) -> Any:
     names = [name for name, _ in named]
     letters = {re.sub(r"_.*", "", name) for name in names}
     if len(letters) == 1:  # x = 1 or x = -2, or x_1 = 1, x_2 = -2: solutions for one unknown
-        return FiniteSet(*(value for _, value in named))
+        return FiniteSet(
+            *(part for _, value in named for part in (value.args if isinstance(value, FiniteSet) else [value]))
+        )
     return (
         Tuple(*(value for _, value in sorted(named, key=lambda pair: pair[0])))
         if len(set(names)) == len(names)
@@ -319,10 +348,10 @@ def _sympy(written: str) -> Any:
 
 def equal(given: Formula, wanted: Formula) -> bool:
     """Whether two sides that were read whole are equal."""
-    if given.quantity and wanted.quantity:
-        return same_quantity(given.quantity, wanted.quantity)
     if given.name and wanted.name and given.name != wanted.name and len(given.name) == len(wanted.name) == 1:
         return False
+    if given.quantity and wanted.quantity:
+        return same_quantity(given.quantity, wanted.quantity)
     forms = [(_form(given), _form(wanted))]
     if given.quantity and given.quantity.percent and wanted.parsed is not None:
         forms.append((_number(given.quantity.value / 100), wanted.parsed))
@@ -360,9 +389,21 @@ def _equal(given: Any, wanted: Any) -> bool:
         a, b = given.evalf(DIGITS), wanted.evalf(DIGITS)
         if a.is_number and b.is_number and not a.has(zoo, nan) and not b.has(zoo, nan):
             near = abs(a - b) <= Rational(1, 10 ** (DIGITS - 8)) * max(abs(a), abs(b))
-            return bool(near) if near in (True, False) else False
+            if near not in (True, False) or not near:
+                return False
+            difference = (given - wanted).doit()  # 10^100 and 10^100 + 1 agree to thirty digits
+            return difference == 0 if difference.is_Rational else True
     given, wanted = (x.as_immutable() if isinstance(x, MatrixBase) else x for x in (given, wanted))
-    return bool(verify([wanted], [given], numeric_precision=100, allow_set_relation_comp=True, timeout_seconds=None))
+    constant = not (given.free_symbols or wanted.free_symbols)  # at 15 digits 1/2^98 and 1/2^99 are both 0
+    return bool(
+        verify(
+            [wanted],
+            [given],
+            numeric_precision=100 if constant else 15,
+            allow_set_relation_comp=True,
+            timeout_seconds=None,
+        )
+    )
 
 
 MATH = Verifier(

@@ -74,8 +74,8 @@ UNITS: dict[str, tuple[str, Fraction]] = {
     **_units("degrees", _1="° deg degree degrees"),
     **_units("celsius", _1="°C ℃ celsius Celsius"),
     **_units("fahrenheit", _1="°F ℉ fahrenheit Fahrenheit"),
-    **_units("speed in miles", _1="mph"),
-    **_units("speed in kilometres", _1="kmh kph kmph"),
+    "mph": ("length time^-1", Fraction(1609344, 3600000)),
+    **dict.fromkeys(("kmh", "kph", "kmph"), ("length time^-1", Fraction(1000, 3600))),
     **_units("clock", _1="am pm a.m. p.m. AM PM a.m p.m"),
     **_units("energy", _1="J joule joules", _1000="kJ kilojoules"),
     **_units("power", _1="W watt watts", _1000="kW kilowatts"),
@@ -95,17 +95,21 @@ _DIGITS = r"(?:[0-9]{1,3}(?:(?P<sep>[, ])[0-9]{3}(?:(?P=sep)[0-9]{3})*)(?![0-9])
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]? ?)(?P<money>{_CURRENCY} ?)?(?P<sign2>[+-]?)"
     rf"(?P<whole>{_DIGITS}(?:\.[0-9]+|\.(?![0-9]))?|\.[0-9]+)"
-    r"(?:[eE](?P<e>[+-]?[0-9]{1,3})(?![0-9A-Za-z])| ?(?:[×x*·]) ?10 ?(?:\^|\*\*) ?(?P<ten>-?[0-9]{1,3}|\{[+-]?[0-9]{1,3}\}|\([+-]?[0-9]{1,3}\))"
+    r"(?:[eE](?P<e>[+-]?[0-9]{1,3})(?![0-9A-Za-z])| ?(?:[×x*·]) ?10 ?(?:\^"
+    r"|\*\*) ?(?P<ten>-?[0-9]{1,3}|\{[+-]?[0-9]{1,3}\}|\([+-]?[0-9]{1,3}\))"
     r"| ?/ ?(?P<over>[0-9]{1,30})(?![0-9.,]*[0-9])| (?:and )?(?P<num>[0-9]{1,9})/(?P<den>[0-9]{1,9})(?![0-9]))?"
 )
 _FRACTION = re.compile(
-    r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}|(?P<n1>[0-9])(?P<d1>[0-9]))"
+    r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}"
+    r"|(?P<n1>[0-9])(?P<d1>[0-9]))"
 )
 _TEN_POWER = re.compile(r"(?P<sign>[+-]?)10 ?(?:\^|\*\*) ?(?:\{(?P<a>-?[0-9]{1,3})\}|(?P<b>-?[0-9]{1,3}))")
+_TEN_RAISED = re.compile(r"(?<![\d.])10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})")
 _UNIT = r"(?:°[CF]?|US\$|[$€£¥₹¢℃℉Ω]|[ap]\.m\.?|[A-Za-z]+\.?)"
 _POWER = r"(?: ?(?:\^ ?\{?-?[0-9]\}?|[²³]))?"
 _UNIT_EXPRESSION = re.compile(
-    rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per | a ) ?{_UNIT}{_POWER}){{0,3}})$"
+    rf"(?P<turn>square |cubic |sq\.? |cu\.? )?(?P<first>{_UNIT}{_POWER})(?P<rest>(?: ?(?:/|·|\*| per "
+    rf"| a ) ?{_UNIT}{_POWER}){{0,3}})$"
 )
 _UNIT_FACTOR = re.compile(rf"(?P<by>/|·|\*| per | a |^) ?(?P<name>{_UNIT})(?P<power>{_POWER})")
 LONGEST = 200  # characters of a number with its unit: more is no number that a person would write
@@ -150,12 +154,13 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def _latex_off(text: str) -> str:
-    text = re.sub(r"\{,\}|,\\!", ",", text)
-    text = re.sub(r"\\(?:[,;:! ]|q?quad\b|thinspace\b)|~", " ", text)
+    text = re.sub(r"\{,\}|,\\! ?", ",", text)
+    text = re.sub(r"(?<!\\)\\(?:[,;:! ]|q?quad\b|thinspace\b)|~", " ", text)
     text = re.sub(r"\\([%$])", r"\1", text)
     text = re.sub(r" ?\^ ?(?:\\circ\b|\{ ?\\circ ?\})|\\degree\b", "°", text)
     text = re.sub(r"\\[dtc]frac\b", r"\\frac", text)
     text = re.sub(r"\\(?:times|cdot)\b ?", "×", text)
+    text = _TEN_RAISED.sub(lambda m: f"10^{{{m[1].translate(SUPERSCRIPTS).lstrip('+')}}}", text)
     return " ".join(text.split())
 
 
@@ -172,9 +177,6 @@ def _leading(text: str) -> tuple[Quantity, str] | None:
     if (match := _TEN_POWER.match(text)) and not re.match(r"[0-9.^]", text[match.end() :]):
         value = Fraction(10) ** int(match["a"] or match["b"])
         return Quantity(-value if match["sign"] == "-" else value), text[match.end() :]
-    if match := re.match(r"([+-]?)10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})", text):
-        value = Fraction(10) ** int(match[2].translate(SUPERSCRIPTS))
-        return Quantity(-value if match[1] else value), text[match.end() :]
     if match := re.match(r"([+-]?) ?([0-9]{0,30}) ?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])", text):
         value = Fraction(int(match[2] or 0)) + Fraction(*VULGAR[match[3]])
         return Quantity(-value if match[1] == "-" else value, plain=False), text[match.end() :]
@@ -223,6 +225,10 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
     """The quantity with what follows it: nothing, per cent, a scale word, a unit; None where anything else follows."""
     value, unit, percent = quantity.value, quantity.unit, False
     rest_after = rest.strip()
+    if half := re.match(r"and an? ([a-z]+)\b", rest_after):
+        if half[1] not in _PARTS or value.denominator != 1:
+            return None
+        value, rest_after = value + Fraction(1, _PARTS[half[1]]), rest_after[half.end() :].strip()
     while (word := re.match(r"[a-z]+\b", rest_after)) and word[0].removesuffix("s") in SCALES:
         value, rest_after = value * SCALES[word[0].removesuffix("s")], rest_after[word.end() :].strip()
     if found := re.match(r"%|per ?cent\b|percent\b|percentage points?\b|pct\b", rest_after):
@@ -267,7 +273,7 @@ def _counted(text: str, glued: bool) -> str | None:
 
 def read_unit(text: str) -> tuple[str, Fraction] | None:
     """The unit that `text` is as a whole: its dimension and its size in that dimension's own unit; None if it is none."""
-    text = text.strip()
+    text = re.sub(r" ?\^ ?", "^", text.strip())
     if text in UNITS:
         return UNITS[text]
     if text.rstrip(".") in UNITS:
@@ -358,4 +364,4 @@ def same_quantity(given: Quantity, wanted: Quantity) -> bool:
 
 
 def _rounded(short: Fraction, decimals: int, exact: Fraction) -> bool:
-    return decimals >= 6 and abs(short) >= Fraction(1, 10) and abs(short - exact) * 2 * 10**decimals <= 1
+    return decimals >= 6 and abs(short) * 10**decimals >= 10**5 and abs(short - exact) * 2 * 10**decimals <= 1

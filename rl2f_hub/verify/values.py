@@ -7,18 +7,20 @@ it, "is wrong" behind it, "less than" before it, "or" between two. The verifier 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
-from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS
+from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS, read_quantity
 
 Value = Callable[
     [str], str | None
 ]  # a stretch in a form that is equal for equal values; None where it cannot be read whole
 
 FUNCTIONS = frozenset(
-    "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp lg pi infinity inf oo abs mod theta alpha beta".split()
+    "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp "
+    "lg pi infinity inf oo abs mod theta alpha beta".split()
 )
 _ARITHMETIC = frozenset(
     "times plus minus divided multiplied squared cubed factorial percent percentage pct choose modulo negative".split()
@@ -32,6 +34,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PROSE_SIGNS = frozenset("?\"“”'`#~@…") - {"~"}
+_MATH_SIGNS = frozenset({"Sm", "Sc", "No", "Ps", "Pe"})  # of Unicode: a tick or a picture is prose
 _EDGE = " \t\n,;:&*_`'\".?"  # what may stand around a stretch; a full stop before a digit is its own
 _SYMBOL = re.compile(r"[\d∞π½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞√∅]|\\(?!text)[A-Za-z]")
 
@@ -59,7 +62,10 @@ def stretches(sentence: str) -> list[Stretch]:
         is_math = True
         if kind == "space":
             continue
-        if kind == "word":
+        if kind in ("number", "letter") and start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter"):
+            is_math = False  # part of a name: `AZYUK2A`
+            solid = solid or is_math
+        elif kind == "word":
             low = text.lower()
             after_number = last_number and (text in UNITS or low in UNITS)
             if low in ("and", "or"):
@@ -77,16 +83,25 @@ def stretches(sentence: str) -> list[Stretch]:
         elif kind == "letter":
             after = sentence[token.end() : token.end() + 2]
             before = sentence[token.start() - 1 : token.start()]
-            if before == "'" or (
-                text in "aAI" and re.match(r" [\w\\]|$", after) and not out_of_operator(sentence, token.start())
+            if (
+                before == "'"
+                or after[:1] == "'"
+                or (text in "aAI" and re.match(r" [\w\\]|$", after) and not out_of_operator(sentence, token.start()))
             ):
                 is_math = False
-            solid = solid or is_math
+            if _AND_A_HALF.match(sentence, token.start()) and start >= 0:
+                is_math, solid = True, solid
+            else:
+                solid = solid or is_math
         elif kind == "sign":
             is_math = text not in _PROSE_SIGNS and not (
                 text == ":" and not re.match(r"\d", sentence[token.end() : token.end() + 1])
             )
-            is_math = is_math and text not in "–—"
+            is_math = (
+                is_math
+                and text not in "–—"
+                and (text.isascii() or text in "°·" or unicodedata.category(text) in _MATH_SIGNS)
+            )
         else:
             solid = True
         if is_math:
@@ -104,6 +119,9 @@ def stretches(sentence: str) -> list[Stretch]:
     return out
 
 
+_AND_A_HALF = re.compile(r"an?\s(?:half|third|quarter|fifth|sixth|eighth|tenth)\b")
+
+
 def out_of_operator(sentence: str, at: int) -> bool:
     """Whether an operator stands before a letter: then it is a variable and no article."""
     return bool(re.search(r"[-+*/^=<>(,{]\s?$", sentence[max(0, at - 2) : at]))
@@ -116,7 +134,7 @@ def _math_follows(tokens: list[re.Match[str]], i: int) -> bool:
         if token.lastgroup == "word":
             return token[0].lower() in NUMBER_WORDS or token[0] in FUNCTIONS
         if token.lastgroup == "letter":
-            return token[0] not in "aAI"
+            return token[0] not in "aAI" or bool(_AND_A_HALF.match(token.string, token.start()))
         return token.lastgroup in ("number", "command") or token[0] in "-+($√{[π∞€£"
     return False
 
@@ -136,7 +154,10 @@ def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -
         if bare.endswith(")") and "(" not in bare and "[" not in bare:
             bare = bare[:-1]
         bare = re.sub(
-            r"^(?:and|or|a|times|by|percent)\b\s?|(?<=\s)(?:and|or|times|minus|plus|by)$", "", bare, flags=re.IGNORECASE
+            r"^(?:(?:and|or|times|by|percent)\b\s?|a\s(?![-+*/^=]))|(?<=\s)(?:and|or|times|minus|plus|by)$",
+            "",
+            bare,
+            flags=re.IGNORECASE,
         )
         if bare == text or not bare:
             break
@@ -153,43 +174,60 @@ Finder = Callable[[str], list[Stretch]]
 _FILLER = (
     r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
 )
-_DENIED_BEFORE = re.compile(rf"(?:\bnot|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$", re.IGNORECASE)
+_DENIED_BEFORE = re.compile(
+    rf"(?:\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
+    re.IGNORECASE,
+)
 _OTHER_BEFORE = re.compile(
     r"\b(?:instead of|rather than|except|other than|unlike|different from|previously|initially|at first|"
     r"i (?:said|wrote|thought|answered|had|got|put|guessed)(?: (?:it|that|was|of)){0,2}|"
-    r"(?:first|last|previous|earlier|old|wrong|original|initial) (?:answer|attempt|guess|result|value|response)(?: (?:was|is|of|said))?:?)\s*$",
+    r"(?:first|last|previous|earlier|old|wrong|original|initial) (?:answer|attempt|guess|result"
+    r"|value|response)(?: (?:was|is|of|said))?:?)\s*$",
     re.IGNORECASE,
 )
 _BOUND_BEFORE = re.compile(
     r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower|bigger|older|younger|longer|shorter|heavier|lighter|later|earlier|"
-    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|\bup to|\bunder|\bover|\bbelow|\babove|\bexceeds?|\bbetween|"
-    r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
-    r"\b(?:half|twice|double|triple|third|quarter|square|cube|factor|factors|multiple|multiples|divisor|divisors) of)\s+(?:a |the |about )?$",
+    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|\bup to|\bunder|\bover|\bbelow"
+    r"|\babove|\bexceeds?|\bbetween|"
+    r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to"
+    r"|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
+    r"\b(?:half|twice|double|triple|third|quarter|square|cube|factor|factors|multiple|multiples"
+    r"|divisor|divisors) of)\s+(?:a |the |about )?$",
     re.IGNORECASE,
 )
 _DENIED_BEHIND = re.compile(
-    r"\W{0,3}(?:(?:\w+\s){0,1}?(?:is|are|was|were|'s|seems|looks|would be|must be|will be)\s+(?:(?:clearly|obviously|also|definitely|certainly|just|far|still)\s)?"
+    r"\W{0,3}(?:(?:\w+\s){0,1}?(?:is|are|was|were|'s|seems|looks|would be|must be"
+    r"|will be)\s+(?:(?:clearly|obviously|also|definitely|certainly|just|far|still)\s)?"
     r"(?:not\b|wrong|incorrect|false|impossible|too\s|ruled out|out\b|eliminated|excluded|never\b|no\s)"
     r"|(?:\w+\s)?(?:isn't|aren't|wasn't|weren't|can't|cannot|doesn't|does not|didn't|did not|won't)\b"
     r"|[-–—(:]?\s?(?:wrong|incorrect|ruled out|impossible|no[!.])(?:\W|$))",
     re.IGNORECASE,
 )
 _BOUND_BEHIND = re.compile(
-    r"\s?\w{0,15}\s?(?:or (?:more|less|fewer|greater|higher|lower|above|below|so)|and (?:above|below|up|over|more|higher|lower)|at (?:least|most)|"
+    r"\s?\w{0,15}\s?(?:or (?:more|less|fewer|greater|higher|lower|above|below|so)|and (?:above|below"
+    r"|up|over|more|higher|lower)|at (?:least|most)|"
     r"to the power|to go up)\b",
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"\s*(?:\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*", re.IGNORECASE)
+_PROSE_WORD = re.compile(
+    r"(?!(?:exactly|approximately|about|around|roughly|simply|just|only|the|an|number|value|option|total|of|equal|to|still|now|that|it|is|it's|"
+    r"not|but|therefore|thus)\b)\b[A-Za-z]{2,}",
+    re.IGNORECASE,
+)
 _LINK = re.compile(
     r"\b(?:is|are|was|were|equals?|be|gives?|giving|makes|making|get|gets|got|have|has|had|costs?|leaves|leaving|totals?|totall?ing|obtain|obtains|"
-    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs|comes? (?:out )?to|add up to|adds up to|a total of)\b|[:=→≈]|[=-]>",
+    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs"
+    r"|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
+    r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b"
+    r"|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
     re.IGNORECASE,
 )
-_BECAUSE = re.compile(r"[,;]?\s(?:because|since)\b", re.IGNORECASE)
+_BECAUSE = re.compile(r"[,;]?\s(?:because|since)\b|,\s\d{1,9} of (?:them|which|these|those)\b", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:maybe|perhaps|possibly|might be|may be|could be|either)\b", re.IGNORECASE)
 _ASIDE = re.compile(r"(?<=[\w%°.²³}*\"']) \((?P<inside>[^()]{0,300})\)")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")
@@ -302,11 +340,13 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         return Reading(
             answer, Strength.SAID, "" if answer is not None else "it cannot be read as one value", final=answer is None
         )
-    candidates, denied, bound = [], [], False
+    candidates: list[tuple[Stretch, str | None, str]] = []
+    denied: list[str] = []
+    bound = False
     for i, stretch in enumerate(found):
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
-        read = value(stretch.text)
+        read = value(stretch.text) if not behind[:1].isalpha() else None  # 12th, 12k
         if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
             denied.append(read or stretch.text)
         elif _OTHER_BEFORE.search(before):
@@ -339,7 +379,9 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
 
 def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], strength: Strength) -> tuple[int, bool]:
     """Which candidate is meant: the first of a statement, else the first behind the sentence's last link, else the last."""
-    if strength is Strength.STATED:
+    first = candidates[0][0]
+    named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
+    if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
     for link in reversed(list(_LINK.finditer(sentence))):
         behind = [
@@ -349,7 +391,7 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
         ]
         if behind:
             return behind[0], True
-    return len(candidates) - 1, False
+    return (0, True) if strength is Strength.STATED else (len(candidates) - 1, False)
 
 
 def _offered(
@@ -358,16 +400,14 @@ def _offered(
     """The different values among which the chosen one is offered ("8 cats or 9 cats"), if it is."""
     out = {candidates[chosen][1]}
     joint = r"\b(?:or|and)\b" if strength is Strength.STATED else r"\bor\b"
-    if re.search(r"\beither\b|\bboth\b", sentence, re.IGNORECASE):
+    near = sentence[max(0, candidates[chosen][0].start - 60) : candidates[chosen][0].end]
+    if re.search(r"\beither\b|\bboth\b", near, re.IGNORECASE):
         return {read for _, read, _ in candidates}
     for i in (chosen - 1, chosen):
         if 0 <= i < len(candidates) - 1:
             between = sentence[candidates[i][0].end : candidates[i + 1][0].start]
-            if (
-                (len(between) < 40 and re.search(joint, between, re.IGNORECASE) and not _LINK.search(between))
-                or strength is Strength.MARKED
-                or not between.strip(" ,/|")
-            ):
+            joined = len(between) < 40 and re.search(joint, between, re.IGNORECASE) and not _LINK.search(between)
+            if joined or strength is Strength.MARKED or not between.strip(" ,/|"):
                 out |= {candidates[i][1], candidates[i + 1][1]}
     return out
 
@@ -381,6 +421,10 @@ def _without_asides(sentence: str) -> str:
         if re.search(r"[^\W\d_]{3,}", inside) and not re.search(r"\\", inside):
             return ""
         if inside.startswith(("=", "≈")):
+            return ""
+        if read_quantity(inside) and re.search(
+            rf"\b(?:{'|'.join(NUMBER_WORDS)})$", sentence[max(0, match.start() - 12) : match.start()].lower()
+        ):
             return ""
         if before.isdigit() and not re.search(r"[A-Za-z,\\]", inside):
             return ""

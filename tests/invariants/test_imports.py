@@ -35,6 +35,7 @@ LIGHT = [
     "rl2f_hub.records",
     "rl2f_hub.dialogue.chat_format",
     "rl2f_hub.engines",
+    "rl2f_hub.training.checks",
     "rl2f_hub.training.credit",
     "rl2f_hub.verify",
     "rl2f_hub.tasks",

@@ -221,3 +221,48 @@ def _harmless(text: str) -> str:
     )
     text = re.sub(r"<(?=[^\s\d=<])", "&lt;", text)  # <|im_end|>, </s>, <feedback>, but not `x < 3` or `x <= y`
     return re.sub(r"\[(?=/?(?:[A-Z]+_?)+\])", "&#91;", text)  # [INST]
+
+
+class JudgeSet:
+    """The judging prompts, one for each family of tasks."""
+
+    def __init__(self) -> None:
+        from jinja2 import FileSystemLoader, StrictUndefined
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        self._env = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader([HERE / "_judge"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Template name -> digest of its text and of what it extends."""
+        base = (HERE / "_judge" / "base.jinja").read_text(encoding="utf-8")
+        texts = {family: (HERE / "_judge" / f"{family}.jinja").read_text(encoding="utf-8") for family in FAMILIES}
+        return {f"judge/{name}": sha256((base + text).encode()).hexdigest()[:16] for name, text in texts.items()}
+
+    def render(self, family: str, fields: dict[str, str], mark: str) -> str:
+        return self._env.get_template(f"{family}.jinja").render(**fields, mark=mark).strip()
+
+
+JUDGE = JudgeSet()
+
+
+def render_judge(situation: FeedbackRequest, text: str) -> str:
+    """The prompt that asks a judge whether `text` gives the situation's privilege away."""
+    privilege = situation.privilege
+    secrets = {
+        "right answer": privilege.reference,
+        "solution": privilege.solution,
+        "hidden tests": _readable(privilege.tests),
+    }
+    fields = {"question": situation.question, "attempt": situation.attempts[-1] if situation.attempts else ""}
+    fields |= {"earlier": "\n\n".join(situation.feedbacks), "said": text}
+    mark = _mark(situation, [*fields.values(), *secrets.values()])
+    blocks = {name: _block(name, value, mark) for name, value in fields.items()}
+    blocks["secret"] = "\n\n".join(
+        f"The {name}, which the teacher knows:\n{_block(name, value, mark)}"
+        for name, value in secrets.items()
+        if value.strip()
+    )
+    return JUDGE.render(_family(situation), blocks, mark)
