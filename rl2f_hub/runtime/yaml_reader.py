@@ -47,7 +47,7 @@ def read_yaml(text: str) -> Any:
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader  # the same language; libyaml is faster
     try:
         return _Reader(yaml.parse(text, Loader=loader)).document()
-    except (yaml.YAMLError, UnicodeError) as error:
+    except (yaml.YAMLError, UnicodeError, OverflowError) as error:
         raise YamlError(" ".join(str(error).split())[:200]) from None
 
 
@@ -131,7 +131,7 @@ def _scalar(event: Any) -> Any:
     value: Any = _plain(event.value)
     if not isinstance(value, _TAGGED[kind]) or (kind == "int" and isinstance(value, bool)):
         raise YamlError(f"{event.value[:40]!r} is no {kind}")
-    return float(value) if kind == "float" else value
+    return value * 1.0 if kind == "float" and isinstance(value, int) else value
 
 
 def _plain(text: str) -> Any:
