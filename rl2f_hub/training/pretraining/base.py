@@ -10,10 +10,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.recipe import LessonSpec, ScratchSpec
 from rl2f_hub.runs import Run, latest_checkpoint
 from rl2f_hub.runtime import processes
+from rl2f_hub.runtime.hub_errors import hub_errors
 from rl2f_hub.runtime.progress import bar
 from rl2f_hub.students.wheel import load_wheel
 from rl2f_hub.training.callbacks import StepProgress, WholeCheckpoints
@@ -36,7 +36,7 @@ def make_base(run: Run, namespace: str) -> dict[str, Any]:
 
 def pre_training(run: Run) -> None:
     """Pre-trains and saves to the run's folder."""
-    from rl2f_hub.pipeline import quiet_libraries
+    from rl2f_hub.runtime.quiet import quiet_libraries
 
     quiet_libraries()
     _save(run, *_pretrain(run))
