@@ -105,9 +105,13 @@ def _set_threads(recipe: Recipe) -> None:
 
 def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
     if stage == "base":
+        from rl2f_hub.hub.base import push_base
         from rl2f_hub.training.pretraining.base import make_base
 
-        return make_base(run, namespace)
+        if run.recipe.model.id is not None:
+            return {}
+        make_base(run)
+        return push_base(run, namespace)
     if stage == "generate":
         from rl2f_hub.generate import generate
         from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of, vllm_student
