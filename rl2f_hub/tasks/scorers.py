@@ -28,7 +28,7 @@ EVALUATES_PYTHON = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "str
 EVALUATES_SYMPY = frozenset(
     {"countdown", "intermediate_integration", "polynomial_multiplication", "puzzle24", "simple_integration"}
 )
-_HEDGED = re.compile(r"[^\n]*\b(?:either\b.*\bor|maybe\b.*\bmaybe)\b[^\n]*\Z", re.IGNORECASE)
+_HEDGED = re.compile(r"[^\n]{0,40}\b(?:either\b[^\n]{1,300}?\bor|maybe\b[^\n]{1,300}?\bmaybe)\b[^\n]*\Z", re.IGNORECASE)
 _NOT_ANOTHER = re.compile(r",? (?:not|rather than|instead of) ")
 _FUNCTIONS = frozenset(
     "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs pi".split()

@@ -287,7 +287,7 @@ _BETWEEN_BOXES = re.compile(
     re.IGNORECASE,
 )
 _ANSWER_TAG = re.compile(r"<(?:final_?)?answer>(.*?)(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
-_HASH = re.compile(r"^#{4}(?!#)[ \t]*([^\n]{1,200}?)(?:[ \t]*#{4}[^\n]*)?$", re.MULTILINE)
+_HASH = re.compile(r"^#{4}(?!#)([^\n]+)$", re.MULTILINE)
 _JSON = re.compile(
     r"""["'](?:final[_ ]?)?(?:answer|result|output|solution|choice)["']\s{0,5}:\s{0,5}(?=(.))""",
     re.IGNORECASE | re.DOTALL,
@@ -371,10 +371,9 @@ def marked_place(text: str, deeper: int = 2) -> Place | None:
     if "####" in text:
         for match in _HASH.finditer(text):
             last = not text[match.end() :].strip()
-            if (last or re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1])) and not re.match(
-                r"\d+[.)] ?[A-Za-z]|.*:\s*$", match[1]
-            ):
-                return Place(match[1], Strength.MARKED, match.end())
+            said = match[1].split("####")[0].strip()[:200]
+            if (last or re.match(r"[-+$€£\d(.\\√π]|\S{1,20}$", said)) and not re.match(r"\d+[.)] ?[A-Za-z]|.*:$", said):
+                return Place(said, Strength.MARKED, match.end())
     if ("{" in text or '":' in text) and (matches := list(_JSON.finditer(text))):
         value, end = _json_value(text, matches[-1].end())
         if value.strip():

@@ -381,7 +381,7 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         elif i and _RANGE.fullmatch(sentence[found[i - 1].end : stretch.start]):
             if candidates and candidates[-1][0] is found[i - 1]:
                 candidates.pop()
-            changed = _CHANGED.search(sentence[: found[i - 1].start])
+            changed = _CHANGED.search(sentence[max(0, found[i - 1].start - 80) : found[i - 1].start])
             candidates.append((stretch, read, "") if changed else (stretch, None, "a range is no answer"))
         else:
             candidates.append((stretch, read, ""))
