@@ -34,7 +34,8 @@ NUMBER_WORDS = frozenset(_SMALL) | frozenset(_TENS) | frozenset(_SCALE) | {"doze
 _WORD = "|".join(sorted((*_SMALL, *_TENS, *_SCALE, "dozen"), key=len, reverse=True))
 # "hundred-thousands" and "ten-thousands" are places of digits, not numbers.
 _RUN = re.compile(
-    rf"(?:\b(?:minus|negative)\s+)?(?<![\w-])(?:an?\s+(?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b(?!-?(?:thousands|place))"
+    rf"(?:\b(?:minus|negative)\s+)?(?<![\w-])(?:an?\s+(?=hundred|thousand|million|billion"
+    rf"|dozen))?(?:{_WORD})\b(?!-?(?:thousands|place))"
     rf"(?:(?:\s*-\s*|\s+and\s+|,?\s+)(?:{_WORD})\b(?!-?(?:thousands|place)))*"
     rf"(?:\s+(?:point)((?:\s+(?:{'|'.join(DIGIT_WORDS)})\b)+))?(?:[\s-]+({'|'.join(_PARTS)})\b)?"
 )
@@ -148,7 +149,8 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), calculation)
     for pattern, calculation in (
         (
-            rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from|added to)(?: than)? {_N}",
+            rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from"
+            rf"|added to)(?: than)? {_N}",
             r"(\2 + \1)",
         ),
         (
@@ -164,11 +166,13 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_N} and (?:another )?{_N} (?:together|combined|in total|added(?: up)?)\b", r"(\1 + \2)"),
         (rf"{_N} and (?:another |then )?{_N} (?:more|on top)\b", r"(\1 + \2)"),
         (
-            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count|move) (?:up )?{_N}(?: up| more)?\b",
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count"
+            rf"|move) (?:up )?{_N}(?: up| more)?\b",
             r"(\1 + \2)",
         ),
         (
-            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take|move) (?:down |off )?{_N}(?: down| off| away)?\b",
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take"
+            rf"|move) (?:down |off )?{_N}(?: down| off| away)?\b",
             r"(\1 - \2)",
         ),
         (
@@ -191,12 +195,15 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 _SAYS = re.compile(
     r"\d (?:halved|doubled|tripled|squared|cubed|increased|raised|reduced|decreased|lowered|cut|split)|"
-    r"\b(?:half|halve|twice|double|triple|thrice|third|quarter|fifth|tenth|1/\d+|times|square|cube|sum|product|difference|add|adding|subtract|"
-    r"subtracting|take|taking|deduct|more|greater|larger|bigger|higher|above|over|after|beyond|up|less|smaller|lower|fewer|below|under|"
+    r"\b(?:half|halve|twice|double|triple|thrice|third|quarter|fifth|tenth|1/\d+|times|square|cube|sum"
+    r"|product|difference|add|adding|subtract|"
+    r"subtracting|take|taking|deduct|more|greater|larger|bigger|higher|above|over|after|beyond|up|less"
+    r"|smaller|lower|fewer|below|under|"
     r"before|short|down|added|go|count|move|start|together|that)\b"
 )
 _ROOT = re.compile(
-    r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?|\bcbrt\s?\(?\s?)(?P<n>\d{1,40}(?:\.\d{1,20})?)(?![\w]|\.\d)"
+    r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?"
+    r"|\bcbrt\s?\(?\s?)(?P<n>\d{1,40}(?:\.\d{1,20})?)(?![\w]|\.\d)"
 )
 
 
