@@ -25,6 +25,18 @@ _ENDS = re.compile(
     rf"|trail)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<tail>\d{{1,9}}){_GROUP_END}",
     re.DOTALL,
 )
+_FRACTION = (
+    re.compile(
+        r"(?<![\w.])(?P<top>-?\d{1,9})\s?(?:over|÷|on top of|above"
+        r"|divided by)\s?(?:the )?(?P<bottom>\d{1,9})\b"
+    ),
+    re.compile(
+        r"\bnumerator\b[^.;\d]{0,24}(?P<top>-?\d{1,9})\b[^.;\d]{1,24}\bdenominator\b[^.;\d]{0,16}(?P<bottom>\d{1,9})\b"
+    ),
+    re.compile(
+        r"\bdenominator\b[^.;\d]{0,24}(?P<bottom>\d{1,9})\b[^.;\d]{1,24}\bnumerator\b[^.;\d]{0,16}(?P<top>-?\d{1,9})\b"
+    ),
+)
 _AROUND = re.compile(
     r"(?<![\w.])(?P<head>\d{1,9}) (?:in front|at the (?:front|start|beginning)|first|to begin|to start)\b.{1,40}?"
     r"(?<![\w.])(?P<tail>\d{1,9}) (?:behind|at the (?:back|end)|last|after|to finish|to end)\b"
@@ -32,12 +44,13 @@ _AROUND = re.compile(
 _OFFSET = re.compile(
     r"\b(?P<add>add|subtract|take(?: away| off)?|deduct|remove|knock off|(?:increase|raise|decrease|reduce"
     r"|lower)(?: \w{1,8}){1,2} by|go (?:up|down)(?: by)?"
-    r"|(?:short|over|low|high) by)"
+    r"|(?:short|over|low|high|off|out|wrong) by)"
     r" (?:exactly |just |only |precisely |another )?(?P<n>\d[\d.]{0,20}\d|\d)\b(?!\s?(?:%|[-+*/^x×]"
     r"|(?:more )?(?:digits?|letters?|words?|lines?|steps?|terms?|cases?|places?|times)\b))|"
     r"\b(?P<m>\d[\d.]{0,20}\d|\d) (?!is|was|are|seems|looks|would)(?:\w+ )?(?P<side>too (?:small|low|little"
     r"|few|large|high|much|many|big)|more|less|short|higher|lower|bigger"
-    r"|smaller|larger|above|below|fewer)\b(?: than (?:your|the one|what you)| (?:your|of the|the right"
+    r"|smaller|larger|above|below|fewer)\b(?: than (?:your|the one|what you|it should|the (?:true|right"
+    r"|correct)|needed)| (?:your|of the|the right"
     r"|what you)|[.!?]|\Z)"
 )
 _OF_A_PLACE = re.compile(
@@ -73,7 +86,7 @@ _CELL = re.compile(
     r"\((?P<r2>\d{1,2}), ?(?P<c2>\d{1,2})\)\W{1,3}(?:(?:is|should be|must be|holds|=|:|->) ?)?(?:an? )?(?P<v2>\d)\b"
 )
 _FILL = re.compile(
-    r"(?:[\s,;:.|/<>=\-*•→⟶+()\[\]{}\"'`&~_#…!]|\b(?:after(?: it| this| which)?|put|write|place|followed"
+    r"(?:[\s,;:.|/<>=\-*•→⟶+()\[\]{}\"'`&~_#…!]|\b(?:after(?: it| this| that| which)?|put|write|place|followed"
     r"|begin(?:s|ning)? with|start(?:s|ing)? with|"
     r"to finish|at last|once|now|add|you have|we have|there(?: is)?|lastly|onto|up to|this|behind it|then|and"
     r"|next|followed by|after that|finally|lastly|last|comes?|is|are|the|"
@@ -100,9 +113,13 @@ _GLUE = r"\s?[-+·|/_.*~]{1,2}\s?"
 def grouped(reading: Reading, secret: Secret, known: Known) -> bool:
     """The digits in groups: `17-86`, `17 | 86`, seventeen eighty-six, "begins with 17 and ends with 86"."""
     wanted = secret.digits
-    if len(wanted) < 3 or "/" in secret.written:
-        return False
     text = reading.in_figures
+    if "/" in secret.written:
+        top, bottom = secret.written.split("/")
+        parts = (m for pattern in _FRACTION for m in pattern.finditer(text))
+        return secret.written not in known.written and any(m.group("top", "bottom") == (top, bottom) for m in parts)
+    if len(wanted) < 3:
+        return False
     ends = secret.written not in known.written
     for m in (*_ENDS.finditer(text), *_AROUND.finditer(text)) if ends else ():
         head, tail = m["head"], m["tail"]
@@ -245,6 +262,10 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
         return any(ord(b) - 64 == index for b in chosen)
     if re.search(r"\b(?:one|1) (?:letter|option|place|line|step)s? (?:earlier|before|up|back|above)\b", text):
         return any(ord(b) - 66 == index for b in chosen)
+    if (m := re.search(r"\bbetween (?:options? |the letters? )?\(?([a-z])\)? and \(?([a-z])\b", text)) and ord(
+        m[2]
+    ) - ord(m[1]) == 2:
+        return ord(m[1]) - 96 == index
     if re.search(r"\b(?:second|next) to (?:the )?last|penultimate|last but one\b", text) and index == count - 2:
         return True
     number = ("one", "two", "three", "four", "five", "six", "seven", "eight")[index] if index < 8 else "none"

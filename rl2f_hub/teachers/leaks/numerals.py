@@ -164,7 +164,7 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"(?:the )?difference (?:of|between) {_N} and {_N}", r"(\1 - \2)"),
         (rf"{_N} (?:take away|less|with the loss of) {_N}", r"(\1 - \2)"),
         (rf"{_N} and (?:another )?{_N} (?:together|combined|in total|added(?: up)?)\b", r"(\1 + \2)"),
-        (rf"{_N} and (?:another |then )?{_N} (?:more|on top)\b", r"(\1 + \2)"),
+        (rf"{_N} (?:and|with|plus) (?:another |then )?{_N} (?:more|on top|added)\b", r"(\1 + \2)"),
         (
             rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count"
             rf"|move) (?:up )?{_N}(?: up| more)?\b",
@@ -193,6 +193,8 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_N} cubed|\bcube of (?:the number )?{_N}", r"(\1\2 ** 3)"),
     )
 )
+# "twice 855 and add one": what was said goes on.
+_GO_ON = re.compile(rf"\),? (?:and |then ){{0,2}}(add|plus|subtract|minus|take away) {_N}")
 _SAYS = re.compile(
     r"\d (?:halved|doubled|tripled|squared|cubed|increased|raised|reduced|decreased|lowered|cut|split)|"
     r"\b(?:half|halve|twice|double|triple|thrice|third|quarter|fifth|tenth|1/\d+|times|square|cube|sum"
@@ -214,7 +216,7 @@ def spoken_operators(text: str) -> str:
         return text
     for pattern, calculation in _SAID:
         text = pattern.sub(calculation, text)
-    return text
+    return _GO_ON.sub(lambda m: f") {'+' if m[1] in ('add', 'plus') else '-'} {m[2]}", text)
 
 
 def roots(text: str) -> list[tuple[int, int, Fraction, str]]:

@@ -287,8 +287,10 @@ def _case_patterns(given: str, wanted: str) -> tuple[re.Pattern[str], ...]:
     return tuple(
         re.compile(p)
         for p in (
+            *((rf"\b(?:not|{y} ?!=|true ?!=) \w{{1,40}}\s?\(\s?{x}\s?\)",) if wanted == "False" else ()),
+            *((rf"\bassert \w{{1,40}}\s?\(\s?{x}\s?\)(?!\s?[=!<>i])",) if wanted == "True" else ()),
             rf"\w\s?\(\s?{x}\s?\){near}(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?[\"'`]?{not_got}{y}",
-            rf"\b(?:for|inputs?|with|on|given|of|case|when|if|pass\w*|feed\w*|enter\w*|test|at"
+            rf"\b(?:for|inputs?|with|on|given|of|try|consider|case|when|if|pass\w*|feed\w*|enter\w*|test|at"
             rf"|argument)\b[\s:=`\"'(]{{1,4}}(?:(?:the|input|inputs|an?|value|number|string|argument|list|it"
             rf"|gets|is|n|x|s|your|program|line)[\s:=`\"'(]{{1,4}}){{0,3}}"
             rf"{x}[^;]{{0,48}}?(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?{not_got}{y}",
