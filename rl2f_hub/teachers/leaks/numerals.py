@@ -144,10 +144,19 @@ def calculations(text: str) -> list[tuple[int, int, Fraction, tuple[str, ...]]]:
 
 _N = r"(?<![\w.])(\d{1,30}(?:\.\d{1,20})?)(?![\w]|\.\d)"
 _OF = r" (?:of |the number |as much as |as many as )?(?:the )?"
-# What is said of numbers, as calculations. The first group of the first two rows is what is added.
+# What is said of numbers, as calculations; multiples first: what is added to one comes after it.
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), calculation)
     for pattern, calculation in (
+        (rf"\b(?:half|halve|1/2){_OF}{_N}|{_N} (?:halved|cut in half|split in (?:two|2|half))", r"(\1\2 / 2)"),
+        (rf"\b(?:twice|double|2 times){_OF}{_N}|{_N} (?:doubled|twice)", r"(\1\2 * 2)"),
+        (rf"\b(?:triple|thrice|three times|3 times){_OF}{_N}|{_N} tripled", r"(\1\2 * 3)"),
+        (rf"\b(?:an? |1 )?third{_OF}{_N}|\b1/3{_OF}{_N}", r"(\1\2 / 3)"),
+        (rf"\b(?:an? |1 )?quarter{_OF}{_N}|\b1/4{_OF}{_N}", r"(\1\2 / 4)"),
+        (rf"\b(?:an? |1 )?fifth of (?:the )?{_N}|\b1/5{_OF}{_N}", r"(\1\2 / 5)"),
+        (rf"\b(?:an? |1 )?tenth of (?:the )?{_N}|\b1/10{_OF}{_N}", r"(\1\2 / 10)"),
+        (rf"{_N} squared|\bsquare of (?:the number )?{_N}", r"(\1\2 ** 2)"),
+        (rf"{_N} cubed|\bcube of (?:the number )?{_N}", r"(\1\2 ** 3)"),
         (
             rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from"
             rf"|added to)(?: than)? {_N}",
@@ -182,15 +191,6 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:above|over|more than) that", r"(\1 + \2)"),
         (rf"{_N} (?:increased|raised) by {_N}", r"(\1 + \2)"),
         (rf"{_N} (?:reduced|decreased|lowered|diminished) by {_N}", r"(\1 - \2)"),
-        (rf"\b(?:half|halve|1/2){_OF}{_N}|{_N} (?:halved|cut in half|split in (?:two|2|half))", r"(\1\2 / 2)"),
-        (rf"\b(?:twice|double|2 times){_OF}{_N}|{_N} (?:doubled|twice)", r"(\1\2 * 2)"),
-        (rf"\b(?:triple|thrice|three times|3 times){_OF}{_N}|{_N} tripled", r"(\1\2 * 3)"),
-        (rf"\b(?:an? |1 )?third{_OF}{_N}|\b1/3{_OF}{_N}", r"(\1\2 / 3)"),
-        (rf"\b(?:an? |1 )?quarter{_OF}{_N}|\b1/4{_OF}{_N}", r"(\1\2 / 4)"),
-        (rf"\b(?:an? |1 )?fifth of (?:the )?{_N}|\b1/5{_OF}{_N}", r"(\1\2 / 5)"),
-        (rf"\b(?:an? |1 )?tenth of (?:the )?{_N}|\b1/10{_OF}{_N}", r"(\1\2 / 10)"),
-        (rf"{_N} squared|\bsquare of (?:the number )?{_N}", r"(\1\2 ** 2)"),
-        (rf"{_N} cubed|\bcube of (?:the number )?{_N}", r"(\1\2 ** 3)"),
     )
 )
 # "twice 855 and add one": what was said goes on.
@@ -201,7 +201,7 @@ _SAYS = re.compile(
     r"|product|difference|add|adding|subtract|"
     r"subtracting|take|taking|deduct|more|greater|larger|bigger|higher|above|over|after|beyond|up|less"
     r"|smaller|lower|fewer|below|under|"
-    r"before|short|down|added|go|count|move|start|together|that)\b"
+    r"before|short|down|added|top|go|count|move|start|together|that)\b"
 )
 _ROOT = re.compile(
     r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?"
