@@ -327,6 +327,6 @@ def test_the_feedback_of_a_published_set_is_checked_anew(hub: LocalHub, api: Any
     done = audited("me/leaky")
     assert done.returncode == 1, done.stderr[-3000:]
     assert "me/leaky: 4 feedbacks, 1 give the answer away, literal 1" in " ".join(done.stdout.split())
-    assert "train-457/0, turn 1: literal: 'It is 914.'" in done.stdout
+    assert "train-457/0, turn 1: literal, normalised: 'It is 914.'" in done.stdout
     refused = audited("me/absent")
     assert refused.returncode == 2 and "--dataset" in refused.stderr and "Traceback" not in refused.stderr
