@@ -90,7 +90,7 @@ def _made_whole(piece: str, solution: str, name: str) -> list[str]:
         return [f"{ast.unparse(tree)}\n\n{name} = {functions[-1].name}\n"]
     lambdas = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda)]
     out = [f"{name} = {ast.unparse(node)}\n" for node in lambdas[:2]]
-    imports = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    imports: list[ast.stmt] = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
     body = [n for n in tree.body if n not in imports]
     if body and isinstance(last := body[-1], ast.Expr | ast.Assign) and not _returns(body):
         # The last value is what the function is to give back: an expression, or what was assigned last.
