@@ -262,9 +262,8 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
         return any(ord(b) - 64 == index for b in chosen)
     if re.search(r"\b(?:one|1) (?:letter|option|place|line|step)s? (?:earlier|before|up|back|above)\b", text):
         return any(ord(b) - 66 == index for b in chosen)
-    if (between := re.search(r"\bbetween (?:options? |the letters? )?\(?([a-z])\)? and \(?([a-z])\b", text)) and ord(
-        m[2]
-    ) - ord(m[1]) == 2:
+    between = re.search(r"\bbetween (?:options? |the letters? )?\(?([a-z])\)? and \(?([a-z])\b", text)
+    if between and ord(between[2]) - ord(between[1]) == 2:
         return ord(between[1]) - 96 == index
     if re.search(r"\b(?:second|next) to (?:the )?last|penultimate|last but one\b", text) and index == count - 2:
         return True
