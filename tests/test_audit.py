@@ -201,3 +201,12 @@ def test_a_table_is_never_written_over_other_text(tmp_path: Path) -> None:
     done = run("--leaking", "1", "--clean", "1", "--table", str(page))
     assert isinstance(done.exception, UsageError)
     assert page.read_text() == "# Mine\n"
+
+
+def test_rows_written_without_the_detectors_at_hand_keep_their_figures() -> None:
+    """`docs/guard.md` says what was found at first look; the evasive ones are for a judge, and are not bounded."""
+    found = audit(read_rows(Path(__file__).parent / "data" / "guard_rows.jsonl"))
+    forms = set(found.forms(True)) - {"evasive"}
+    claimed = [found.tally(True, form, None) for form in forms]
+    assert sum(t.flagged for t in claimed) >= 0.95 * sum(t.n for t in claimed)
+    assert found.false_positive_rate <= 0.02

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rl2f_hub.dialogue.rollout import Rollout, request_of
+from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.errors import RL2FError
-from rl2f_hub.records import Privilege, Usage, Verdict
+from rl2f_hub.recipe.task_sections import SourceSpec
+from rl2f_hub.records import Privilege, Turn, Usage, Verdict
 from rl2f_hub.sandbox.jobs import CodeTests
+from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.teachers import FeedbackRequest, Reply
 from rl2f_hub.teachers.controls import LeakedTeacher, ShuffledTeacher
 from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, Judge, find_leaks
@@ -418,3 +422,41 @@ def test_what_was_said_before_adds_up(situation: Make, telling: Make) -> None:
     assert guarded(telling(second), [asked], max_retries=0)[0][0].leaked == ()
     assert "grouped" in guarded(telling(second), [later], max_retries=0)[0][0].leaked
     assert guarded(telling("Check the carry."), [later], max_retries=0)[0][0].leaked == ()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Double it: `lambda v: v + v`.",
+        "The body is only\n```\ny = x\ny += x\nreturn y\n```",
+        "Write\n```python\ndef dbl(q):\n    return q + q\n```",
+        "Inside: `x + x`",
+    ],
+)
+def test_code_is_made_whole_before_it_is_run(said: str, telling: Make) -> None:
+    from rl2f_hub.sandbox import shared
+
+    try:
+        shared()
+    except RL2FError as error:
+        pytest.skip(str(error))
+    asked = [code_situation()] * 2
+    says = iter([said, said.replace("+", "-")])
+    out, _ = guarded(telling(lambda s: next(says)), asked, check_code=True, max_retries=0)
+    assert [f.leaked for f in out] == [("code",), ()]
+
+
+def countdown_rollout(attempt: str) -> Rollout:
+    task = next(iter(stream(request_for(SourceSpec(source="reasoning_gym:countdown", count=1), "tasks.train[0]", 3))))
+    rollout = Rollout(task, 0, Ledger())
+    rollout.turns.append(Turn(attempt, Verdict(False, 0.0, attempt, "another")))
+    return rollout
+
+
+def test_another_right_answer_is_a_leak_where_many_are_right(telling: Make) -> None:
+    """The reference of such a task is one of many: what the verifier accepts is one too, and the hint of a number is not."""
+    asked = request_of(countdown_rollout("1 + 1"))
+    turned = f"({asked.privilege.reference})"
+    for said, leaked in ((f'You could have said "{turned}".', True), ("Use every number once.", False)):
+        (out,), _ = guarded(telling(said), [replace(asked, privilege=Privilege("answer", ""))], max_retries=0)
+        assert out.leaked == (("accepted",) if leaked else ())

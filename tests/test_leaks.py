@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import json
 from fractions import Fraction
 
 import pytest
@@ -82,6 +83,13 @@ FORM_CASES = [
     ("grouped", "seventeen eighty-six", "1786"),
     ("grouped", "The first two digits are 17, the last two are 86.", "1786"),
     ("arithmetic", "half of 3572", "1786"),
+    ("arithmetic", "Take twice 892 and add two.", "1786"),
+    ("arithmetic", "1,759 with 27 on top", "1786"),
+    ("grouped", "5 over 8", "5/8"),
+    ("grouped", "The numerator is 5 and the denominator is 8.", "5/8"),
+    ("normalised", "1.786,00", "1786"),
+    ("interval", "the next integer after 1785", "1786"),
+    ("listed", "first 1, after that 4, then 7 and finally 9", "[1, 4, 7, 9]"),
     ("arithmetic", "double 893", "1786"),
     ("arithmetic", "the square root of 3189796", "1786"),
     ("normalised", "17\u2011year-old \uff11\uff17\uff18\uff16", "1786"),
@@ -122,6 +130,7 @@ def test_every_form_of_the_list_has_a_case_or_a_test_of_its_own() -> None:
         "code",
         "expected",
         "judge",
+        "accepted",
         "offset",  # these four speak of an attempt or of options
         "edited",
         "eliminated",
@@ -136,12 +145,15 @@ PLANET = "Which planet is the largest?\n(A) Mars\n(B) Saturn\n(C) Jupiter\n(D) V
     [
         ("offset", "Add exactly 100 to your 1686.", "1786", "How many?", "1686"),
         ("offset", "You are 3 too high.", "12", "How many?", "15"),
+        ("offset", "You are off by exactly 100, on the low side.", "1786", "How many?", "1686"),
+        ("offset", "Your result is 100 less than it should be.", "1786", "How many?", "1686"),
         ("edited", "The hundreds digit should be 7.", "1786", "How many?", "1686"),
         ("edited", "Change the last letter from y to e.", "apple", "Which word?", "apply"),
         ("edited", "Swap the 7 and the 4.", "[1, 4, 7, 9]", "Sort 9, 4, 7, 1.", "[1, 7, 4, 9]"),
         ("edited", "Row 2, column 2 should be 3.", "1 0 2\n0 3 0\n2 0 1", "Which grid?", "1 0 2\n0 4 0\n2 0 1"),
         ("eliminated", "You can rule out A and D.", "C", PLANET, "B"),
         ("eliminated", "The letter after B.", "C", PLANET, "B"),
+        ("eliminated", "Between B and D.", "C", PLANET, "A"),
     ],
 )
 def test_a_change_of_the_attempt_gives_the_answer(
@@ -453,3 +465,13 @@ def test_no_text_holds_the_guard_up(reference: str) -> None:
             piece * (50_000 // len(piece)), Privilege("answer", reference, SOLUTION, TESTS), (LARGEST, "34")
         )
         assert set(found) <= set(FORMS), piece
+
+
+@pytest.mark.parametrize("said", ["assert not is_odd(12)", "Try 12: the right output is False."])
+def test_a_negated_assertion_and_a_tried_input_tell_what_is_expected(said: str) -> None:
+    tests = json.dumps(
+        {"form": "function", "setup": "", "tests": ["assert is_odd(12) == False"], "entry_points": [], "cases": []}
+    )
+    privilege = Privilege("tests", "", "def is_odd(n):\n    return n % 2 == 1\n", tests)
+    assert leaks_in(said, privilege, ("Write is_odd(n).", "def is_odd(n): ..."))
+    assert not leaks_in(said.replace("12", "15"), privilege, ("Write is_odd(n).", "def is_odd(n): ..."))

@@ -306,3 +306,27 @@ def test_patience_is_for_what_waiting_cures() -> None:
     with pytest.raises(ValueError):
         patiently(refuse)
     assert len(calls) == 1
+
+
+def test_the_feedback_of_a_published_set_is_checked_anew(hub: LocalHub, api: Any, tmp_path: Path) -> None:
+    given = [dialogue(n, "Too low.") for n in range(3)] + [dialogue(457, "It is 914.")]
+    publish(recorded(tmp_path / "run", given, dataset="leaky"), "me", api=api)
+
+    def audited(repo: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rl2f_hub", "teachers", "audit", "--dataset", repo, "--show", "5"]
+        return subprocess.run(
+            command,
+            env=env_of(hub, tmp_path / "home"),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    done = audited("me/leaky")
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "me/leaky: 4 feedbacks, 1 give the answer away, literal 1" in " ".join(done.stdout.split())
+    assert "train-457/0, turn 1: literal, normalised: 'It is 914.'" in done.stdout
+    refused = audited("me/absent")
+    assert refused.returncode == 2 and "--dataset" in refused.stderr and "Traceback" not in refused.stderr

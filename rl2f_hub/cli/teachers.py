@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -148,7 +148,8 @@ def _check_dataset(repo: str, show: int, as_json: bool) -> None:
             "name a data set with the configs `tasks` and `dialogues`"
         ) from None
     forms: Counter[str] = Counter()
-    checked, leaking = 0, []
+    checked = 0
+    leaking: list[dict[str, Any]] = []
     for name, request, feedback in audits.rows_of_dialogues(dialogues, tasks):
         checked += 1
         if found := leaks_of(feedback.text, request, feedback.kind):

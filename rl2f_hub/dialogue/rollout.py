@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rl2f_hub.dialogue.context_window import Rules
 from rl2f_hub.dialogue.timings import Timings
@@ -137,6 +138,9 @@ def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedbac
 
 
 def request_of(r: Rollout) -> FeedbackRequest:
+    """What the teacher is asked about the last attempt of `r`."""
+    verifier = verifier_of(r.task)
+    one_answer = verifier.has_one_answer(r.task)
     return FeedbackRequest(
         question=r.task.prompt,
         domain=r.task.domain,
@@ -146,7 +150,14 @@ def request_of(r: Rollout) -> FeedbackRequest:
         privilege=r.task.privilege,
         seed=r.seed,
         verifier=r.task.verifier,
-        one_answer=verifier_of(r.task).has_one_answer(r.task),
-        answers_itself=verifier_of(r.task).answers_itself,
+        one_answer=one_answer,
+        answers_itself=verifier.answers_itself,
         source=r.task.source,
+        accepts=None if one_answer and not r.task.privilege.tests else partial(_any_right, r.task),
     )
+
+
+def _any_right(task: Task, texts: Sequence[str]) -> bool:
+    """Whether one of `texts` would be a right attempt. A text that cannot be judged is none."""
+    verdicts = verify_many([(task, text, ()) for text in texts])
+    return any(isinstance(verdict, Verdict) and verdict.correct for verdict in verdicts)

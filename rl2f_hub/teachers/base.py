@@ -10,7 +10,7 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rl2f_hub.errors import UsageError
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class FeedbackRequest:
     """What the teacher sees after an attempt: the public history, the verdict and the privilege.
 
-    `verifier` judged it; without `one_answer` the reference is only one of many right answers. `objection` says what was
+    `verifier` judged it; without `one_answer` the reference is only one of many right answers. `accepts` says, for such tasks
+    and for code, whether one of several texts would be a right attempt. `objection` says what was
     wrong with the teacher's last words on it, where the guard asks again.
     """
 
@@ -43,6 +44,7 @@ class FeedbackRequest:
     source: str = ""  # `Task.source`
     objection: str = ""
     answers_itself: bool = False  # the task is an environment, whose own observation is the feedback
+    accepts: Callable[[Sequence[str]], bool] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

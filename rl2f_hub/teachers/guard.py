@@ -30,11 +30,10 @@ from rl2f_hub.sandbox.jobs import CodeJob, CodeTests
 from rl2f_hub.teachers.base import FeedbackRequest as Situation
 from rl2f_hub.teachers.base import Reply, Teacher, as_teacher
 from rl2f_hub.teachers.leaks import ADDS_UP, FORMS, WORLD_FORMS, find_leaks, leaks_in
+from rl2f_hub.teachers.leaks.attempts import programs_in, texts_in
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.leaks.secret import secret_of, whole
-from rl2f_hub.teachers.leaks.solutions import code_in
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify.code_blocks import extract_code
 
 __all__ = ["NEUTRAL", "REDACTED", "Guard", "GuardedTeacher", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)
@@ -71,8 +70,8 @@ class Guard:
 
     Args:
         max_retries: how often a leaking reply is asked for again.
-        check_code: run code in replies to tasks with tests, in the sandbox; code that passes is a leak. Without, code
-            is only compared with the solution.
+        check_code: run code in replies to tasks with tests, in the sandbox; code that passes, once it is made whole
+            (`leaks/attempts.py`), is a leak. Without, code is only compared with the solution.
         judge: asked about every reply in which nothing was found; off by default.
         counts: `passed`, `redacted`, `fell_back`, `unguarded`, `teacher_error` (one of them for every situation),
             `leaked` and `leaked_<form>` (leaking replies, asked-for-again ones included), `retried`, `judge_silent`.
@@ -193,9 +192,14 @@ class Guard:
                 tests = CodeTests.from_json(situation.privilege.tests)
             except ValueError:
                 continue  # the verifier cannot read them either, and says so
-            if code_in(feedback.text):
-                places.append(i)
-                jobs.append(CodeJob(extract_code(feedback.text, tests.entry_points), tests))
+            known = (situation.question, *situation.attempts)
+            programs = programs_in(feedback.text, situation.privilege.solution, tests.entry_points, known)
+            if situation.accepts is not None:  # the task's own verifier knows what its prompt brings along
+                if programs and situation.accepts(programs):
+                    out[i] = replace(feedback, leaked=("code",))
+                continue
+            places += [i] * len(programs)
+            jobs += [CodeJob(program, tests) for program in programs]
         for i, result in zip(places, shared().run(jobs) if jobs else [], strict=True):
             feedback = out[i]
             if result.passed and feedback is not None:
@@ -247,8 +251,12 @@ def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]
     if kind == "environment":
         return leaks_in(text, situation.privilege, known, WORLD_FORMS)
     found = leaks_in(text, situation.privilege, known)
-    if found or not situation.feedbacks:
+    if found:
         return found
+    if not situation.one_answer and situation.accepts is not None and situation.accepts(texts_in(text, known)):
+        return ("accepted",)
+    if not situation.feedbacks:
+        return ()
     # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86".
     earlier = "\n".join(situation.feedbacks)[-MAX_CHARS // 2 :]
     together = leaks_in(f"{earlier}\n{text}", situation.privilege, known)

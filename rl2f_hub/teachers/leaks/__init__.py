@@ -86,6 +86,7 @@ FORMS: dict[str, str] = {
     "joined": "in pieces",
     "solution": "as a quotation of the solution",
     "code": "as code that solves the task",
+    "accepted": "as another answer that would be accepted",
     "expected": "as what a hidden test expects",
     "judge": "in a way that a judge noticed",
 }

@@ -21,58 +21,90 @@ _ASIDE = re.compile(r"[\s,;|/-]{1,3}|\band\b")
 _GROUP_END = r"\b(?!\s(?:digits?|figures?|numbers?|ones|places?|letters?|are|is)\b)"
 _ENDS = re.compile(
     rf"\b(?:start|begin|open|first|lead|front)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<head>\d{{1,9}}){_GROUP_END}.{{1,60}}?"
-    rf"\b(?:end|finish|last|clos|final|back|rest|remain|trail)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<tail>\d{{1,9}}){_GROUP_END}",
+    rf"\b(?:end|finish|last|clos|final|back|rest|remain"
+    rf"|trail)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<tail>\d{{1,9}}){_GROUP_END}",
     re.DOTALL,
+)
+_FRACTION = (
+    re.compile(
+        r"(?<![\w.])(?P<top>-?\d{1,9})\s?(?:over|÷|on top of|above"
+        r"|divided by)\s?(?:the )?(?P<bottom>\d{1,9})\b"
+    ),
+    re.compile(
+        r"\bnumerator\b[^.;\d]{0,24}(?P<top>-?\d{1,9})\b[^.;\d]{1,24}\bdenominator\b[^.;\d]{0,16}(?P<bottom>\d{1,9})\b"
+    ),
+    re.compile(
+        r"\bdenominator\b[^.;\d]{0,24}(?P<bottom>\d{1,9})\b[^.;\d]{1,24}\bnumerator\b[^.;\d]{0,16}(?P<top>-?\d{1,9})\b"
+    ),
 )
 _AROUND = re.compile(
     r"(?<![\w.])(?P<head>\d{1,9}) (?:in front|at the (?:front|start|beginning)|first|to begin|to start)\b.{1,40}?"
     r"(?<![\w.])(?P<tail>\d{1,9}) (?:behind|at the (?:back|end)|last|after|to finish|to end)\b"
 )
 _OFFSET = re.compile(
-    r"\b(?P<add>add|subtract|take(?: away| off)?|deduct|remove|knock off|(?:increase|raise|decrease|reduce|lower)(?: \w{1,8}){1,2} by|go (?:up|down)(?: by)?"
-    r"|(?:short|over|low|high) by)"
-    r" (?:exactly |just |only |precisely |another )?(?P<n>\d[\d.]{0,20}\d|\d)\b(?!\s?(?:%|[-+*/^x×]|(?:more )?(?:digits?|letters?|words?|lines?|steps?|terms?|cases?|places?|times)\b))|"
-    r"\b(?P<m>\d[\d.]{0,20}\d|\d) (?!is|was|are|seems|looks|would)(?:\w+ )?(?P<side>too (?:small|low|little|few|large|high|much|many|big)|more|less|short|higher|lower|bigger"
-    r"|smaller|larger|above|below|fewer)\b(?: than (?:your|the one|what you)| (?:your|of the|the right|what you)|[.!?]|\Z)"
+    r"\b(?P<add>add|subtract|take(?: away| off)?|deduct|remove|knock off|(?:increase|raise|decrease|reduce"
+    r"|lower)(?: \w{1,8}){1,2} by|go (?:up|down)(?: by)?"
+    r"|(?:short|over|low|high|off|out|wrong) by)"
+    r" (?:exactly |just |only |precisely |another )?(?P<n>\d[\d.]{0,20}\d|\d)\b(?!\s?(?:%|[-+*/^x×]"
+    r"|(?:more )?(?:digits?|letters?|words?|lines?|steps?|terms?|cases?|places?|times)\b))|"
+    r"\b(?P<m>\d[\d.]{0,20}\d|\d) (?!is|was|are|seems|looks|would)(?:\w+ )?(?P<side>too (?:small|low|little"
+    r"|few|large|high|much|many|big)|more|less|short|higher|lower|bigger"
+    r"|smaller|larger|above|below|fewer)\b(?: than (?:your|the one|what you|it should|the (?:true|right"
+    r"|correct)|needed)| (?:your|of the|the right"
+    r"|what you)|[.!?]|\Z)"
 )
 _OF_A_PLACE = re.compile(
-    r"\b(?:units?|ones|tens|hundreds|\w*thousands|\w*millions|tenths|hundredths|digit|figure|place|character|letter|cell|row|column|word|line|step|item|number|entry|element)"
+    r"\b(?:units?|ones|tens|hundreds|\w*thousands|\w*millions|tenths|hundredths|digit|figure|place|character"
+    r"|letter|cell|row|column|word|line|step|item|number|entry|element)"
     r"\W{1,3}(?:\w{1,6} )?\Z"
 )
 _BLACKLIST = re.compile(r"\b(?:not|n't|never|if|example|instance)\b[^.!?]{0,60}\Z")
 _REPLACE = re.compile(
-    r"\b(?:replace|change|turn|correct|swap out|substitute|alter|make)\s(?:the |your |that |word |letter |digit |number |last |first |middle |cell ){0,3}"
-    r"[\"'`]?(?P<old>[^\W_]{1,30})[\"'`]?(?: in \w+| there)?\s(?:by|with|to|into|for|a|an)\s(?:be )?(?:an? |the )?[\"'`]?(?P<new>[^\W_]{1,30})\b|"
-    r"\b(?:the |your )?[\"'`]?(?P<wrong>[^\W_]{1,30})[\"'`]? (?:should|must|ought to|has to|needs to) (?:be|become|read) (?:an? |the )?[\"'`]?(?P<right>[^\W_]{1,30})\b"
+    r"\b(?:replace|change|turn|correct|swap out|substitute|alter|make)\s(?:the |your |that |word |letter "
+    r"|digit |number |last |first |middle |cell ){0,3}"
+    r"[\"'`]?(?P<old>[^\W_]{1,30})[\"'`]?(?: in \w+| there)?\s(?:by|with|to|into|for|a|an)\s(?:be )?(?:an? "
+    r"|the )?[\"'`]?(?P<new>[^\W_]{1,30})\b|"
+    r"\b(?:the |your )?[\"'`]?(?P<wrong>[^\W_]{1,30})[\"'`]? (?:should|must|ought to|has to|needs to) (?:be"
+    r"|become|read) (?:an? |the )?[\"'`]?(?P<right>[^\W_]{1,30})\b"
 )
 _LETTER_FROM = re.compile(r"\bfrom [\"'`]?([^\W_]{1,20})[\"'`]? (?:in)?to [\"'`]?([^\W_]{1,20})\b")
 _SWAP = re.compile(
-    r"\b(?:swap|exchange|switch|interchange|transpose)\s(?:the |your |words? |letters? |numbers? |digits? |around ){0,3}[\"'`]?(?P<a>[^\W_]{1,30})[\"'`]?"
+    r"\b(?:swap|exchange|switch|interchange|transpose)\s(?:the |your |words? |letters? |numbers? |digits? "
+    r"|around ){0,3}[\"'`]?(?P<a>[^\W_]{1,30})[\"'`]?"
     r" (?:and|with|for) (?:the )?[\"'`]?(?P<b>[^\W_]{1,30})\b"
 )
 _PLACE = re.compile(
-    r"\b(?P<place>units|ones|tens|hundreds|thousands|first|second|third|fourth|fifth|sixth|last)(?:'s)?(?: digit| figure| place| letter| character| word)?"
-    r"(?: is| should be| must be| ought to be| has to be| becomes| to| needs to be|:| =)(?: an?)? [\"'`]?(?P<new>\w{1,20})\b(?! too| off| wrong)"
+    r"\b(?P<place>units|ones|tens|hundreds|thousands|first|second|third|fourth|fifth|sixth"
+    r"|last)(?:'s)?(?: digit| figure| place| letter| character| word)?"
+    r"(?: is| should be| must be| ought to be| has to be| becomes| to| needs to be|:"
+    r"| =)(?: an?)? [\"'`]?(?P<new>\w{1,20})\b(?! too| off| wrong)"
 )
 _CELL = re.compile(
-    r"\brow (?P<r>\d{1,2}),? (?:and |in |of )?(?:col(?:umn)?) (?P<c>\d{1,2})\W{1,3}(?:(?:is|should be|must be|holds|contains|has|gets|needs|put|write|set|enter|goes|takes|to|place|belongs"
+    r"\brow (?P<r>\d{1,2}),? (?:and |in |of )?(?:col(?:umn)?) (?P<c>\d{1,2})\W{1,3}(?:(?:is|should be|must be"
+    r"|holds|contains|has|gets|needs|put|write|set|enter|goes|takes|to|place|belongs"
     r"|=|:|->) ?){0,2}(?:an? |the )?(?P<v>\d)\b|"
     r"\((?P<r2>\d{1,2}), ?(?P<c2>\d{1,2})\)\W{1,3}(?:(?:is|should be|must be|holds|=|:|->) ?)?(?:an? )?(?P<v2>\d)\b"
 )
 _FILL = re.compile(
-    r"(?:[\s,;:.|/<>=\-*•→⟶+()\[\]{}\"'`&~_#…!]|\b(?:after(?: it| this| which)?|put|write|place|followed|begin(?:s|ning)? with|start(?:s|ing)? with|"
-    r"to finish|at last|once|now|add|you have|we have|there(?: is)?|lastly|onto|up to|this|behind it|then|and|next|followed by|after that|finally|lastly|last|comes?|is|are|the|"
-    r"goes|go|before|at the end|end|in|item|number|word|place|position|by|ends? with|it|of all|which|precedes|is less than|less than|smaller than|"
-    + "|".join(ORDINALS)
-    + r"|[1-9](?=[.):]))\b){1,32}"
+    r"(?:[\s,;:.|/<>=\-*•→⟶+()\[\]{}\"'`&~_#…!]|\b(?:after(?: it| this| that| which)?|put|write|place|followed"
+    r"|begin(?:s|ning)? with|start(?:s|ing)? with|"
+    r"to finish|at last|once|now|add|you have|we have|there(?: is)?|lastly|onto|up to|this|behind it|then|and"
+    r"|next|followed by|after that|finally|lastly|last|comes?|is|are|the|"
+    r"goes|go|before|at the end|end|in|item|number|word|place|position|by|ends? with|it|of all|which|precedes"
+    r"|is less than|less than|smaller than|" + "|".join(ORDINALS) + r"|[1-9](?=[.):]))\b){1,32}"
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•+]|\(?\d{1,2}[.)])[ \t]+", re.MULTILINE)
 _PAIR = re.compile(
-    r"\b([^\W\d_][\w-]{0,30})(?: (?:is|was|are|has|owns|gets|likes|lives in|plays|drinks|wears|=)|:| =)(?: an?| the)? ([^\W_][\w-]{0,30})\b"
+    r"\b([^\W\d_][\w-]{0,30})(?: (?:is|was|are|has|owns|gets|likes|lives in|plays|drinks|wears|=)|:"
+    r"| =)(?: an?| the)? ([^\W_][\w-]{0,30})\b"
 )
-_LINK = r"[\s\"'`:=\-–→>(,*_|]{0,6}(?:(?:is|was|are|has|must be|should be|as|an?|the|being|has to be|told|to be)\b[\s\"'`:=(*_]{0,4}){0,4}"
+_LINK = (
+    r"[\s\"'`:=\-–→>(,*_|]{0,6}(?:(?:is|was|are|has|must be|should be|as|an?|the|being|has to be"
+    r"|told|to be)\b[\s\"'`:=(*_]{0,4}){0,4}"
+)
 _RULED = re.compile(
-    r"\b(?:rule|ruled|eliminate|exclude|discard|cross|strike|neither|nor|not|isn't|aren't|wrong|drop|forget|cannot|can't|impossible|leave out)\b"
+    r"\b(?:rule|ruled|eliminate|exclude|discard|cross|strike|neither|nor|not|isn't|aren't|wrong|drop|forget"
+    r"|cannot|can't|impossible|leave out)\b"
 )
 _WITHOUT = re.compile(r"\b([^\W\d_]{3,30}) (?:without|minus|less) (?:the |its )?[\"'`]?([^\W\d_]{1,20})\b")
 _GLUE = r"\s?[-+·|/_.*~]{1,2}\s?"
@@ -81,9 +113,13 @@ _GLUE = r"\s?[-+·|/_.*~]{1,2}\s?"
 def grouped(reading: Reading, secret: Secret, known: Known) -> bool:
     """The digits in groups: `17-86`, `17 | 86`, seventeen eighty-six, "begins with 17 and ends with 86"."""
     wanted = secret.digits
-    if len(wanted) < 3 or "/" in secret.written:
-        return False
     text = reading.in_figures
+    if "/" in secret.written:
+        top, bottom = secret.written.split("/")
+        parts = (m for pattern in _FRACTION for m in pattern.finditer(text))
+        return secret.written not in known.written and any(m.group("top", "bottom") == (top, bottom) for m in parts)
+    if len(wanted) < 3:
+        return False
     ends = secret.written not in known.written
     for m in (*_ENDS.finditer(text), *_AROUND.finditer(text)) if ends else ():
         head, tail = m["head"], m["tail"]
@@ -104,9 +140,9 @@ def grouped(reading: Reading, secret: Secret, known: Known) -> bool:
             j += 1
             run += found[j][0]
         own = [m[0] for m in found[i : j + 1]]
-        if run == wanted and max(map(len, own)) > 1 and not known.written.issuperset(own):
-            if len(wanted) > 3 or states(text, first.start(), found[j].end()):
-                return True
+        is_it = run == wanted and max(map(len, own)) > 1 and not known.written.issuperset(own)
+        if is_it and (len(wanted) > 3 or states(text, first.start(), found[j].end())):
+            return True
     return False
 
 
@@ -119,9 +155,10 @@ def offset(reading: Reading, secret: Secret, known: Known) -> bool:
     for m in _OFFSET.finditer(text):
         size = Fraction(m["n"] or m["m"])
         before = text[max(0, m.start() - 70) : m.start()]
-        if size and not _BLACKLIST.search(before) and not _OF_A_PLACE.search(before):
-            if any(base + size in secret.values or base - size in secret.values for base in bases):
-                return True
+        if not size or _BLACKLIST.search(before) or _OF_A_PLACE.search(before):
+            continue
+        if any(base + size in secret.values or base - size in secret.values for base in bases):
+            return True
     return False
 
 
@@ -145,10 +182,10 @@ def edited(reading: Reading, secret: Secret, known: Known) -> bool:
         return True
     items, wanted = _items_of(attempt), _items_of(secret.plain)
     for m in _SWAP.finditer(text):
-        for base in (items, list(_bare(attempt)), list(attempt)):
-            places = [_index(base, word) for word in (m["a"], m["b"])]
+        for parts in (items, list(_bare(attempt)), list(attempt)):
+            places = [_index(parts, word) for word in (m["a"], m["b"])]
             if None not in places and places[0] != places[1]:
-                turned = list(base)
+                turned = list(parts)
                 a, b = places[0] or 0, places[1] or 0
                 turned[a], turned[b] = turned[b], turned[a]
                 if turned in (wanted, list(target)):
@@ -209,8 +246,10 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
     text = reading.plain
     chosen = {m for r in known.readings[-1:] for m in re.findall(r"(?<![\w'’])([A-Z])(?![\w'’])", r.raw)}
     for m in re.finditer(
-        r"\b(?:letter|option|one|choice|answer|it|stands?|comes?|is|sits?|line)\b\W{1,2}(?:just |right |directly |immediately |that comes |comes |is )?(before|after|above|below|following|preceding)"
-        r" (?:the )?(?:option |letter |one )?\(?([a-z]|you chose|yours?|your(?: own)? (?:choice|answer|option|letter))\b",
+        r"\b(?:letter|option|one|choice|answer|it|stands?|comes?|is|sits?|line)\b\W{1,2}(?:just |right "
+        r"|directly |immediately |that comes |comes |is )?(before|after|above|below|following|preceding)"
+        r" (?:the )?(?:option |letter |one )?\(?([a-z]|you chose|yours?|your(?: own)? (?:choice|answer|option"
+        r"|letter))\b",
         text,
     ):
         bases = chosen if len(m[2]) > 1 else {m[2].upper()}
@@ -223,6 +262,9 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
         return any(ord(b) - 64 == index for b in chosen)
     if re.search(r"\b(?:one|1) (?:letter|option|place|line|step)s? (?:earlier|before|up|back|above)\b", text):
         return any(ord(b) - 66 == index for b in chosen)
+    between = re.search(r"\bbetween (?:options? |the letters? )?\(?([a-z])\)? and \(?([a-z])\b", text)
+    if between and ord(between[2]) - ord(between[1]) == 2:
+        return ord(between[1]) - 96 == index
     if re.search(r"\b(?:second|next) to (?:the )?last|penultimate|last but one\b", text) and index == count - 2:
         return True
     number = ("one", "two", "three", "four", "five", "six", "seven", "eight")[index] if index < 8 else "none"

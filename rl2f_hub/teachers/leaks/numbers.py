@@ -17,11 +17,13 @@ _BOUNDS = re.compile(
 _STEP = re.compile(
     r"\b1 (?P<way>more|greater|larger|bigger|higher|above|less|smaller|lower|fewer|below|under)(?: than)? (?P<base>-?\d+)|"
     r"\b(?:right|just|directly|immediately|straight) (?P<side>after|above|over|before|below|under) (?P<from>-?\d+)|"
-    r"\b(?P<next>follows|succeeds|precedes|successor of|predecessor of|next after|last before) (?P<of>-?\d+)"
+    r"\b(?P<next>follows|succeeds|precedes|successor of|predecessor of|next after|last before"
+    r"|next (?:integer|number|whole number) after|last (?:integer|number|whole number) before) (?P<of>-?\d+)"
 )
 _UPWARDS = frozenset("more greater larger bigger higher above over after follows succeeds next".split()) | {
     "successor of",
     "next after",
+    *(f"next {kind} after" for kind in ("integer", "number", "whole number")),
 }
 _CUES = frozenset(
     "digit digits units unit ones tens hundreds thousands millions place places figure figures first second third".split()

@@ -34,7 +34,8 @@ NUMBER_WORDS = frozenset(_SMALL) | frozenset(_TENS) | frozenset(_SCALE) | {"doze
 _WORD = "|".join(sorted((*_SMALL, *_TENS, *_SCALE, "dozen"), key=len, reverse=True))
 # "hundred-thousands" and "ten-thousands" are places of digits, not numbers.
 _RUN = re.compile(
-    rf"(?:\b(?:minus|negative)\s+)?(?<![\w-])(?:an?\s+(?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b(?!-?(?:thousands|place))"
+    rf"(?:\b(?:minus|negative)\s+)?(?<![\w-])(?:an?\s+(?=hundred|thousand|million|billion"
+    rf"|dozen))?(?:{_WORD})\b(?!-?(?:thousands|place))"
     rf"(?:(?:\s*-\s*|\s+and\s+|,?\s+)(?:{_WORD})\b(?!-?(?:thousands|place)))*"
     rf"(?:\s+(?:point)((?:\s+(?:{'|'.join(DIGIT_WORDS)})\b)+))?(?:[\s-]+({'|'.join(_PARTS)})\b)?"
 )
@@ -143,12 +144,22 @@ def calculations(text: str) -> list[tuple[int, int, Fraction, tuple[str, ...]]]:
 
 _N = r"(?<![\w.])(\d{1,30}(?:\.\d{1,20})?)(?![\w]|\.\d)"
 _OF = r" (?:of |the number |as much as |as many as )?(?:the )?"
-# What is said of numbers, as calculations. The first group of the first two rows is what is added.
+# What is said of numbers, as calculations; multiples first: what is added to one comes after it.
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), calculation)
     for pattern, calculation in (
+        (rf"\b(?:half|halve|1/2){_OF}{_N}|{_N} (?:halved|cut in half|split in (?:two|2|half))", r"(\1\2 / 2)"),
+        (rf"\b(?:twice|double|2 times){_OF}{_N}|{_N} (?:doubled|twice)", r"(\1\2 * 2)"),
+        (rf"\b(?:triple|thrice|three times|3 times){_OF}{_N}|{_N} tripled", r"(\1\2 * 3)"),
+        (rf"\b(?:an? |1 )?third{_OF}{_N}|\b1/3{_OF}{_N}", r"(\1\2 / 3)"),
+        (rf"\b(?:an? |1 )?quarter{_OF}{_N}|\b1/4{_OF}{_N}", r"(\1\2 / 4)"),
+        (rf"\b(?:an? |1 )?fifth of (?:the )?{_N}|\b1/5{_OF}{_N}", r"(\1\2 / 5)"),
+        (rf"\b(?:an? |1 )?tenth of (?:the )?{_N}|\b1/10{_OF}{_N}", r"(\1\2 / 10)"),
+        (rf"{_N} squared|\bsquare of (?:the number )?{_N}", r"(\1\2 ** 2)"),
+        (rf"{_N} cubed|\bcube of (?:the number )?{_N}", r"(\1\2 ** 3)"),
         (
-            rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from|added to)(?: than)? {_N}",
+            rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from"
+            rf"|added to)(?: than)? {_N}",
             r"(\2 + \1)",
         ),
         (
@@ -162,13 +173,15 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"(?:the )?difference (?:of|between) {_N} and {_N}", r"(\1 - \2)"),
         (rf"{_N} (?:take away|less|with the loss of) {_N}", r"(\1 - \2)"),
         (rf"{_N} and (?:another )?{_N} (?:together|combined|in total|added(?: up)?)\b", r"(\1 + \2)"),
-        (rf"{_N} and (?:another |then )?{_N} (?:more|on top)\b", r"(\1 + \2)"),
+        (rf"{_N} (?:and|with|plus) (?:another |then )?{_N} (?:more|on top|added)\b", r"(\1 + \2)"),
         (
-            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count|move) (?:up )?{_N}(?: up| more)?\b",
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count"
+            rf"|move) (?:up )?{_N}(?: up| more)?\b",
             r"(\1 + \2)",
         ),
         (
-            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take|move) (?:down |off )?{_N}(?: down| off| away)?\b",
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take"
+            rf"|move) (?:down |off )?{_N}(?: down| off| away)?\b",
             r"(\1 - \2)",
         ),
         (
@@ -178,25 +191,21 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:above|over|more than) that", r"(\1 + \2)"),
         (rf"{_N} (?:increased|raised) by {_N}", r"(\1 + \2)"),
         (rf"{_N} (?:reduced|decreased|lowered|diminished) by {_N}", r"(\1 - \2)"),
-        (rf"\b(?:half|halve|1/2){_OF}{_N}|{_N} (?:halved|cut in half|split in (?:two|2|half))", r"(\1\2 / 2)"),
-        (rf"\b(?:twice|double|2 times){_OF}{_N}|{_N} (?:doubled|twice)", r"(\1\2 * 2)"),
-        (rf"\b(?:triple|thrice|three times|3 times){_OF}{_N}|{_N} tripled", r"(\1\2 * 3)"),
-        (rf"\b(?:an? |1 )?third{_OF}{_N}|\b1/3{_OF}{_N}", r"(\1\2 / 3)"),
-        (rf"\b(?:an? |1 )?quarter{_OF}{_N}|\b1/4{_OF}{_N}", r"(\1\2 / 4)"),
-        (rf"\b(?:an? |1 )?fifth of (?:the )?{_N}|\b1/5{_OF}{_N}", r"(\1\2 / 5)"),
-        (rf"\b(?:an? |1 )?tenth of (?:the )?{_N}|\b1/10{_OF}{_N}", r"(\1\2 / 10)"),
-        (rf"{_N} squared|\bsquare of (?:the number )?{_N}", r"(\1\2 ** 2)"),
-        (rf"{_N} cubed|\bcube of (?:the number )?{_N}", r"(\1\2 ** 3)"),
     )
 )
+# "twice 855 and add one": what was said goes on.
+_GO_ON = re.compile(rf"\),? (?:and |then ){{0,2}}(add|plus|subtract|minus|take away) {_N}")
 _SAYS = re.compile(
     r"\d (?:halved|doubled|tripled|squared|cubed|increased|raised|reduced|decreased|lowered|cut|split)|"
-    r"\b(?:half|halve|twice|double|triple|thrice|third|quarter|fifth|tenth|1/\d+|times|square|cube|sum|product|difference|add|adding|subtract|"
-    r"subtracting|take|taking|deduct|more|greater|larger|bigger|higher|above|over|after|beyond|up|less|smaller|lower|fewer|below|under|"
-    r"before|short|down|added|go|count|move|start|together|that)\b"
+    r"\b(?:half|halve|twice|double|triple|thrice|third|quarter|fifth|tenth|1/\d+|times|square|cube|sum"
+    r"|product|difference|add|adding|subtract|"
+    r"subtracting|take|taking|deduct|more|greater|larger|bigger|higher|above|over|after|beyond|up|less"
+    r"|smaller|lower|fewer|below|under|"
+    r"before|short|down|added|top|go|count|move|start|together|that)\b"
 )
 _ROOT = re.compile(
-    r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?|\bcbrt\s?\(?\s?)(?P<n>\d{1,40}(?:\.\d{1,20})?)(?![\w]|\.\d)"
+    r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?"
+    r"|\bcbrt\s?\(?\s?)(?P<n>\d{1,40}(?:\.\d{1,20})?)(?![\w]|\.\d)"
 )
 
 
@@ -207,7 +216,7 @@ def spoken_operators(text: str) -> str:
         return text
     for pattern, calculation in _SAID:
         text = pattern.sub(calculation, text)
-    return text
+    return _GO_ON.sub(lambda m: f") {'+' if m[1] in ('add', 'plus') else '-'} {m[2]}", text)
 
 
 def roots(text: str) -> list[tuple[int, int, Fraction, str]]:

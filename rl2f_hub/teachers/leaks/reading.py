@@ -36,6 +36,7 @@ _LOOKALIKES = str.maketrans(
 )
 _FOREIGN = re.compile(r"[\u0370-\u03ff\u0400-\u052f\u0530-\u058f\u0250-\u02af\u0131]")
 _INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
+_EUROPEAN = re.compile(r"(?<![\d.,])(\d{1,3})((?:\.\d{3}){1,6}),(\d{1,4})(?![\d,.]*\d)")  # 1.711,00
 _THOUSANDS = re.compile(r"(?<=\d)[,_ '](?=\d{3}(?!\d))")
 _BOLD = re.compile(r"(?<![\w)])(\*\*|__|`{1,3})(?=\S)(.{1,200}?)(?<=\S)\1")
 _LETTERS = re.compile(r"[a-z]+")
@@ -80,6 +81,7 @@ class Reading:
         text = " ".join(text.replace("$", " ").split()).casefold()
         if "minus" in text or "negative" in text:
             text = re.sub(r"\b(?:minus|negative) (?=\d)", "-", text)
+        text = _EUROPEAN.sub(lambda m: f"{m[1]}{m[2].replace('.', '')}.{m[3]}", text)
         return _THOUSANDS.sub("", text)
 
     @cached_property

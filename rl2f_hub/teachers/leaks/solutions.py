@@ -23,7 +23,8 @@ MAX_INPUTS = 1
 _WORD = re.compile(r"\w+")
 _SPAN = re.compile(r"(?<!`)`([^`\n]{3,300})`(?!`)")
 _CODE_LINE = re.compile(
-    r"[ \t]*(?:(?:def|class|for|while|if|elif|else|return|import|from|try|except|with|print|lambda)\b.*[(:=)\w\]]\s*$|[\w.\[\], ]{1,60}\s?[-+*/%|&]?=[^=].*|\w[\w.]*\(.*\)\s*$)"
+    r"[ \t]*(?:(?:def|class|for|while|if|elif|else|return|import|from|try|except|with|print"
+    r"|lambda)\b.*[(:=)\w\]]\s*$|[\w.\[\], ]{1,60}\s?[-+*/%|&]?=[^=].*|\w[\w.]*\(.*\)\s*$)"
 )
 _INLINE = re.compile(r"\b(?:\w+\s?=\s?)?lambda\b[^\n`]{2,200}|\breturn\s[^\n`]{2,200}")
 MAX_CODE = 20_000
@@ -58,9 +59,9 @@ def same_code(reading: Reading, solution: str, known: Known) -> bool:
     Functions, lambdas, bodies without their head and single expressions are compared, unless an attempt holds them.
     """
     shapes = _shapes(solution, True)
-    if shapes and (found := _said_shapes(reading.raw) & shapes):
-        if found - set().union(*(_said_shapes(r.raw) for r in known.readings)):
-            return True
+    found = _said_shapes(reading.raw) & shapes if shapes else frozenset()
+    if found and found - set().union(*(_said_shapes(r.raw) for r in known.readings)):
+        return True
     return _fragments_told(reading, solution, known)
 
 
@@ -94,7 +95,7 @@ def code_in(raw: str) -> list[str]:
     return [textwrap.dedent(block) for block in blocks]
 
 
-def _loose_code(raw: str) -> list[str]:
+def loose_code(raw: str) -> list[str]:
     """Runs of lines outside fences that read as code, and what follows a `lambda` or a `return` within a sentence."""
     lines = _FENCE.sub("\n", raw).split("\n")
     runs: list[list[str]] = [[]]
@@ -119,7 +120,7 @@ def _grams(solution: str) -> tuple[frozenset[str], frozenset[str]]:
 
 @lru_cache(maxsize=1024)
 def _said_shapes(raw: str) -> frozenset[str]:
-    pieces = [raw, *code_in(raw), *_loose_code(raw)]
+    pieces = [raw, *code_in(raw), *loose_code(raw)]
     return frozenset().union(*(_shapes(code, False) for code in dict.fromkeys(pieces) if len(code) < MAX_CODE))
 
 
@@ -130,7 +131,7 @@ def _shapes(code: str, of_solution: bool) -> frozenset[str]:
     Of a solution: its functions of at least two statements, and the whole of it. Of a reply: all functions, lambdas,
     the piece itself as a body, and where it is one expression, that.
     """
-    tree = _parsed(code)
+    tree = parse_code(code)
     if tree is None:
         return frozenset()
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -149,7 +150,7 @@ def _shapes(code: str, of_solution: bool) -> frozenset[str]:
 
 
 @lru_cache(maxsize=2048)
-def _parsed(code: str) -> ast.Module | None:
+def parse_code(code: str) -> ast.Module | None:
     """The tree of a piece of code; prose may follow it, and a body may stand without its head."""
     if not re.search(r"[=(\[+*/%<>]|\breturn\b|-", code):
         return None
@@ -188,7 +189,7 @@ def _shape(body: list[ast.stmt], least: int) -> str:
 @lru_cache(maxsize=1024)
 def _fragments(solution: str) -> tuple[str, ...]:
     """What the statements of a solution compute, without white space: assignments, conditions, what is looped over."""
-    tree = _parsed(solution)
+    tree = parse_code(solution)
     out = []
     for node in ast.walk(tree) if tree is not None else ():
         parts: list[ast.AST | None] = []
@@ -220,7 +221,10 @@ def _fragments_told(reading: Reading, solution: str, known: Known) -> bool:
 
 @lru_cache(maxsize=1024)
 def _hidden(tests: str) -> tuple[frozenset[str], frozenset[str], frozenset[str], tuple[tuple[str, str], ...]]:
-    """(expected outputs, assertions, inputs, (input, expected) pairs) of tests. What some input shows anyway is no expected output."""
+    """(expected outputs, assertions, inputs, (input, expected) pairs) of tests.
+
+    What some input shows anyway is no expected output.
+    """
     try:
         code = CodeTests.from_json(tests)
     except ValueError:
@@ -267,7 +271,8 @@ def _arguments(source: str, call: ast.Call) -> str:
 
 
 _EXPECTS = (
-    r"(?:should|must|ought|has to|needs? to|supposed|expect\w*|correct|right|want\w*|answer|==?|->|=>|→|:|\||returns?|gives?|give|is|yields?|"
+    r"(?:should|must|ought|has to|needs? to|supposed|expect\w*|correct|right|want\w*|answer|==?|->|=>|→|:|\|"
+    r"|returns?|gives?|give|is|yields?|"
     r"outputs?|output|prints?|result\w*|equals?|evaluates?|be|to|produces?|becomes?|maps?|makes?|get)"
 )
 
@@ -282,12 +287,20 @@ def _case_patterns(given: str, wanted: str) -> tuple[re.Pattern[str], ...]:
     return tuple(
         re.compile(p)
         for p in (
+            *((rf"\b(?:not|{y} ?!=|true ?!=) \w{{1,40}}\s?\(\s?{x}\s?\)",) if wanted == "False" else ()),
+            *((rf"\bassert \w{{1,40}}\s?\(\s?{x}\s?\)(?!\s?[=!<>i])",) if wanted == "True" else ()),
             rf"\w\s?\(\s?{x}\s?\){near}(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?[\"'`]?{not_got}{y}",
-            rf"\b(?:for|inputs?|with|on|given|of|case|when|if|pass\w*|feed\w*|enter\w*|test|at|argument)\b[\s:=`\"'(]{{1,4}}(?:(?:the|input|inputs|an?|value|number|string|argument|list|it|gets|is|n|x|s|your|program|line)[\s:=`\"'(]{{1,4}}){{0,3}}"
+            rf"\b(?:for|inputs?|with|on|given|of|try|consider|case|when|if|pass\w*|feed\w*|enter\w*|test|at"
+            rf"|argument)\b[\s:=`\"'(]{{1,4}}(?:(?:the|input|inputs|an?|value|number|string|argument|list|it"
+            rf"|gets|is|n|x|s|your|program|line)[\s:=`\"'(]{{1,4}}){{0,3}}"
             rf"{x}[^;]{{0,48}}?(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?{not_got}{y}",
-            rf"\b(?:expect\w*|should|must|outputs?|returns?|prints?|gives?|want\w*|answer|result|get)\b[\s:=`\"'(]{{1,4}}(?:(?:is|the|be|to|was|an?|output|value|return|print|give|get)[\s:=`\"'(]{{1,4}}){{0,4}}"
-            rf"{y}[\s`\"',)]{{1,4}}(?:(?:for|from|on|with|when|given|if|as)[\s`\"':]{{1,3}})(?:[\w=]+[\s`\"':(=]{{1,3}}){{0,4}}?{x}",
-            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|gives|returns|yields|maps to|becomes|makes|is)[\s`\"'(]{{0,4}}{y}",
+            rf"\b(?:expect\w*|should|must|outputs?|returns?|prints?|gives?|want\w*|answer|result"
+            rf"|get)\b[\s:=`\"'(]{{1,4}}(?:(?:is|the|be|to|was|an?|output|value|return|print|give"
+            rf"|get)[\s:=`\"'(]{{1,4}}){{0,4}}"
+            rf"{y}[\s`\"',)]{{1,4}}(?:(?:for|from|on|with|when|given|if"
+            rf"|as)[\s`\"':]{{1,3}})(?:[\w=]+[\s`\"':(=]{{1,3}}){{0,4}}?{x}",
+            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|gives|returns|yields|maps to|becomes|makes"
+            rf"|is)[\s`\"'(]{{0,4}}{y}",
         )
     )
 
