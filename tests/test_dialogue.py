@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rl2f_hub.dialogue.runner import CLOSING_WORDS, Rollout, run_dialogues, waits
+from rl2f_hub.dialogue.runner import CLOSING_WORDS, Rollout, feedback_is_remote, run_dialogues
 from rl2f_hub.engines import Interrupted, Sampling, derive_seed
 from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import StopReason, Task
@@ -271,8 +271,8 @@ def test_the_student_speaks_while_a_slow_teacher_thinks(make_task: Make, saying:
 def test_crews_are_for_teachers_and_verdicts_that_are_waited_for(make_task: Make) -> None:
     plain, code = make_task(1), replace(make_task(2), verifier="unit_tests")
     guard = Guard()
-    assert not waits(guard.wrap(build_teacher("scripted")), [plain])
-    assert waits(guard.wrap(build_teacher("scripted")), [plain, code])
+    assert not feedback_is_remote(guard.wrap(build_teacher("scripted")), [plain])
+    assert feedback_is_remote(guard.wrap(build_teacher("scripted")), [plain, code])
 
 
 def _endpoint(**more: Any) -> Teacher:
@@ -316,7 +316,7 @@ def test_a_wrapped_teacher_is_all_that_the_teacher_inside_is(wrap: Callable[[Tea
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_wrapped_endpoint_overlaps(wrap: Callable[[Teacher], Teacher], make_task: Make) -> None:
-    assert waits(Guard().wrap(wrap(_endpoint())), [make_task(1)])
+    assert feedback_is_remote(Guard().wrap(wrap(_endpoint())), [make_task(1)])
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
