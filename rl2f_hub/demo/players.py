@@ -191,4 +191,4 @@ def warm(players: Sequence[Player]) -> None:
     for player in players:
         chat = player.student.chat
         session = player.student.engine.open([0], Sampling(0.0, turn_tokens=2), chat.stop_ids)
-        session.generate([0], [chat.open("1 + 1").ids], 1)
+        session.generate([0], [chat.new_ledger("1 + 1").ids], 1)

@@ -73,9 +73,13 @@ class Context:
         In that case the ledger is as it was.
         """
         ids, spans = len(ledger.ids), len(ledger.spans)
-        self.chat.feedback(ledger, text, turn, closing=closing)
+        self.chat.append_feedback(ledger, text, turn, closing=closing)
         out = ledger
-        if self.chat.thinking == "strip" and not closing and (bare := self.chat.retold(ledger)).ids != ledger.ids:
+        if (
+            self.chat.thinking == "strip"
+            and not closing
+            and (bare := self.chat.rebuild_ledger(ledger)).ids != ledger.ids
+        ):
             out = bare
         fitted = self._fitted(out, self.engine.context_length)
         if fitted is None:
@@ -99,7 +103,9 @@ class Context:
         else:
             sampled = self._session.generate(rows, new_ids, turns)
         for row, attempt, turn in zip(rows, sampled, turns, strict=True):
-            self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)  # nothing, where it failed
+            self.chat.append_attempt(
+                self._ledgers[row], attempt.ids, attempt.logprobs, turn
+            )  # nothing, where it failed
             self._fed[row] = len(self._ledgers[row].ids)
         return sampled
 
@@ -109,7 +115,7 @@ class Context:
             return ledger
         if self.rules.history == "drop_oldest":
             for first in ledger.turns[1:]:
-                shorter = self.chat.retold(ledger, first)
+                shorter = self.chat.rebuild_ledger(ledger, first)
                 if len(shorter.ids) <= room:
                     return shorter
         return None

@@ -75,7 +75,9 @@ class Student:
 def start_rollouts(student: Student, tasks: Sequence[Task], seeds: Sequence[int]) -> list[Rollout]:
     """One rollout per task, each with its seed, in which nothing has been attempted yet."""
     chat = student.chat
-    return [Rollout(t, s, chat.open(t.prompt), opened=chat.opened_mark) for t, s in zip(tasks, seeds, strict=True)]
+    return [
+        Rollout(t, s, chat.new_ledger(t.prompt), opened=chat.opened_mark) for t, s in zip(tasks, seeds, strict=True)
+    ]
 
 
 def run_dialogues(
@@ -361,7 +363,7 @@ class DialogueRunner:
         for i in list(batch.active):
             rollout = self.rollouts[i]
             if independent and rollout.turns:
-                rollout.ledger = self.student.chat.open(rollout.task.prompt)
+                rollout.ledger = self.student.chat.new_ledger(rollout.task.prompt)
             if not _set_ledger(rollout, batch.context.before_turn(rollout.ledger)):
                 batch.active.remove(i)
                 yield self._end(i, StopReason.CONTEXT_FULL)
