@@ -1,122 +1,26 @@
 """The stages of a recipe in order, each resumable: base, generate, publish, warmup, train, evaluate, push.
 
-The Hub is opened first, because its clients read their environment when they are imported: `endpoint: local` starts
-(or joins) the embedded Hub, anything else speaks to the Hub that is named. From there on nothing differs.
+The Hub is opened first (`hub/connect.py`). From there on nothing differs between the embedded and any other Hub.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.recipe import HubSpec, Recipe
+from rl2f_hub.errors import UsageError
+from rl2f_hub.hub.connect import namespace_of, open_hub
+from rl2f_hub.recipe import Recipe
 from rl2f_hub.runs import STAGES, Run, alone_in, write_atomic, write_json
 from rl2f_hub.runtime import processes, stopping
+from rl2f_hub.runtime.quiet import quiet_libraries
 from rl2f_hub.students.quantization import check_quantization
 from rl2f_hub.training.checks import check_training
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
-
-
-@contextmanager
-def open_hub(recipe: Recipe, folder: Path) -> Iterator[dict[str, str]]:
-    """Points the Hub clients at the recipe's Hub; yields {endpoint, root}.
-
-    Raises:
-        RL2FError: the clients are loaded already and point elsewhere.
-    """
-    with open_hub_of(recipe.hub, folder.parent / "hub") as where:
-        yield where
-
-
-@contextmanager
-def open_hub_of(spec: HubSpec, default_root: Path) -> Iterator[dict[str, str]]:
-    """`open_hub` for a section `hub` without a recipe around it."""
-    if spec.endpoint == "local":
-        from rl2f_hub.localhub import LocalHub
-
-        root = Path(spec.root) if spec.root else default_root
-        with LocalHub.start(root, user=spec.namespace or "me") as hub, _environment(hub.env()):
-            _check_clients(hub.endpoint)
-            yield {"endpoint": hub.endpoint, "root": str(root)}
-        return
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if spec.endpoint == "hf" else spec.endpoint
-    endpoint = endpoint.rstrip("/")  # `datasets` puts a path behind it as it is
-    if "@" in endpoint:  # it is written into manifests and cards
-        raise UsageError("HF_ENDPOINT: it holds a user or a password; leave them out, a token is read from HF_TOKEN")
-    with _environment({"HF_ENDPOINT": endpoint} if "HF_ENDPOINT" in os.environ or spec.endpoint != "hf" else {}):
-        _check_clients(endpoint)
-        yield {"endpoint": endpoint, "root": ""}
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-
-
-def _check_clients(endpoint: str) -> None:
-    constants = sys.modules.get("huggingface_hub.constants")
-    if constants is not None and constants.ENDPOINT.rstrip("/") != endpoint.rstrip("/"):
-        raise RL2FError(
-            f"hub.endpoint: huggingface_hub is loaded already and speaks to {constants.ENDPOINT}, not to {endpoint}; "
-            "start a fresh process (the command line does) or set HF_ENDPOINT before importing it"
-        )
-
-
-def quiet_libraries() -> None:
-    """The libraries' own bars and advice off: every stage has one bar, and errors are ours to word."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    import datasets
-    import huggingface_hub
-
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
-    huggingface_hub.logging.set_verbosity_error()
-    if importlib.util.find_spec("torch") is not None:  # publishing needs neither torch nor transformers
-        import transformers
-
-        transformers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.set_verbosity_error()
-
-
-def namespace_of(spec: HubSpec) -> str:
-    """Whose repositories are written to: the namespace of the section `hub`, which the token must be allowed to use.
-
-    Raises:
-        RL2FError: no or wrong token, unreachable Hub, or a token without rights there.
-    """
-    from huggingface_hub import HfApi
-
-    from rl2f_hub.hub.errors import hub_errors
-
-    with hub_errors(spec.namespace or "(your namespace)"):
-        who = HfApi().whoami()
-    allowed = [who["name"], *(org["name"] for org in who.get("orgs", []))]
-    namespace = spec.namespace or who["name"]
-    if namespace not in allowed:
-        raise RL2FError(f"hub.namespace: {namespace!r} is not open to this token; it may write to {', '.join(allowed)}")
-    return str(namespace)
 
 
 def check_stage(recipe: Recipe, stage: str, world: int) -> None:
@@ -201,9 +105,13 @@ def _set_threads(recipe: Recipe) -> None:
 
 def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
     if stage == "base":
+        from rl2f_hub.hub.base import push_base
         from rl2f_hub.training.pretraining.base import make_base
 
-        return make_base(run, namespace)
+        if run.recipe.model.id is not None:
+            return {}
+        make_base(run)
+        return push_base(run, namespace)
     if stage == "generate":
         from rl2f_hub.generate import generate
         from rl2f_hub.students.load import as_student, load_model, load_tokenizer, origin_of, vllm_student

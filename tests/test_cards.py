@@ -12,9 +12,10 @@ from recorded_run import dialogue, recorded
 
 from rl2f_hub.hub.card_merge import merge
 from rl2f_hub.hub.card_text import address, code, plain, public_model
-from rl2f_hub.hub.dataset_cards import dataset_card, license_of_all, wilson
 from rl2f_hub.publish import merged_index
 from rl2f_hub.publish.build import build
+from rl2f_hub.publish.cards import dataset_card, wilson
+from rl2f_hub.tasks.catalogue import license_of_all
 
 HOSTILE = [
     "<script>alert(1)</script> <img src=x onerror=alert(1)>",

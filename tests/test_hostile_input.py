@@ -66,7 +66,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(place: str) -> Non
 
 
 def test_a_password_in_hf_endpoint_stops_what_would_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub.pipeline import open_hub_of
+    from rl2f_hub.hub.connect import open_hub_of
     from rl2f_hub.recipe import HubSpec
 
     monkeypatch.setenv("HF_ENDPOINT", "https://me:hunter2@mirror")

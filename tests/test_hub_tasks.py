@@ -14,10 +14,10 @@ import pytest
 from hub_client import env_of, run
 
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.hub.errors import reading_errors
 from rl2f_hub.localhub import LocalHub
 from rl2f_hub.localhub.users import add_user
 from rl2f_hub.recipe.task_sections import SourceSpec
+from rl2f_hub.runtime.hub_errors import reading_errors
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.hub import _builder
 from rl2f_hub.tasks.presets import PRESETS

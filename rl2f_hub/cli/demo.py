@@ -34,7 +34,7 @@ def chat(
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     with hub_of(root):
         from rl2f_hub.demo.terminal import chat as talk
-        from rl2f_hub.pipeline import quiet_libraries
+        from rl2f_hub.runtime.quiet import quiet_libraries
 
         quiet_libraries()
         talk(model, revision=revision, tasks=recipe_tasks(recipe))
@@ -58,7 +58,7 @@ def demo(
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     with hub_of(root):
         from rl2f_hub.demo import serve_demo
-        from rl2f_hub.pipeline import quiet_libraries
+        from rl2f_hub.runtime.quiet import quiet_libraries
 
         quiet_libraries()
         serve_demo(

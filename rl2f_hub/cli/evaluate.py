@@ -8,10 +8,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rl2f_hub.cli.shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of, output_console
+from rl2f_hub.cli.shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.kinds import SUITES, TEACHERS, is_known, refusal_of
 from rl2f_hub.runtime import permits, processes
+from rl2f_hub.runtime.console import output_console
 
 PLAIN_TEACHERS = {name: kind for name, kind in TEACHERS.items() if not kind.section}  # the others need a recipe
 DEFAULT_SUITES = ("teacher", "try_again", "resample", "shuffled")
@@ -108,7 +109,7 @@ def models(
     _refuse_bad(quantization, dtype, critique, teacher, targets)
     with hub_of(root):
         from rl2f_hub.evaluation.models import base_of, evaluate_models, make_plan, prepare
-        from rl2f_hub.pipeline import quiet_libraries
+        from rl2f_hub.runtime.quiet import quiet_libraries
 
         quiet_libraries()
         names = _suites(suite)

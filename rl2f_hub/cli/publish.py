@@ -147,11 +147,12 @@ def import_(
 
     from rl2f_hub.errors import UsageError
     from rl2f_hub.hub.commit import plan, put
-    from rl2f_hub.hub.errors import hub_errors
-    from rl2f_hub.pipeline import namespace_of, open_hub_of, quiet_libraries
-    from rl2f_hub.publish.build import public_source
+    from rl2f_hub.hub.connect import namespace_of, open_hub_of
     from rl2f_hub.publish.importing import Mapping, import_contents, source_rows, write_import
     from rl2f_hub.recipe import HubSpec
+    from rl2f_hub.runtime.hub_errors import hub_errors
+    from rl2f_hub.runtime.quiet import quiet_libraries
+    from rl2f_hub.tasks.catalogue import public_source
 
     where = {"endpoint": endpoint, "root": str(root) if root else None, "namespace": namespace, "private": not public}
     try:

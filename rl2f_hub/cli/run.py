@@ -17,12 +17,12 @@ from rl2f_hub.cli.shared import (
     SetOpt,
     UnsafeOpt,
     open_run,
-    output_console,
     print_result,
     with_bad_rows,
 )
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.runtime import permits, processes
+from rl2f_hub.runtime.console import output_console
 
 app = typer.Typer()
 

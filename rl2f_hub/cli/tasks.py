@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from rl2f_hub.cli.shared import JsonOpt, LocalOpt, UnsafeOpt, print_table
+from rl2f_hub.cli.shared import JsonOpt, LocalOpt, UnsafeOpt
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.runtime import permits
+from rl2f_hub.runtime.console import print_table
 
 if TYPE_CHECKING:
     from rl2f_hub.recipe import SourceSpec

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from rl2f_hub.cli.shared import JsonOpt, print_table
+from rl2f_hub.cli.shared import JsonOpt
 from rl2f_hub.errors import UsageError
+from rl2f_hub.runtime.console import print_table
 
 if TYPE_CHECKING:
     from rl2f_hub.teachers.guard import Judge

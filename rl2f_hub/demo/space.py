@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.hub.card_text import render
-from rl2f_hub.hub.errors import hub_errors
+from rl2f_hub.runtime.hub_errors import hub_errors
 
 PACKAGE = "rl2f-hub"
 

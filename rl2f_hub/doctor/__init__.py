@@ -64,7 +64,7 @@ class Asked:
 def examine(recipe: Recipe | None, asked: Asked) -> Report:
     """Runs every check; one that breaks is a failed check, not the end."""
     from rl2f_hub.doctor import machine, plan
-    from rl2f_hub.pipeline import quiet_libraries
+    from rl2f_hub.runtime.quiet import quiet_libraries
 
     report = Report()
     with _hub_of(recipe, asked.out):
@@ -95,7 +95,7 @@ def _hub_of(recipe: Recipe | None, out: Path) -> AbstractContextManager[Any]:
     """The recipe's Hub where something is read from it; the embedded one is not started for nothing."""
     if recipe is None or (recipe.hub.endpoint == "local" and recipe.model.id is None and not _reads_hub(recipe)):
         return nullcontext()
-    from rl2f_hub.pipeline import open_hub
+    from rl2f_hub.hub.connect import open_hub
 
     return open_hub(recipe, out)
 

@@ -117,7 +117,7 @@ def hub_token(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check
 
     if recipe is None and get_token() is None:
         return [Check("hub", "warn", "no token", "run `hf auth login` or set HF_TOKEN before a run that pushes")]
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     namespace = recipe.hub.namespace if recipe else None
     with hub_errors(namespace or "(your namespace)"):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import ModelSpec, ScratchSpec
+from rl2f_hub.runtime.hub_errors import elsewhere
 from rl2f_hub.students.wheel import wheel_file
 
 

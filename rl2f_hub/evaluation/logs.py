@@ -125,7 +125,7 @@ def push_logs(out: Path, repo_id: str, result: dict[str, Any], private: bool) ->
     """Push log, metrics, report and figures as one commit of a data set; returns {repo_id, revision, url}."""
     from huggingface_hub import CommitOperationAdd, DatasetCard, HfApi
 
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     api = HfApi()
     files = {f.name: f for f in (*sorted(out.glob("*.png")), out / "metrics.json", out / "report.md")}

@@ -210,7 +210,7 @@ def open_model(spec: str, quantization: str, dtype: str) -> tuple[Student, str |
     if not Path(where).exists():
         from huggingface_hub import HfApi
 
-        from rl2f_hub.hub.errors import reading_errors
+        from rl2f_hub.runtime.hub_errors import reading_errors
 
         with reading_errors("MODEL", where, revision or None):
             commit = HfApi().model_info(where, revision=revision or None).sha

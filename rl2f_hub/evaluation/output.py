@@ -10,8 +10,8 @@ from rl2f_hub.evaluation.hub_form import eval_entries, eval_results_yaml, model_
 from rl2f_hub.evaluation.logs import log_row, push_logs, write_log
 from rl2f_hub.evaluation.models import Plan, rows_of, slug
 from rl2f_hub.evaluation.written import report
-from rl2f_hub.publish.build import public_source
 from rl2f_hub.runs import write_atomic, write_json
+from rl2f_hub.tasks.catalogue import public_source
 
 
 def write_output(

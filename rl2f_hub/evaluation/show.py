@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.cli.shared import output_console
 from rl2f_hub.errors import UsageError
 from rl2f_hub.evaluation.logs import each_row, read_logs
 from rl2f_hub.evaluation.written import clean
+from rl2f_hub.runtime.console import output_console
 
 
 def browse(

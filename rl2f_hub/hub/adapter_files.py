@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.hub.commit import patiently
-from rl2f_hub.hub.errors import LOOPBACK
 from rl2f_hub.hub.model_cards import main_results, read_metrics
-from rl2f_hub.publish.build import public_source
 from rl2f_hub.runs import Run, latest_checkpoint, write_json
+from rl2f_hub.runtime.hub_errors import LOOPBACK
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES
+from rl2f_hub.tasks.catalogue import public_source
 
 
 def base_of(run: Run, api: Any) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from typing import Any
 from rl2f_hub.errors import UsageError
 from rl2f_hub.hub.adapter_files import adapter_files, base_of
 from rl2f_hub.hub.commit import Contents, Remote, plan, put, stale_model_files
-from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.hub.group import badges, free_tag, group, link_from, link_lines, set_tag
 from rl2f_hub.hub.model_cards import model_card
 from rl2f_hub.runs import Run
+from rl2f_hub.runtime.hub_errors import hub_errors
 from rl2f_hub.runtime.progress import bar
 
 

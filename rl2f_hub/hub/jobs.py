@@ -161,8 +161,8 @@ def submit(plan: Plan) -> Any:
     """
     from huggingface_hub import HfApi, Volume
 
-    from rl2f_hub.hub.errors import hub_errors
-    from rl2f_hub.pipeline import namespace_of
+    from rl2f_hub.hub.connect import namespace_of
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     namespace_of(plan.recipe.hub)  # before anything is paid: the job must be able to push
     volumes = [Volume(type="bucket", source=plan.keep, mount_path="/kept")] if plan.keep else None
@@ -184,7 +184,7 @@ def follow(job_id: str, namespace: str | None, *, wait: bool = True) -> Iterator
     """The job's log, line by line; with `wait` until it ends."""
     from huggingface_hub import HfApi
 
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     with hub_errors(f"job {job_id}"):
         yield from HfApi().fetch_job_logs(job_id=job_id, namespace=namespace, follow=wait)
@@ -194,7 +194,7 @@ def status(job_id: str, namespace: str | None) -> dict[str, Any]:
     """Stage, message, times, hardware and address of a job; names of secrets, no values."""
     from huggingface_hub import HfApi
 
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     with hub_errors(f"job {job_id}"):
         job = HfApi().inspect_job(job_id=job_id, namespace=namespace)
@@ -213,7 +213,7 @@ def status(job_id: str, namespace: str | None) -> dict[str, Any]:
 def cancel(job_id: str, namespace: str | None) -> None:
     from huggingface_hub import HfApi
 
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     with hub_errors(f"job {job_id}"):
         HfApi().cancel_job(job_id=job_id, namespace=namespace)

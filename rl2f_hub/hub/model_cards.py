@@ -11,8 +11,8 @@ from typing import Any
 
 from rl2f_hub.hub.card_merge import sealed
 from rl2f_hub.hub.card_text import PAPER, linked, render
-from rl2f_hub.hub.dataset_cards import license_of_all
 from rl2f_hub.runs import Run
+from rl2f_hub.tasks.catalogue import license_of_all
 
 
 def base_card(run: Run, repo_id: str, parameters: int) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.generate import each_row
 from rl2f_hub.hub.commit import Contents, Remote, look, plan, put
-from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.publish.build import Existing, build, columns_digest, configs_of, prompt_digest
 from rl2f_hub.publish.replaced import INDEX, replaced
 from rl2f_hub.publish.schema import COLUMNS, features
@@ -23,6 +22,7 @@ from rl2f_hub.publish.shards import write_parquet
 from rl2f_hub.publish.traces import write_traces
 from rl2f_hub.records import fingerprint
 from rl2f_hub.runs import Run
+from rl2f_hub.runtime.hub_errors import hub_errors
 
 PART_KEYS = {"recipe", "recipe_fingerprint", "seed", "student", "dialogue", "teacher", "guard", "stats", "fingerprint"}
 __all__ = ["COLUMNS", "INDEX", "dry_run", "features", "publish", "write_parquet"]
@@ -100,7 +100,7 @@ def rows_of(shards: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
 
 def merged_index(run: Run, index: dict[str, Any], existing: Existing | None) -> dict[str, Any]:
     """`rl2f.json` of the whole data set: {schema, columns, shards, parts}; a part is what one run added."""
-    from rl2f_hub.hub.dataset_cards import how_made
+    from rl2f_hub.publish.cards import how_made
 
     part = how_made(run) | {"fingerprint": index["fingerprint"], "rows": index["rows"], "stats": index["stats"]}
     before = existing.index if existing else {}
@@ -123,7 +123,7 @@ def _api() -> Any:
 def _contents(
     run: Run, repo_id: str, index: dict[str, Any], existing: Existing | None, endpoint: str
 ) -> Callable[[Remote], Contents]:
-    from rl2f_hub.hub.dataset_cards import dataset_card
+    from rl2f_hub.publish.cards import dataset_card
 
     whole = merged_index(run, index, existing)
     ours = {shard["path"] for found in whole["shards"].values() for shard in found}

@@ -13,7 +13,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rl2f_hub.generate import each_row
@@ -22,6 +21,7 @@ from rl2f_hub.publish.shards import Limits, ShardWriter
 from rl2f_hub.records import fingerprint
 from rl2f_hub.runs import Run, write_json
 from rl2f_hub.runtime.progress import bar
+from rl2f_hub.tasks.catalogue import public_source
 
 EXAMPLE_CHARACTERS = 4_000
 
@@ -179,11 +179,3 @@ class Stats:
             "already_there": self.there,
             "example": self.example,
         }
-
-
-def public_source(source: str) -> str:
-    """The name of a task's source without the folders of the machine that it was read on."""
-    kind, colon, rest = source.partition(":")
-    if not colon or kind not in ("jsonl", "csv", "tsv", "parquet", "python"):
-        return source
-    return f"{kind}:{Path(rest).name}"

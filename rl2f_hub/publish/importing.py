@@ -18,10 +18,10 @@ from typing import Any
 
 from rl2f_hub.errors import UsageError
 from rl2f_hub.hub.commit import Contents, Remote
-from rl2f_hub.publish.build import public_source
 from rl2f_hub.publish.replaced import INDEX, replaced
 from rl2f_hub.publish.schema import DERIVED
 from rl2f_hub.publish.shards import Limits, ShardWriter
+from rl2f_hub.tasks.catalogue import public_source
 from rl2f_hub.tasks.columns import column_of
 
 USER = ("user", "human", "prompter", "teacher")
@@ -155,7 +155,7 @@ def import_contents(
     license: str | None = None,
 ) -> Callable[[Remote], Contents]:
     """What the repository of an import holds: shards, index and card; they replace the data set that is there."""
-    from rl2f_hub.hub.dataset_cards import imported_card
+    from rl2f_hub.publish.cards import imported_card
 
     paths = [shard["path"] for found in made["shards"].values() for shard in found]
     index = {"schema": 1, "columns": "", "shards": made["shards"], "parts": [], "imported": public_source(source)}

@@ -69,7 +69,7 @@ def do(plan: Plan, out: Path, jobs: int, say: Callable[[str], None]) -> dict[str
 
 def do_part(part: Part, main: Part, out: Path) -> None:
     """One part; `main` is the part of its chain that a variant takes over from."""
-    from rl2f_hub.pipeline import open_hub
+    from rl2f_hub.hub.connect import open_hub
 
     with open_hub(main.recipe, out):  # one server for all stages: their own opening joins it
         taken = None if part.variant == "main" else Run.open(main.recipe, out / main.name, resume=True)

@@ -19,8 +19,8 @@ from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import RL2FError, UsageError, out_of_memory
-from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
+from rl2f_hub.runtime.hub_errors import elsewhere
 from rl2f_hub.runtime.quiet import ignore_library_warnings
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 from rl2f_hub.students.quantization import check_quantization

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.tasks.presets import PRESETS
 
@@ -26,6 +29,7 @@ GENERAL = [
     ),
     ("python:<file>:<class>", "any", "yours", "yours", "python, or as the recipe says", "what the class gives"),
 ]
+LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause"}
 COLUMNS = ("source", "domain", "size", "licence", "verifier", "privilege", "note")
 
 
@@ -74,6 +78,14 @@ def describe(source: str) -> dict[str, str]:
     )
 
 
+def public_source(source: str) -> str:
+    """The name of a task's source without the folders of the machine that it was read on."""
+    kind, colon, rest = source.partition(":")
+    if not colon or kind not in ("jsonl", "csv", "tsv", "parquet", "python"):
+        return source
+    return f"{kind}:{Path(rest).name}"
+
+
 def licence_of(source: str) -> str:
     """The licence of a task's source (as tasks name it, presets expanded), for the card of what is made from it."""
     preset = next((p for p in PRESETS.values() if p.source == source), None)
@@ -84,6 +96,13 @@ def licence_of(source: str) -> str:
     if kind == "hub":
         return f"see the card of {source.removeprefix('hub:')}"
     return known.get(kind, f"the author's own ({kind})")
+
+
+def license_of_all(sources: list[str]) -> tuple[str, list[str]]:
+    """(the Hub's identifier for a data set made of these sources, the licence of each in words)."""
+    words = sorted({licence_of(source) for source in sources})
+    found = {re.split(r"[ (]", word, maxsplit=1)[0].lower() for word in words}
+    return (found.pop() if len(found) == 1 and found <= LICENSES else "other"), words
 
 
 def _preset_row(name: str) -> dict[str, str]:

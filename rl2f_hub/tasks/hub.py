@@ -20,9 +20,9 @@ from functools import partial
 from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
-from rl2f_hub.hub.errors import reading_errors
 from rl2f_hub.recipe.task_sections import COLUMN_FIELDS
 from rl2f_hub.records import Task
+from rl2f_hub.runtime.hub_errors import reading_errors
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
 from rl2f_hub.tasks.local import csv_rows, text_lines

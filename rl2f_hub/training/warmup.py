@@ -14,10 +14,10 @@ from typing import Any
 from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.errors import RL2FError, UsageError
-from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.records import Dialogue
 from rl2f_hub.runs import Run
 from rl2f_hub.runtime import processes
+from rl2f_hub.runtime.hub_errors import hub_errors
 from rl2f_hub.students import ADAPTER_FILES
 from rl2f_hub.students.load import load_model, load_tokenizer, lora_config
 from rl2f_hub.training.phase import arguments, base_of, check_base, fit, save_adapter, trainable

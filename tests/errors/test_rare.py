@@ -273,7 +273,7 @@ def test_appending_to_what_is_not_whole(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_data_set_that_is_gone() -> None:
     from datasets.exceptions import DatasetNotFoundError
 
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     def read() -> None:
         with hub_errors("me/d"):

