@@ -60,7 +60,7 @@ def with_adapter(make_model: Make) -> Make:
 def raw(teacher: ModelTeacher, situations: list[Any], again: bool = False) -> list[str]:
     """The replies as the model wrote them."""
     asks = [teacher._prompt(s, again) for s in situations]
-    return [answer.text for answer in teacher._ask([a for a in asks if a])]  # type: ignore[union-attr]
+    return [answer.text for answer in teacher.ask([a for a in asks if a])]  # type: ignore[union-attr]
 
 
 def many(situation: Make, count: int = 7) -> list[Any]:
@@ -445,6 +445,6 @@ def test_a_model_in_this_process_never_answers_while_the_student_generates(make_
     code = [make_task(verifier="unit_tests")]
     local = ModelTeacher.__new__(ModelTeacher)
     local.name = "local"
-    assert feedback_is_remote(ScriptedTeacher(), code)
-    assert not feedback_is_remote(local, code)
-    assert not feedback_is_remote(DoubtingTeacher(local, 0.5), code)
+    assert feedback_is_remote(Guard().wrap(ScriptedTeacher()), code)
+    assert not feedback_is_remote(Guard().wrap(local), code)
+    assert not feedback_is_remote(Guard().wrap(DoubtingTeacher(local, 0.5)), code)
