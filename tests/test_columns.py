@@ -163,7 +163,7 @@ def test_rows_can_be_left_out_and_are_counted_apart_from_bad_ones() -> None:
     assert [t.task_id for t in tasks] == ["x-0"]
     assert (tasks[0].domain, tasks[0].config) == ("own", '{"k": 1}')
     assert report == {"bad_rows": 1, "filtered": 2}
-    with pytest.raises(UsageError, match="row 3: reference 'two' is not a whole number"):
+    with pytest.raises(UsageError, match="row 3: reference 'plum' is not a whole number"):
         make(rows[0], rows[1], rows[1], rows[3], convert=convert, verifier="integer")
 
 

@@ -9,7 +9,7 @@ from completions import labelled, task_of, verdicts
 from rl2f_hub.verify import verifier_of
 
 ROWS = labelled()
-AGREEMENT, FALSE_ACCEPTS = 0.94, 6  # measured: docs/validation.md. Raise them with the reader, never lower them
+AGREEMENT, FALSE_ACCEPTS = 0.96, 4  # measured: docs/validation.md. Raise them with the reader, never lower them
 
 
 def test_the_labelled_completions_are_of_many_kinds() -> None:

@@ -48,7 +48,7 @@ MIXED = [
     {"question": "What is 1 + 0?", "answer": "1"},
     {"question": None, "answer": "2"},
     {"question": "What is 3 + 0?", "answer": None},
-    {"question": "What is 4 + 0?", "answer": "four"},
+    {"question": "What is 4 + 0?", "answer": "plum"},
     {"question": "  ", "answer": "5"},
     {"question": "What is 6 + 0?", "answer": "6"},
 ]
@@ -80,7 +80,7 @@ FILL = [
     push("mixed", MIXED),
     push("secret", sums(4), private=True),
     push("types", [{"question": "Is it?", "answer": True}] * 2, {"question": "string", "answer": "bool"}),
-    push("symbols", [{"question": "x?", "answer": r"\frac{1}{2}"}, {"question": "y?", "answer": "no idea, sorry"}]),
+    push("symbols", [{"question": "x?", "answer": r"\frac{1}{2}"}, {"question": "y?", "answer": "x + ("}]),
     {"do": "upload", "repo": "own/lines", "files": {"train.jsonl": lines(*sums(3)), "dev.jsonl": lines(*sums(3, 21))}},
     {
         "do": "upload",
@@ -165,12 +165,12 @@ BAD = {
     ),
     "null answer": (load("mixed", where={"question": "What is 3 + 0?"}), r"row 2: column 'answer' is empty \(null\)"),
     "reference not a number": (
-        load("mixed", where={"answer": "four"}),
-        r"row 3: reference 'four' is not a whole number; mend",
+        load("mixed", where={"answer": "plum"}),
+        r"row 3: reference 'plum' is not a whole number; mend",
     ),
     "reference not mathematics": (
         load("symbols", verifier="math"),
-        r"row 1: reference 'no idea, sorry' is no mathematical answer",
+        r"row 1: reference 'x \+ \(' is no mathematical answer",
     ),
     "blank question": (load("mixed", where={"answer": "5"}), r"row 4: column 'question' is empty"),
     "wrong type": (load("types"), r"row 0: column 'answer' is 'True' \(bool\), a text or number is needed"),

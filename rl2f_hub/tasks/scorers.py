@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.answer import Place, Reading, read, unwrap
+from rl2f_hub.verify.answer import Place, Reading, Strength, is_denied, read, unwrap
 from rl2f_hub.verify.base import Verifier
 from rl2f_hub.verify.exact import phrases
 from rl2f_hub.verify.quantity import read_quantity
@@ -28,6 +28,8 @@ EVALUATES_PYTHON = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "str
 EVALUATES_SYMPY = frozenset(
     {"countdown", "intermediate_integration", "polynomial_multiplication", "puzzle24", "simple_integration"}
 )
+_HEDGED = re.compile(r"[^\n]*\b(?:either\b.*\bor|maybe\b.*\bmaybe)\b[^\n]*\Z", re.IGNORECASE)
+_NOT_ANOTHER = re.compile(r",? (?:not|rather than|instead of) ")
 _FUNCTIONS = frozenset(
     "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs pi".split()
 )
@@ -52,21 +54,33 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
     wanted = str(entry["answer"])
     dataset = json.loads(task.config)["dataset"]
     one_of_many = dataset in MANY_ANSWERS | EVALUATES_PYTHON | EVALUATES_SYMPY
-    if not one_of_many and number_in_text(wanted) is not None:
+    number = None if one_of_many else number_in_text(unwrap(wanted))
+    if number is not None:
         reading = read(attempt, partial(pick, value=number_in_text))
         if reading.answer is None:
             return Verdict(False, 0.0, None, reading.reason or "no single number in the attempt")
-        return _scored(task, reading.answer)
+        return _scored(task, wanted if reading.answer == number else reading.answer)
     phrased = not one_of_many and len(wanted) < LONGEST_PHRASE and "\n" not in wanted
+    several_lines = "\n" in wanted.strip()
     found: dict[str, list[str]] = {}  # what else a place may mean, by its first text
 
     def note(place: Place) -> Reading:
+        if is_denied(unwrap(place.text)):
+            return Reading(None, reason="the answer is denied", final=True)
+        if several_lines and place.strength in (Strength.SAID, Strength.STATED):
+            return Reading(None)  # a statement's clause ends with its line
+        if one_of_many and place.strength is Strength.LOOSE and _HEDGED.match(place.text) and " or " not in wanted:
+            return Reading(None, reason="several candidates, none of them chosen", final=True)
         texts = [place.line or place.text, unwrap(place.text), *(phrases(place, task.prompt) if phrased else ())]
+        if place.strength is Strength.LOOSE:  # behind what introduces it
+            texts += [unwrap(part[-1]) for mark in (":\n", "\n\n") if len(part := place.text.rsplit(mark, 1)) > 1]
+        else:
+            texts.append(unwrap(_NOT_ANOTHER.split(place.line or place.text, maxsplit=1)[0]))
         unlike = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
         if not unlike:
             return Reading(None)
         found[unlike[0]] = unlike
-        return Reading(unlike[0], place.strength)
+        return Reading(unlike[0], max(place.strength, Strength.SAID) if several_lines else place.strength)
 
     reading = read(attempt, note)
     if reading.answer is None:
@@ -79,6 +93,9 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
     return max(verdicts, key=lambda verdict: verdict.score)
 
 
+_WRITTEN_FRACTION = re.compile(r"(-?\d+) ?/ ?(\d+)|\\[dtc]?frac ?\{(-?\d+)\} ?\{(\d+)\}")
+
+
 def number_in_text(text: str) -> str | None:
     """The number that a stretch is as a whole, in digits: a fraction stays one, a decimal keeps its places."""
     if "=" in text:
@@ -86,12 +103,17 @@ def number_in_text(text: str) -> str | None:
     quantity = read_quantity(text)
     if quantity is None:
         return None
+    if written := _WRITTEN_FRACTION.fullmatch(unwrap(text)):
+        return "{}/{}".format(*filter(None, written.groups()))
     if quantity.value.denominator == 1 and quantity.decimals < 1:
         return str(int(quantity.value))
     if quantity.plain and quantity.decimals < 0:
         return repr(float(quantity.value))
     if quantity.plain:
-        return f"{float(quantity.value):.{quantity.decimals}f}" if abs(quantity.value) < 10**12 else str(quantity.value)
+        digits = f"{abs(int(quantity.value * 10**quantity.decimals)):0{quantity.decimals + 1}d}"
+        return (
+            f"{'-' if quantity.value < 0 else ''}{digits[: -quantity.decimals or None]}.{digits[-quantity.decimals :]}"
+        )
     return str(quantity.value)
 
 
@@ -108,6 +130,8 @@ def _scored(task: Task, answer: str) -> Verdict:
     score = _score(task, answer, entry)
     if score < threshold and answer.endswith("."):  # the sentence's full stop, or the answer's own
         score = max(score, _score(task, answer[:-1], entry))
+    elif score < threshold and str(entry["answer"]).endswith("."):
+        score = max(score, _score(task, answer + ".", entry))
     objection = STRICTER[settings["dataset"]](answer, entry) if settings["dataset"] in STRICTER else None
     if objection and score >= threshold:
         return Verdict(False, 0.0, answer, objection)

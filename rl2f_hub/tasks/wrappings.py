@@ -224,6 +224,8 @@ def wrapped(task: Task, right: str, wrong: str | None) -> Iterator[tuple[Wrappin
             continue
         if "{%" in wrapping.template and not (_balanced(right) and _balanced(wrong or "")):
             continue  # no LaTeX argument can hold it
+        if "quotes" in wrapping.name and '"' in right:
+            continue  # nobody can tell where such quotes end
         values = {"%A%": right, "%W%": wrong or ""}
         if '"%' in wrapping.template and "json" in wrapping.name.casefold():
             values = {mark: json.dumps(text, ensure_ascii=False)[1:-1] for mark, text in values.items()}

@@ -41,7 +41,7 @@ _TYPED: dict[int, str | None] = {
         ord(c): " "
         for c in "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
     },
-    **{ord("⁄"): "/", ord("∕"): "/", ord("。"): ". ", ord("、"): ", "},
+    **{ord("⁄"): "/", ord("∕"): "/", ord("。"): ". ", ord("、"): ", ", ord("∴"): "so ", ord("⇒"): "=>"},
 }
 _DASH_AS_MINUS = re.compile(r"(?<![\w)%] )(?<![\w)%])[–—](?=[\d$€£.\\])")
 
@@ -149,8 +149,37 @@ class Reading:
 
 
 NOTHING = Reading(None)
+_DENIAL = re.compile(
+    r"(?:not|never|anything but)\b|.*\b(?:is|are|was|were|looks|seems) (?:\w+ )?(?:wrong|incorrect"
+    r"|not (?:right|correct))\W{0,3}\Z",
+    re.IGNORECASE,
+)
+
+
+def is_denied(clause: str) -> bool:
+    """Whether a clause says what the answer is not, whatever it holds."""
+    return _DENIAL.match(clause) is not None
+
+
 Reader = Callable[[Place], Reading]
 
+_CORRECTING = (
+    *(
+        "wait",
+        "actual",
+        "correct",
+        "scratch",
+        "thought",
+        "mista",
+        "error",
+        "oops",
+        "mean",
+        "sorry",
+        "rather",
+        "no that",
+    ),
+    "no, that",
+)
 _CORRECTION = re.compile(
     r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
     r"|corrected(?= ?:)|scratch that|on second thoughts?|"
@@ -162,6 +191,12 @@ _CORRECTION = re.compile(
 _RUN_ON = re.compile(
     r"\n\s{0,8}(?:#{1,4} ?|\*\*)?(?:(?:next |new |another )?question|problem|q|human|user"
     r"|instruction|exercise|example)(?: ?\d{1,3})?(?:\*\*)? ?:",
+    re.IGNORECASE,
+)
+_EXPLAINED = re.compile(
+    r"\n\s{0,8}[#*_ ]{0,7}"
+    r"(?:(?:explanation|reason(?:ing)?|justification|note)[*_ ]{0,3}:|(?:i )?hope (?:this|that)|let me know|feel free"
+    r"|please (?:note|let)|if you (?:have|need))",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"\bfinal answer\b", re.IGNORECASE)
@@ -178,12 +213,22 @@ _TAKEN_BACK = re.compile(
 def read(attempt: str, reader: Reader) -> Reading:
     """What an attempt without its scratch work commits to, found by `reader` in the first place that has something for it."""
     text = plain_characters(attempt[-MAX_CHARS:]).strip()
-    corrections = [m.end() for m in _CORRECTION.finditer(text)]
+    lowered = text.lower()
+    may_correct = any(word in lowered for word in _CORRECTING)
+    corrections = [m.end() for m in _CORRECTION.finditer(text)] if may_correct else []
     for start in corrections[-1:]:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
             return corrected
-    if ran_on := _RUN_ON.search(text):
+    ran_on = None
+    if "\n" in text:
+        ran_on = _RUN_ON.search(text)
+        answered, *explained = _EXPLAINED.split(text, maxsplit=1)
+        if explained and answered.strip() and _from(explained[0], reader).strength < Strength.STATED:
+            before = _from(answered, reader)
+            if before.strength >= Strength.SAID:
+                return before
+    if ran_on:
         before = _from(text[: ran_on.start()], reader)
         if before.strength >= Strength.STATED:
             return before
@@ -191,7 +236,7 @@ def read(attempt: str, reader: Reader) -> Reading:
 
 
 def _from(text: str, reader: Reader) -> Reading:
-    text = _EMPTY_BOX.sub(" ", text)
+    text = _EMPTY_BOX.sub(" ", text) if "boxed" in text else text
     place = marked_place(text)
     if place is not None:
         said_last = next(iter(stated_places(text[place.end :])), None) if _FINAL.search(text, place.end) else None
@@ -242,7 +287,7 @@ _BETWEEN_BOXES = re.compile(
     re.IGNORECASE,
 )
 _ANSWER_TAG = re.compile(r"<(?:final_?)?answer>(.*?)(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
-_HASH = re.compile(r"^#{4}[ \t]*([^\n#]{1,200})", re.MULTILINE)
+_HASH = re.compile(r"^#{4}(?!#)[ \t]*([^\n]{1,200}?)(?:[ \t]*#{4}[^\n]*)?$", re.MULTILINE)
 _JSON = re.compile(
     r"""["'](?:final[_ ]?)?(?:answer|result|output|solution|choice)["']\s{0,5}:\s{0,5}(?=(.))""",
     re.IGNORECASE | re.DOTALL,
@@ -272,11 +317,36 @@ _STATED = re.compile(
     r"going with|we (?:choose|pick|select)))\b(?: that)?:?",
     re.IGNORECASE,
 )
+# A text without these has no statement, and none of the patterns above need run: most of a long attempt's time.
+_STATING = (
+    *(
+        "ans",
+        "resul",
+        "solut",
+        "respon",
+        "conclus",
+        "choi",
+        "choos",
+        "option",
+        "letter",
+        "select",
+        "pick",
+        "say",
+        "with",
+    ),
+    *("opt for", "vote for", "settle", "right", "correct"),
+)
+_VALUE_START = re.compile(r"[.:](?!\d)|[!?;\n]")
+_NO_VALUE = re.compile(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", re.IGNORECASE)
 _REVERSED = re.compile(
-    r"(?P<value>(?:[^.!?;:\n]|\.(?=\d)|:(?=\d)){1,100}?)\s(?:is|are|would be|should be"
+    r"\s(?:is|are|would be|should be"
     r"|must be)\s(?:then |thus |therefore |clearly |definitely |indeed )?"
     r"(?:(?:my|the|our)\s)?(?:(?:final|right|correct|best|only|one)\s){0,2}(?:answer|solution|result|choice|option|correct|right)\b"
     r"(?!\s(?:to|of|for|when|if|but)\b)",
+    re.IGNORECASE,
+)
+_UNBELIEVED = re.compile(
+    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt)(?: that)?(?: the| my)?\s*\Z",
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[.!?](?=[\s\"'*_)`$]|$)(?<!\b[ap]\.m\.)|;\s|\n")
@@ -300,7 +370,8 @@ def marked_place(text: str, deeper: int = 2) -> Place | None:
         return replace(nested, end=inner.end) if nested else inner
     if "####" in text:
         for match in _HASH.finditer(text):
-            if re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1]) and not re.match(
+            last = not text[match.end() :].strip()
+            if (last or re.match(r"[-+$€£\d(.\\√π]|\S{1,20}\s*$", match[1])) and not re.match(
                 r"\d+[.)] ?[A-Za-z]|.*:\s*$", match[1]
             ):
                 return Place(match[1], Strength.MARKED, match.end())
@@ -334,6 +405,8 @@ def _boxes(text: str) -> list[Place]:
     first = len(found) - 1
     joined = []
     while first and _BETWEEN_BOXES.fullmatch(between := text[found[first - 1][2] + 1 : found[first][0]]):
+        if "\n" in between and not between.strip():
+            break  # one below the other without a word: the last one counts
         joined.append("or" if re.search(r"\bor\b", between) else "and")
         first -= 1
     parts = tuple(dict.fromkeys(text[start:end].strip() for _, start, end in found[first:]))
@@ -355,6 +428,9 @@ def _json_value(text: str, at: int) -> tuple[str, int]:
 
 def stated_places(text: str) -> Iterable[Place]:
     """The clauses in which the text says what its answer is, the last one first."""
+    lowered = text.lower()
+    if not any(word in lowered for word in _STATING):
+        return []
     found: list[tuple[int, Place]] = []
     for match in _STATED.finditer(text):
         if match["past"] or match["was"]:
@@ -365,14 +441,19 @@ def stated_places(text: str) -> Iterable[Place]:
         end = clause_end(text, start)
         clause = text[start:end]
         if clause.strip():
-            word = "not " if match["not"] else ""
+            word = (
+                "not " if match["not"] or _UNBELIEVED.search(text[max(0, match.start() - 40) : match.start()]) else ""
+            )
             line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
             found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
     for match in _REVERSED.finditer(text):
-        if not re.search(rf"\b(?:{_NOUN}|that|which|what|it|this|{_PAST})\s*$", match["value"], re.IGNORECASE):
-            value = match["value"].strip()
-            found.append((match.start() + len(match["value"]), Place(value, Strength.SAID, match.end())))
-    return [place for _, place in sorted(found, key=lambda item: item[0], reverse=True)[:8]]
+        before = text[max(0, match.start() - 100) : match.start()]
+        value = before[max((m.end() for m in _VALUE_START.finditer(before)), default=0) :]
+        if value.strip() and not _NO_VALUE.search(value):
+            found.append((match.start(), Place(value.strip(), Strength.SAID, match.end())))
+    if len(found) > 1:
+        found.sort(key=lambda item: item[0], reverse=True)
+    return [place for _, place in found[:8]]
 
 
 def clause_end(text: str, start: int) -> int:
@@ -395,8 +476,10 @@ _PLAIN_COMMANDS = re.compile(
 )
 _DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
 _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
+_NO_MONEY = re.compile(r"(?<!\\)\$(?!\d)")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
+_WRAPPED = re.compile(r"[*_`$\\\"']|[.,;:]\Z")
 _LAYERS = 12  # of wrappers: more are no model's habit
 QUOTES = "\"'`*_"
 
@@ -406,14 +489,19 @@ def unwrap(text: str, money: bool = True) -> str:
     for _ in range(_LAYERS):
         before = text
         text = text.strip()
+        if not _WRAPPED.search(text):
+            break
         if "\\" in text:
+            if (whole := _ALL_STYLED.fullmatch(text)) and _is_one_group(whole[1]):
+                text = whole[1]
             text = _PLAIN_COMMANDS.sub("", _STYLED.sub(_styled, text))
         if "$" in text or "\\" in text:
-            if money and text.count("$") - text.count("\\$") == 1:
+            if money and (text.count("$") - text.count("\\$") == 1 or not _NO_MONEY.search(text)):
                 text = _MONEY.sub(r"\\$", text)
             text = _DELIMITERS.sub(" ", text)
         text = _FENCE.sub("", text) if "```" in text else text
-        text = _BOLD.sub("", text.strip().strip("`"))
+        text = text.strip().strip("`")
+        text = _BOLD.sub("", text) if "**" in text or "__" in text else text
         for mark in QUOTES:
             if len(text) > 1 and text[0] == mark == text[-1] and mark not in text[1:-1]:
                 text = text[1:-1]
@@ -423,6 +511,19 @@ def unwrap(text: str, money: bool = True) -> str:
         if text == before:
             break
     return text
+
+
+_ALL_STYLED = re.compile(r"\\(?:text(?:bf|it|rm|tt)?|math(?:rm|bf)) ?\{(.*)\}", re.DOTALL)
+
+
+def _is_one_group(inside: str) -> bool:
+    """Whether the brace before `inside` is closed by the one behind it and by none in it."""
+    depth = 0
+    for char in inside:
+        depth += (char == "{") - (char == "}")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _styled(match: re.Match[str]) -> str:

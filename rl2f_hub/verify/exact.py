@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.answer import Place, Reading, Strength, read, stated_places, unwrap
+from rl2f_hub.verify.answer import NOTHING, Place, Reader, Reading, Strength, read, stated_places, unwrap
 from rl2f_hub.verify.base import Verifier
-from rl2f_hub.verify.quantity import as_integer, read_quantity
+from rl2f_hub.verify.quantity import as_integer, read_quantity, same_quantity
 from rl2f_hub.verify.values import Stretch, pick
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -29,11 +29,20 @@ def integer(task: Task, attempt: str) -> Verdict:
     return Verdict(correct, float(correct), reading.answer, "equal to the reference" if correct else "another number")
 
 
+# What most attempts are, read at once: the number alone, or in the plainest sentence.
+_SHORT = re.compile(
+    r"\s*(?P<said>(?:so |thus,? |therefore,? )?(?:the )?(?:final |correct )?answer(?: is|:) ?)?"
+    r"(?:\*\*|\$|(?P<box>\\boxed\{))?(?P<number>-?[0-9]{1,18})"
+    r"(?:\*\*|\$|\})?[.!]?\s*",
+    re.IGNORECASE,
+)
+
+
 def read_integer(attempt: str) -> Reading:
     """The whole number that the attempt commits to; a number that is not whole, or still to be worked out, is none."""
-    bare = attempt.strip()
-    if len(bare) < 20 and bare.isascii() and bare.isdecimal():
-        return Reading(str(int(bare)), Strength.SAID)
+    if len(attempt) < 100 and (short := _SHORT.fullmatch(attempt)):
+        strength = Strength.MARKED if short["box"] else Strength.STATED if short["said"] else Strength.SAID
+        return Reading(str(int(short["number"])), strength)
     return read(attempt, partial(pick, value=whole_number))
 
 
@@ -88,6 +97,10 @@ _CHATTER = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")
+_LIST_LINES = re.compile(r"(?:^[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+[^\n]{1,80}(?:\n|\Z)){2,}", re.MULTILINE)
+_LIST_MARK = re.compile(r"[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+")
+_POLAR = re.compile(r"(yes|no|true|false)\b(?=[,.!:;]| [–—-])", re.IGNORECASE)
+_NOT_BUT = re.compile(r"not [^,;]{1,60}[,;] (?:but |rather |it's |it is )?(.+)", re.IGNORECASE | re.DOTALL)
 _NEGATED = re.compile(r"(?:not|never|no longer|neither|either)\b", re.IGNORECASE)
 _UNSURE = re.compile(r"\b(?:maybe|perhaps|possibly|might be|could be|may be)\b", re.IGNORECASE)
 
@@ -98,11 +111,10 @@ def text(task: Task, attempt: str) -> Verdict:
     Case, runs of white space, a closing full stop, an article and the separators of a list do not count; with `fold`
     diacritics do not either.
     """
-    config = json.loads(task.config)
+    config = json.loads(task.config) if task.config != "{}" else {}
     fold = bool(config.get("fold"))
     wanted = {plain(known, fold) for known in (task.privilege.reference, *config.get("aliases", ()))}
-    verdict = same_text(attempt, wanted, fold, task.prompt)
-    return verdict
+    return same_text(attempt, wanted, fold, task.prompt)
 
 
 def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str = "") -> Verdict:
@@ -118,14 +130,19 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
             return True
         return bool(lists) and _items(said, pattern) in lists
 
+    shown: list[tuple[Strength, str]] = []  # of the places of an attempt that is another text
+
     def find(place: Place) -> Reading:
-        seen = ""
         for candidate in phrases(place, question):
-            seen = candidate
             if matches(candidate):
                 return Reading(candidate.strip(), Strength.SAID)
-        return Reading(None, reason=seen)
+        shown.append((place.strength, unwrap(place.text)))
+        return NOTHING
 
+    if lists:
+        attempt = _LIST_LINES.sub(_on_one_line, attempt)
+    if attempt.isalnum() and attempt.isascii() and not matches(attempt):  # one bare word
+        return Verdict(False, 0.0, attempt, "another text")
     if matches(attempt):
         return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
     reading = read(attempt, find)
@@ -133,14 +150,13 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(True, 1.0, unwrap(reading.answer), "equal to the reference")
     if reading.reason.startswith(("the answer is", "the thinking")):
         return Verdict(False, 0.0, None, reading.reason)
-    answer = read(attempt, _first_phrase).answer
-    return Verdict(False, 0.0, answer, "another text" if answer else "empty attempt")
+    answer = max(shown, key=lambda place: place[0])[1]
+    return Verdict(False, 0.0, answer or None, "another text" if answer else "empty attempt")
 
 
-def _first_phrase(place: Place) -> Reading:
-    """What is shown as the answer of a text that is not the wanted one."""
-    phrase = unwrap(place.text)
-    return Reading(phrase or None, place.strength)
+def _on_one_line(match: re.Match[str]) -> str:
+    """The items of a list, one a line, with commas between them."""
+    return ", ".join(_LIST_MARK.sub("", line).strip() for line in match[0].splitlines()) + "\n"
 
 
 def phrases(place: Place, question: str = "") -> Iterator[str]:
@@ -156,15 +172,23 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
         sentences = [s for s in _SENTENCE.split(whole) if s.strip(" *_`\"'#")]
         if not sentences or sentences[-1].rstrip().endswith("?") or len(_UNSURE.findall(whole)) > 1:
             return
+        if len(behind := re.split(r":\s*\n|\n\s*\n", whole)) > 1 and behind[-1].strip() == sentences[-1].strip():
+            yield unwrap(behind[-1])
         clause = unwrap(sentences[-1])
         if len(sentences) > 1 and place.strength is Strength.LOOSE and (tail := _behind_link(clause)) is None:
             return
         if place.strength is Strength.LOOSE:
             yield from _subject(clause, question)
+            polar = {m[1].casefold() for s in sentences if (m := _POLAR.match(s.strip()))}
+            if len(polar) == 1 and _POLAR.match(sentences[0].strip()) and not any(stated_places(whole)):
+                yield polar.pop()
     if cut := _CHATTER.search(clause):
         clause = clause[: cut.start()]
     clause = unwrap(clause)
-    if _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
+    if named := _NOT_BUT.match(clause):
+        clause = named[1]
+        yield clause
+    elif _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
         return
     if cut and place.strength is Strength.LOOSE and len(sentences) == 1:
         yield clause
@@ -187,18 +211,19 @@ def _behind_link(clause: str) -> str | None:
     return tail or None
 
 
+_DESCRIBED = re.compile(r"the [a-z]+(?: [a-z]+)? (?:of|in|that|who|which|for) (?!.*(?:[,;]|\b(?:and|but|or|not)\b))")
+
+
 def _subject(sentence: str, question: str) -> Iterator[str]:
-    """`Paris` of "Paris is the capital of France", where all that follows is the question's own words."""
+    """`Paris` of "Paris is the capital of France": what follows is the question's own words or describes, and names no other."""
     match = re.match(r"(.{1,80}?)\s(?:is|was|are|were)\s(.*)", sentence)
-    if match and question:
-        asked = set(re.findall(r"\w+", question.casefold()))
-        words = re.findall(r"\w+", match[2].casefold())
-        if (
-            len(words) > 1
-            and all(word in asked or len(word) < 3 or word == "the" for word in words)
-            and not _NEGATED.match(match[2])
-        ):
-            yield match[1]
+    if not match or _NEGATED.match(match[2]):
+        return
+    asked = set(re.findall(r"\w+", question.casefold()))
+    words = re.findall(r"\w+", match[2].casefold())
+    echoed = len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words)
+    if echoed or (_DESCRIBED.match(match[2]) and not asked.issuperset(re.findall(r"\w+", match[1].casefold()))):
+        yield match[1]
 
 
 def check_text(task: Task) -> None:
@@ -211,7 +236,8 @@ def check_text(task: Task) -> None:
 def plain(value: str, fold: bool = False) -> str:
     """The text as it is compared: NFC, case folded, single spaces, none inside brackets, no full stop at its end."""
     value = unicodedata.normalize("NFC", value)
-    value = " ".join(value.split()).casefold().rstrip(".")
+    value = " ".join(value.split()).casefold()
+    value = value.rstrip(".!") or value
     if any(c in value for c in ",[({"):
         value = re.sub(r" ?([\[\](){},;]) ?", r"\1", value)
     if fold and not value.isascii():
@@ -225,7 +251,7 @@ def _items(said: str, known: str) -> tuple[str, ...] | None:
     bare = said[1:-1] if said[:1] in "[({" and said[-1:] in "])}" else said
     if any(c in bare for c in "[](){}"):
         return None
-    parts = re.split(r"[,;|]", bare)
+    parts = re.split(r"[,;|]" if " and " in known else r",? and |[,;|]", bare)
     if len(parts) < 2 and bracketed:
         parts = bare.split()
     items = tuple(part.strip().strip("\"'`") for part in parts)
@@ -248,21 +274,38 @@ def choice(task: Task, attempt: str) -> Verdict:
 
     Letters that are merely listed, or ruled out, are no choice; in a list of all options the one marked as right counts.
     """
-    options: list[str] = json.loads(task.config).get("options", [])
-    reading = read_choice(attempt, options)
+    reading = read_choice(attempt, _options(task.config))
     if reading.answer is None:
         return Verdict(False, 0.0, None, reading.reason or "no letter of a choice in the attempt")
     correct = reading.answer == task.privilege.reference.strip()
     return Verdict(correct, float(correct), reading.answer, "the right choice" if correct else "another choice")
 
 
-def read_choice(attempt: str, options: list[str]) -> Reading:
+@lru_cache(maxsize=1024)
+def _options(config: str) -> tuple[str, ...]:
+    return tuple(json.loads(config).get("options", ()))
+
+
+def read_choice(attempt: str, options: tuple[str, ...] = ()) -> Reading:
     """The letter that the attempt commits to, given the texts of the options (none: any letter)."""
+    return read(attempt, _choice_reader(options))
+
+
+@lru_cache(maxsize=1024)
+def _choice_reader(options: tuple[str, ...]) -> Reader:
     letters = LETTERS[: len(options) or 26]
     spelled = [plain(unwrap(option)) for option in options]
+    quantities = [read_quantity(option) for option in spelled]
+    worded = "|".join(re.escape(option) for option in spelled if len(option) > 2)
+    by_words = re.compile(rf"(?<!\w)(?:{worded})(?!\w)" if worded else r"(?!)", re.IGNORECASE)
 
     def option_of(text: str) -> str | None:
-        said = plain(text)
+        said = re.sub(r"^(?:it|this|that|they) ", "", plain(text))
+        if said[:1].isdigit() and (quantity := read_quantity(said)):
+            found = [
+                a for a, known in zip(letters, quantities, strict=False) if known and same_quantity(quantity, known)
+            ]
+            return found[0] if len(found) == 1 else None
         found = [letter for letter, option in zip(letters, spelled, strict=False) if said and said == option]
         return found[0] if len(found) == 1 else None
 
@@ -272,6 +315,9 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
 
     def find_letters(sentence: str) -> list[Stretch]:
         return [s for s in _letters(sentence) if letter_of(s.text)]
+
+    def find_options(sentence: str) -> list[Stretch]:
+        return [Stretch(m.start(), m.end(), m[0], True) for m in by_words.finditer(sentence)]
 
     def find(place: Place) -> Reading:
         text = unwrap(place.text)
@@ -295,9 +341,14 @@ def read_choice(attempt: str, options: list[str]) -> Reading:
         if reading.answer is not None or reading.final:
             return reading
         named = [letter for phrase in phrases(place) if (letter := option_of(phrase))]
-        return Reading(named[0], Strength.SAID) if named else reading
+        if named or place.strength is not Strength.LOOSE:
+            return Reading(named[0], Strength.SAID) if named else reading
+        said = pick(place, option_of, find_options)
+        last = [s for s in _SENTENCE.split(text) if s.strip()][-1:]
+        offered = {option_of(s.text) for sentence in last for s in find_options(sentence)} - set(said.denied)
+        return said if len(offered) == 1 else reading
 
-    return read(attempt, find)
+    return find
 
 
 def _letters(sentence: str) -> list[Stretch]:

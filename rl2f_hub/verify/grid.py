@@ -17,6 +17,7 @@ Grid = tuple[tuple[int, ...], ...]
 
 _ROW = re.compile(r"[0-9]+|[0-9](?: ?[ ,|] ?[0-9])*")  # 012, 0 1 2, 0,1,2 or 0, 1, 2
 _LABEL = re.compile(r"^[\s*_`|>-]*(?:row|line|r)\s{0,2}#?\d{0,3}[\s*_]*[:=|.)-]", re.IGNORECASE)  # Row 1: 0 1 2
+_BULLET = re.compile(r"^\s*[-*•+] (?=[\d\[|])")
 _RULE = re.compile(r"[-:| +]{3,200}")  # the line under a table's head
 _MATRIX = re.compile(r"\\(?:begin|end)\{(?:[bpvBV]?matrix|array|tabular)\}(?:\{[lcr|\s]{0,40}\})?")
 _HEAD = re.compile(
@@ -66,7 +67,7 @@ def grids(text: str) -> list[Grid]:
     out: list[Grid] = []
     rows: list[tuple[int, ...]] = []
     for line in [*_lists_as_lines(_written_plainly(text)).split("\n"), ""]:
-        line = " ".join(_LABEL.sub("", line).split()).strip("`*|[](){}, ")
+        line = " ".join(_LABEL.sub("", _BULLET.sub("", line)).split()).strip("`*|[](){}, ")
         if _RULE.fullmatch(line) and rows:
             continue
         if _ROW.fullmatch(line):

@@ -56,7 +56,7 @@ def mathematics(task: Task, attempt: str) -> Verdict:
     """Right when what the attempt commits to is equal to the reference."""
     wanted = reference_of(task.privilege.reference)
     if wanted.kind == "letter":
-        reading = read_choice(attempt, [])
+        reading = read_choice(attempt)
         return _verdict(reading.answer == wanted.text, reading.answer, reading.reason)
     if wanted.kind == "words":
         return same_text(attempt, {plain(wanted.text)}, question=task.prompt)
@@ -148,6 +148,8 @@ def formula_of(text: str) -> Formula | None:
     text = re.sub(r"^(?:≈|~|\\approx(?![a-z])|\\sim(?![a-z])|=)\s?", "", text)
     if quantity := read_quantity(text):
         return Formula(text, quantity, name=name)
+    if "," in text and not re.search(r"[(\[{]", text) and re.search(r"[-+*/=×]", text):
+        text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
     parsed = _parsed(text)
     if parsed is None:
         sides = re.split(r"(?<![<>!:\\])=(?!=)|≈|\\approx(?![a-z])", text)
@@ -159,6 +161,9 @@ def formula_of(text: str) -> Formula | None:
             )
         return None
     return Formula(text, parsed=parsed, name=name)
+
+
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
 def _without_groups(text: str) -> str:

@@ -145,12 +145,15 @@ def read_quantity(text: str) -> Quantity | None:
         return None
     if text.isdecimal() and text.isascii():
         return Quantity(Fraction(int(text)))
-    text = _latex_off(text)
+    text = _latex_off(text) if _LATEX.search(text) else text
     number = _leading(text)
     if number is None:
         return _in_words(text)
     quantity, rest = number
     return _with_unit(quantity, rest)
+
+
+_LATEX = re.compile(r"[\\{}~^%⁰¹²³⁴-⁻]|\s\s|[\t\n]")
 
 
 def _latex_off(text: str) -> str:
@@ -168,7 +171,7 @@ def _leading(text: str) -> tuple[Quantity, str] | None:
     """The number at the start of the text, and what follows it."""
     if (whole := _bracketed(text)) is not None:
         text = whole
-    if match := _FRACTION.match(text):
+    if "\\" in text and (match := _FRACTION.match(text)):
         n, d = (int(match["n"]), int(match["d"])) if match["n"] else (int(match["n1"]), int(match["d1"]))
         if d == 0 or (match["whole"] and not 0 < n < d):
             return None
@@ -177,7 +180,7 @@ def _leading(text: str) -> tuple[Quantity, str] | None:
     if (match := _TEN_POWER.match(text)) and not re.match(r"[0-9.^]", text[match.end() :]):
         value = Fraction(10) ** int(match["a"] or match["b"])
         return Quantity(-value if match["sign"] == "-" else value), text[match.end() :]
-    if match := re.match(r"([+-]?) ?([0-9]{0,30}) ?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])", text):
+    if not text.isascii() and (match := re.match(r"([+-]?) ?([0-9]{0,30}) ?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])", text)):
         value = Fraction(int(match[2] or 0)) + Fraction(*VULGAR[match[3]])
         return Quantity(-value if match[1] == "-" else value, plain=False), text[match.end() :]
     return _decimal(text)
@@ -188,8 +191,9 @@ def _decimal(text: str) -> tuple[Quantity, str] | None:
     if not match:
         return None
     digits = match["whole"].replace(",", "").replace(" ", "")
-    value = Fraction(digits.rstrip(".") if not digits.startswith(".") else "0" + digits)
-    decimals = len(digits.split(".")[1]) if "." in digits else -1
+    before, point, after = digits.partition(".")
+    decimals = len(after) if point else -1
+    value = Fraction(int(before + after), 10 ** len(after)) if after else Fraction(int(before))
     plain = True
     if power := match["e"] or match["ten"]:
         value *= Fraction(10) ** int(power.strip("{}()"))
@@ -223,6 +227,8 @@ def _bracketed(text: str) -> str | None:
 
 def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
     """The quantity with what follows it: nothing, per cent, a scale word, a unit; None where anything else follows."""
+    if not rest or rest.isspace():
+        return quantity
     value, unit, percent = quantity.value, quantity.unit, False
     rest_after = rest.strip()
     if half := re.match(r"and an? ([a-z]+)\b", rest_after):

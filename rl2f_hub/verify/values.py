@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
 from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS, read_quantity
@@ -139,6 +139,11 @@ def _math_follows(tokens: list[re.Match[str]], i: int) -> bool:
     return False
 
 
+_JOINING = re.compile(
+    r"^(?:(?:and|or|times|by|percent)\b\s?|a\s(?![-+*/^=]))|(?<=\s)(?:and|or|times|minus|plus|by)$", re.IGNORECASE
+)
+
+
 def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -> None:
     while True:
         text = sentence[start:end]
@@ -153,12 +158,7 @@ def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -
             bare = bare[:-1]
         if bare.endswith(")") and "(" not in bare and "[" not in bare:
             bare = bare[:-1]
-        bare = re.sub(
-            r"^(?:(?:and|or|times|by|percent)\b\s?|a\s(?![-+*/^=]))|(?<=\s)(?:and|or|times|minus|plus|by)$",
-            "",
-            bare,
-            flags=re.IGNORECASE,
-        )
+        bare = _JOINING.sub("", bare)
         if bare == text or not bare:
             break
         start += text.index(bare)
@@ -175,7 +175,9 @@ _FILLER = (
     r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
 )
 _DENIED_BEFORE = re.compile(
-    rf"(?:\bnot|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"(?:\b(?:don't|do not|didn't|did not|can't|cannot) (?:think|believe|say|see how)(?: that)?"
+    rf"(?: (?:it|this|that|the (?:answer|result|value))(?:'s)?)?|\bdoubt(?: that)?(?: (?:it|this|that|the answer)(?:'s)?)?|\bnot"
+    rf"|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
     rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
@@ -188,7 +190,8 @@ _OTHER_BEFORE = re.compile(
 )
 _BOUND_BEFORE = re.compile(
     r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower|bigger|older|younger|longer|shorter|heavier|lighter|later|earlier|"
-    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|\bup to|\bunder|\bover|\bbelow"
+    r"taller|faster|slower) than(?: or equal to)?|\bat (?:least|most)|(?<!add )(?<!adds )(?<!adding )\bup to|\bunder|\bover"
+    r"|\bbelow"
     r"|\babove|\bexceeds?|\bbetween|"
     r"\bsomewhere (?:near|around)|\bno more than|\bno less than|\bup until|\bout of|\bclose to"
     r"|\bnear|\bpower of|\broot of|\blog(?:arithm)? of|"
@@ -210,7 +213,11 @@ _BOUND_BEHIND = re.compile(
     r"to the power|to go up)\b",
     re.IGNORECASE,
 )
-_RANGE = re.compile(r"\s*(?:\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*", re.IGNORECASE)
+_RANGE = re.compile(
+    r"\s*(?:(?!(?:sums?|adds?|up|comes?|equals?|amounts?|rounds?|simplif(?:y|ies)|reduces?|evaluates?|leads?)\b)"
+    r"\w{1,12}\s)?(?:to|through|until|up to|–|—|\.\.\.?|…)\s*",
+    re.IGNORECASE,
+)
 _PROSE_WORD = re.compile(
     r"(?!(?:exactly|approximately|about|around|roughly|simply|just|only|the|an|number|value|option|total|of|equal|to|still|now|that|it|is|it's|"
     r"not|but|therefore|thus)\b)\b[A-Za-z]{2,}",
@@ -218,10 +225,13 @@ _PROSE_WORD = re.compile(
 )
 _LINK = re.compile(
     r"\b(?:is|are|was|were|equals?|be|gives?|giving|makes|making|get|gets|got|have|has|had|costs?|leaves|leaving|totals?|totall?ing|obtain|obtains|"
-    r"yields?|yielding|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs"
+    r"yields?|yielding|takes?|took|spends?|spent|pays?|paid|weighs?|saves?|saved|therefore|thus|hence|so|becomes|remain|remains|earns?|need|needs"
     r"|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
+_LINK_BEFORE = re.compile(rf"(?:{_LINK.pattern})\s*\Z", re.IGNORECASE)
+_CHANGED = re.compile(r"\b(?:chang|correct|revis|updat|switch)\w*\s(?:[\w']+\s){0,4}from\s*\Z", re.IGNORECASE)
+_SUBJECT = re.compile(r"\s(?:is|was)\s(?:the|an?)\s[a-z]+\s(?:of|between|that|in|for|we|when)\b", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b"
     r"|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
@@ -288,13 +298,13 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
         and not re.search(r"[=<>]", text)
     ):
         return Reading(None, reason="several candidates are listed, none of them chosen", final=True)
-    if len(_HEDGE.findall(text)) > 1:
+    if _HEDGE.search(text) and len(_HEDGE.findall(text)) > 1:
         seen = {value(s.text) for sentence in sentences for s in find(sentence)} - {None}
         if len(seen) > 1:
             return Reading(None, reason="several candidates, none of them chosen", final=True)
     denied: tuple[str, ...] = ()
     for sentence in reversed(sentences):
-        sentence = _cell(sentence.strip())
+        sentence = _BULLET.sub("", _cell(sentence.strip()))
         if sentence.endswith("?") or not sentence:
             continue
         reading = _sentence(sentence, value, Strength.LOOSE, find)
@@ -303,11 +313,16 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
                 return Reading(None, reason="the answer is denied", denied=denied)
             if denied and reading.strength < Strength.SAID:
                 continue
-            return Reading(reading.answer, reading.strength, reading.reason, reading.final, denied)
+            return replace(reading, denied=denied + reading.denied)
         denied += reading.denied
         if reading.reason and not reading.denied:
             return reading
     return Reading(None, reason="the answer is denied" if denied else "", denied=denied)
+
+
+_BULLET = re.compile(
+    r"\A(?:=>|[-=]+>|→|[•*-]\s|\\(?:therefore|implies|Rightarrow|Longrightarrow)\b)\s{0,3}(?=[\d$\w\\])"
+)
 
 
 def _cell(line: str) -> str:
@@ -332,7 +347,13 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
     if loose and not whole and find is stretches:
         found = [s for s in found if _SYMBOL.search(s.text) or s.words or re.search(r"[=<>≤≥∈]", s.text)]
     if any(not s.words for s in found) and not whole:
-        found = [s for s in found if not s.words or (strength is Strength.STATED and s is found[0])]
+        found = [
+            s
+            for s in found
+            if not s.words
+            or (strength is Strength.STATED and s is found[0])
+            or (s is found[-1] and _LINK_BEFORE.search(sentence[max(0, s.start - 20) : s.start]))
+        ]
     if not found:
         return Reading(None)
     if whole:
@@ -347,7 +368,10 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
         read = value(stretch.text) if not behind[:1].isalpha() else None  # 12th, 12k
-        if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
+        bare = not (before.strip(_EDGE + "=") or behind.strip(_EDGE))  # no word says anything about it
+        if bare:
+            candidates.append((stretch, read, ""))
+        elif _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
             denied.append(read or stretch.text)
         elif _OTHER_BEFORE.search(before):
             continue
@@ -357,7 +381,8 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         elif i and _RANGE.fullmatch(sentence[found[i - 1].end : stretch.start]):
             if candidates and candidates[-1][0] is found[i - 1]:
                 candidates.pop()
-            candidates.append((stretch, None, "a range is no answer"))
+            changed = _CHANGED.search(sentence[: found[i - 1].start])
+            candidates.append((stretch, read, "") if changed else (stretch, None, "a range is no answer"))
         else:
             candidates.append((stretch, read, ""))
     if not candidates:
@@ -383,13 +408,18 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
     named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
     if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
+    if _SUBJECT.match(sentence, first.end) and len(_PROSE_WORD.findall(sentence[: first.start])) < 2 and not named:
+        return 0, True  # "12 is the sum of 5 and 7"
     for link in reversed(list(_LINK.finditer(sentence))):
         behind = [
             i
             for i, (stretch, _, _) in enumerate(candidates)
             if stretch.start >= link.end() or stretch.start <= link.start() < stretch.end
         ]
-        if behind:
+        parts = (
+            link[0] == ":" and len(behind) > 1 and behind[0] > 0 and _LINK.search(sentence[: candidates[0][0].start])
+        )
+        if behind and not parts:  # "there are 12: 5 of them red and 7 blue"
             return behind[0], True
     return (0, True) if strength is Strength.STATED else (len(candidates) - 1, False)
 
