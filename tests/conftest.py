@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from rl2f_hub.engines import Engine
+from rl2f_hub.engines import Engine, Session, Stream
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.runtime.loopback import direct
 from rl2f_hub.teachers import FeedbackRequest, Reply, Teacher
@@ -143,7 +143,7 @@ def products(make_task: Callable[..., Task]) -> list[Task]:
     return [make_task(n, str(n * 34)) for n in numbers]
 
 
-class _Saying(Engine):
+class _Saying(Engine, Session):
     """An engine that says what it is told: `say(row, turn)` is the attempt. Keeps all the ids that it was fed."""
 
     def __init__(self, chat: Any, say: Callable[[int, int], str], context_length: int) -> None:
@@ -158,18 +158,18 @@ class _Saying(Engine):
     def restart(self, row: int) -> None:
         """It keeps what a row was fed before."""
 
-    def generate(
-        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], on_token: Any = None
-    ) -> list[Any]:
-        from rl2f_hub.engines import Sampled
+    def stream(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], tokens: bool = True
+    ) -> Stream:
+        from rl2f_hub.engines import Sampled, TokenDrawn
 
         out = []
         turns = [turn] * len(rows) if isinstance(turn, int) else turn
         for row, new, number in zip(rows, new_ids, turns, strict=True):
             self.fed.setdefault(self.base + row, []).extend(new)
             ids = [*self.chat.encode_attempt(self.say(self.base + row, number)), self.chat.eos_id]
-            for token in ids if on_token else ():
-                on_token(row, token)
+            for token in ids if tokens else ():
+                yield TokenDrawn(row, token)
             out.append(Sampled(ids, [-1.0] * len(ids), True))
         return out
 

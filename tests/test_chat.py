@@ -30,10 +30,10 @@ def with_template(tokenizer: Any, template: str | None) -> Any:
 
 
 def written(chat: ChatFormat, turns: list[tuple[str, str]], prompt: str, closing: bool = False) -> Ledger:
-    ledger = chat.open(prompt)
+    ledger = chat.new_ledger(prompt)
     for turn, (attempt, feedback) in enumerate(turns, 1):
-        chat.attempt(ledger, [*chat.encode(attempt), chat.eos_id], [], turn)
-        chat.feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
+        chat.append_attempt(ledger, [*chat.encode(attempt), chat.eos_id], [], turn)
+        chat.append_feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
     return ledger
 
 
@@ -98,9 +98,9 @@ def test_an_attempt_cut_short_is_ended_once_by_the_template(chat: ChatFormat) ->
     ids = chat.encode("12")
     ledgers = []
     for sampled in (ids, [*ids, chat.eos_id]):
-        ledger = chat.open("ask")
-        chat.attempt(ledger, sampled, [], 1)
-        chat.feedback(ledger, "too low", 1)
+        ledger = chat.new_ledger("ask")
+        chat.append_attempt(ledger, sampled, [], 1)
+        chat.append_feedback(ledger, "too low", 1)
         ledgers.append(ledger)
     cut, stopped = ledgers
     assert cut.ids == stopped.ids
@@ -108,9 +108,9 @@ def test_an_attempt_cut_short_is_ended_once_by_the_template(chat: ChatFormat) ->
 
 
 def test_an_empty_attempt_still_makes_a_whole_turn(chat: ChatFormat) -> None:
-    ledger = chat.open("ask")
-    chat.attempt(ledger, [chat.eos_id], [], 1)
-    chat.feedback(ledger, "say something", 1)
+    ledger = chat.new_ledger("ask")
+    chat.append_attempt(ledger, [chat.eos_id], [], 1)
+    chat.append_feedback(ledger, "say something", 1)
     assert ledger.mask("student") == [int(s == "student") for s in owners(ledger)]
     assert chat.decode([chat.eos_id]) == ""
 
@@ -142,7 +142,7 @@ def test_masks_by_role_and_turn(chat: ChatFormat) -> None:
     assert sum(first) == 2
     assert sum(second) == 3
     assert ledger.prompt_length == first.index(1)
-    assert chat.open("ask").prompt_length == len(chat.open("ask").ids)
+    assert chat.new_ledger("ask").prompt_length == len(chat.new_ledger("ask").ids)
 
 
 ROLES = ("template", "prompt", "student", "teacher")

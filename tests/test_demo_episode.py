@@ -8,8 +8,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,10 +15,11 @@ import pytest
 from rl2f_hub.demo import batch, draw, marks, play
 from rl2f_hub.demo.acts import Acts, Who, sampling_of
 from rl2f_hub.demo.episode import EXAMPLES, MAX_TURNS, Episode, new_episode, own_task, playable
-from rl2f_hub.demo.players import Player, Turns, players_of
+from rl2f_hub.demo.players import Player, SharedEngine, Turns, players_of
 from rl2f_hub.demo.teaching import SAME, SameModelTeacher
 from rl2f_hub.demo.visits import KEPT, Pace, Visit, Visits
 from rl2f_hub.demo.zero import drawing, on_zero_gpu
+from rl2f_hub.dialogue.events import AttemptMade, TokenDrawn
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.publish import features
@@ -40,6 +39,11 @@ def players(tuned: Any, tokenizer: Any) -> list[Player]:
 def two(saying: Callable[..., Any]) -> Callable[..., list[Player]]:
     """Two players that say given texts."""
     return lambda base, rl2f: [Player("Base", "says", saying(base)), Player("RL2F", "says", saying(rl2f))]
+
+
+def shared(player: Player) -> SharedEngine:
+    assert isinstance(player.student.engine, SharedEngine)
+    return player.student.engine
 
 
 def run(players: list[Player], episode: Episode, **how: Any) -> list[Any]:
@@ -105,18 +109,17 @@ def test_handing_the_model_on_between_tokens_changes_no_text(
     assert results == expected * 3
 
 
-def test_turns_are_taken_first_come_first_served_and_handed_on() -> None:
+def test_turns_are_taken_first_come_first_served() -> None:
     turns, order = Turns(), []
 
     def work(name: str) -> None:
-        with turns.turn(nullcontext) as hand_on:
-            for _ in range(3):
+        for _ in range(3):
+            with turns.turn():
                 order.append(name)
-                time.sleep(0.05)
-                hand_on()
+                time.sleep(0.05)  # the other stands in line again
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
-    with turns.turn(nullcontext):
+    with turns.turn():
         for thread in threads:
             thread.start()
         while len(turns._waiting) < 3:  # both stand in line before the first has its turn
@@ -126,9 +129,29 @@ def test_turns_are_taken_first_come_first_served_and_handed_on() -> None:
     assert order in (list("ababab"), list("bababa"))
 
 
+def test_nobody_has_the_model_while_a_reader_looks_at_an_id(players: list[Player]) -> None:
+    base, rl2f = (p.student.engine.open([1], SHORT, p.student.chat.stop_ids) for p in players)
+    first = base.stream([0], [[5, 6]], 1)
+    assert next(first).dialogue == 0
+    others = rl2f.generate([0], [[5, 6]], 1)  # it would wait for ever if the base still had the model
+    assert others[0].ids
+    assert len(list(first)) > 0
+
+
+def test_a_later_turn_reads_only_what_is_new(players: list[Player]) -> None:
+    engine, chat = shared(players[1]), players[1].student.chat
+    _two_turns(players[1])
+    ((_, fed),) = engine.kept.values()
+    session = engine.open([next(iter(engine.kept))[0]], SHORT, chat.stop_ids)
+    sampled = session.generate([0], [[*fed, 9, 8]], 3)[0].ids
+    ((kept, _),) = engine.kept.values()
+    assert kept.history[0] == [*fed, 9, 8, *sampled]  # type: ignore[attr-defined]
+    assert kept is session.session  # type: ignore[attr-defined]
+
+
 def test_a_lost_cache_changes_nothing(players: list[Player]) -> None:
     kept = _two_turns(players[1])
-    assert _two_turns(players[1], between=players[1]._open.clear) == kept
+    assert _two_turns(players[1], between=shared(players[1]).kept.clear) == kept
 
 
 def test_a_failed_attempt_can_be_made_again(players: list[Player], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +160,9 @@ def test_a_failed_attempt_can_be_made_again(players: list[Player], monkeypatch: 
     episode = new_episode([player], own_task("What is 2 * 3?", "6"))
     run([player], episode)
     play.by_visitor([player], episode, "no, too low")
-    session = player._open[episode.rollouts[0].seed].session
+    ((session, _),) = [kept for key, kept in shared(player).kept.items() if key[0] == episode.rollouts[0].seed]
     with monkeypatch.context() as patch:
-        patch.setattr(session, "generate", lambda *a, **k: 1 / 0)
+        patch.setattr(session, "stream", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run([player], episode)
     run([player], episode)
@@ -153,11 +176,11 @@ def test_attempts_grow_while_they_are_made_and_stop(players: list[Player]) -> No
     with pytest.raises(UsageError, match="Stopped"):
         run(players, episode, stop=stop)
     assert not episode.tried
-    seen: list[str] = []
-    text = players[0].attempt(
-        episode.rollouts[0], SHORT, lambda token: seen.append(players[0].student.chat.decode([token]))
-    )
-    assert "".join(seen) == text
+    runner = play.runner_of(players[0], episode.rollouts[0], SHORT)
+    events = list(runner.attempt())
+    seen = [players[0].student.chat.decode([e.token]) for e in events if isinstance(e, TokenDrawn)]
+    (made,) = [e for e in events if isinstance(e, AttemptMade)]
+    assert "".join(seen) == made.text == episode.rollouts[0].turns[0].attempt
     assert len(seen) > 1
 
 
@@ -287,8 +310,9 @@ def test_a_batch_says_what_each_would_say_alone(players: list[Player]) -> None:
     task = EXAMPLES[0]
     episode = new_episode(players, task)
     run(players, episode)
-    side = batch._Side(players[1], [task, EXAMPLES[11]], [1, 2], SHORT)
-    side.step(ScriptedTeacher(), lambda: None)
+    side = batch._Side(players[1], [task, EXAMPLES[11]], [1, 2], ScriptedTeacher(), SHORT)
+    while not side.made:
+        next(side.events)
     assert side.rollouts[0].turns[0].attempt == episode.rollouts[1].turns[0].attempt
 
 
@@ -379,8 +403,8 @@ def test_what_fails_or_stops_changes_nothing(two: Any, monkeypatch: pytest.Monke
     visit = Visit()
     list(acts.begin(visit, "What is 2 * 3?", "6", SHORT, Who()))
     before = copy.deepcopy(visit.episode)
-    monkeypatch.setattr(Player, "attempt", lambda *a, **k: 1 / 0)
-    with pytest.raises(UsageError, match="nothing was changed"):
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="nothing was changed"):
+        patch.setattr(play.DialogueRunner, "attempt", lambda *a, **k: 1 / 0)
         list(acts.answer(visit, "teacher", "", SHORT, Who()))
     assert visit.episode == before
     frames = acts.answer(visit, "teacher", "", SHORT, Who())
@@ -422,7 +446,7 @@ def test_on_zero_gpu_the_decorated_function_draws(players: list[Player], monkeyp
     assert len(asked) == 4
     *_, last = batch.play_batch(remote, EXAMPLES[:2], ScriptedTeacher(), SHORT, threading.Event())
     assert last.ended
-    assert list(replace(players[0], remote=drawing(players[0])).remote([5], 1, 1, SHORT))  # type: ignore[misc]
+    assert list(drawing(players[0])([5], 1, 1, SHORT))
 
 
 def test_the_same_model_teaches_with_the_answer_in_its_prompt_and_through_the_guard(saying: Callable[..., Any]) -> None:

@@ -9,10 +9,26 @@ from typing import Any
 
 import pytest
 
-from rl2f_hub.dialogue.runner import CLOSING_WORDS, Rollout, run_dialogues, waits
+from rl2f_hub.dialogue.events import (
+    AttemptJudged,
+    AttemptMade,
+    DialogueEnded,
+    Event,
+    FeedbackGiven,
+    TokenDrawn,
+    TurnStarted,
+)
+from rl2f_hub.dialogue.runner import (
+    CLOSING_WORDS,
+    DialogueRunner,
+    Rollout,
+    feedback_is_remote,
+    run_dialogues,
+    start_rollouts,
+)
 from rl2f_hub.engines import Interrupted, Sampling, derive_seed
 from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
-from rl2f_hub.records import StopReason, Task
+from rl2f_hub.records import Feedback, StopReason, Task
 from rl2f_hub.teachers import FeedbackRequest, Teacher, build_teacher
 from rl2f_hub.teachers.controls import DoubtingTeacher, MisleadingTeacher
 from rl2f_hub.teachers.curriculum import CurriculumTeacher
@@ -20,6 +36,7 @@ from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.probes import PlaysOn
 
 Make = Callable[..., Any]
+FEEDBACK = Feedback("Wrong.", "told")
 
 
 def play(tasks: list[Task], student: Any, teacher: Any = None, **options: Any) -> list[Rollout]:
@@ -197,7 +214,7 @@ def test_without_a_teacher_every_attempt_starts_from_the_question_alone(make_tas
     assert rollout.stop_reason is StopReason.SOLVED
     assert [t.attempt for t in rollout.turns] == ["5", "6", "408"]
     assert [t.feedback for t in rollout.turns] == [None, None, None]
-    question = student.chat.open(make_task(12).prompt).ids
+    question = student.chat.new_ledger(make_task(12).prompt).ids
     assert rollout.ledger.ids[: len(question)] == question
     assert rollout.ledger.mask("teacher").count(True) == 0
     (rollout,) = play([make_task(12)], saying(["5"]), build_teacher("none"), max_turns=3)
@@ -225,7 +242,113 @@ def test_a_misleading_teacher_doubts_a_right_answer_and_the_dialogue_goes_on(mak
     assert len(honest.turns) == 1
 
 
-# -- two crews -------------------------------------------------------------------------------------------------------
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+def runner_of(tasks: list[Task], student: Any, **options: Any) -> DialogueRunner:
+    rollouts = start_rollouts(student, tasks, [derive_seed(0, task.task_id) for task in tasks])
+    settings: dict[str, Any] = {"max_turns": 4, "sampling": Sampling(1.0, 1.0, 8), "tokens": True, **options}
+    return DialogueRunner(student, rollouts, **settings)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("teacher", ["scripted", "misleading", "none"])
+def test_events_tell_all_that_happens_in_order(
+    products: list[Task], make_student: Make, teacher: str, overlap: bool
+) -> None:
+    runner = runner_of(products, make_student(), max_turns=3)
+    events = list(runner.run(Guard().wrap(build_teacher(teacher)), max_parallel=4, overlap=overlap))
+    assert [r.ledger.ids for r in runner.rollouts] == [
+        r.ledger.ids for r in play(products, make_student(), build_teacher(teacher), max_turns=3)
+    ]
+    for i, rollout in enumerate(runner.rollouts):
+        expected: list[Event | str] = []
+        for n, turn in enumerate(rollout.turns, 1):
+            expected += ["started", AttemptMade(i, n, turn.attempt), AttemptJudged(i, n, turn.verdict)]
+            expected += [FeedbackGiven(i, n, turn.feedback)] if turn.feedback else []
+        assert rollout.stop_reason is not None
+        expected += ["started"] * (rollout.stop_reason is StopReason.CONTEXT_FULL)
+        mine: list[Event | str] = []
+        drawn: list[int] = []
+        for event in events:
+            if isinstance(event, TurnStarted):
+                mine += ["started"] * (i in event.dialogues)
+            elif event.dialogue == i and isinstance(event, TokenDrawn):
+                assert mine[-1] == "started"
+                drawn.append(event.token)
+            elif event.dialogue == i:
+                mine.append(event)
+        assert mine == [*expected, DialogueEnded(i, rollout.stop_reason)]
+        if teacher != "none":
+            own = zip(rollout.ledger.ids, rollout.ledger.mask("student"), strict=True)
+            assert drawn == [token for token, said in own if said]
+
+
+def test_turn_by_turn_is_the_same_dialogue(products: list[Task], make_student: Make) -> None:
+    """Up to the last turn, on which nobody answers where somebody stands in between."""
+    whole = play(products, make_student(), MisleadingTeacher(0.5), max_turns=3)
+    runner, teacher = runner_of(products, make_student(), max_turns=3), Guard().wrap(MisleadingTeacher(0.5))
+    for _ in range(3):
+        list(runner.attempt())
+        runner.give_feedback(teacher)
+    for rollout, other in zip(runner.rollouts, whole, strict=True):
+        assert rollout.stop_reason is other.stop_reason
+        assert [t.attempt for t in rollout.turns] == [t.attempt for t in other.turns]
+        assert [t.feedback for t in rollout.turns[:2]] == [t.feedback for t in other.turns[:2]]
+        last = max(s.end for s in rollout.ledger.spans if s.role == "student")
+        assert rollout.ledger.ids[:last] == other.ledger.ids[:last]
+
+
+def test_a_dialogue_that_was_left_out_comes_back(products: list[Task], make_student: Make) -> None:
+    """The engine closed its row when the others went on; it reads the dialogue again, and says what it would have said."""
+
+    def said(pause: bool) -> list[list[str]]:
+        runner = runner_of(products[:2], make_student())
+        everyone = dict.fromkeys(range(2), FEEDBACK)
+        list(runner.attempt())
+        runner.append_feedback(everyone)
+        if pause:
+            runner.rollouts[0].stop_reason = StopReason.SOLVED
+            list(runner.attempt())
+            runner.rollouts[0].stop_reason = None
+            runner.append_feedback({1: FEEDBACK})
+        list(runner.attempt())
+        return [[t.attempt for t in r.turns] for r in runner.rollouts]
+
+    assert said(pause=True)[0] == said(pause=False)[0]
+
+
+def test_feedback_that_does_not_fit_ends_the_dialogue(make_task: Make, saying: Make) -> None:
+    runner = runner_of([make_task(12)], saying(["5"], 60))
+    list(runner.attempt())
+    ids = list(runner.rollouts[0].ledger.ids)
+    assert runner.append_feedback({0: Feedback("no " * 60, "visitor")}) == [DialogueEnded(0, StopReason.CONTEXT_FULL)]
+    assert runner.rollouts[0].ledger.ids == ids
+    assert runner.rollouts[0].turns[0].feedback is None
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("kind", [TurnStarted, TokenDrawn, AttemptMade, FeedbackGiven])
+def test_closing_the_events_cancels_and_loses_no_attempt(
+    products: list[Task], make_student: Make, kind: type, overlap: bool
+) -> None:
+    runner = runner_of(products, make_student())
+    events = runner.run(Guard().wrap(build_teacher("scripted")), max_parallel=6, overlap=overlap)
+    seen = 0
+    for event in events:
+        seen += isinstance(event, kind)
+        if seen == 14 or (kind is TurnStarted and seen == 3):
+            break
+    events.close()
+    whole = play(products, make_student())
+    assert StopReason.CANCELLED in {r.stop_reason for r in runner.rollouts}
+    for rollout, other in zip(runner.rollouts, whole, strict=True):
+        assert rollout.stop_reason is not None
+        assert rollout.turns == other.turns[: len(rollout.turns)]
+        assert sum(s.role == "student" for s in rollout.ledger.spans) == len(rollout.turns)
+
+
+# -- half-batches ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("teacher", ["scripted", "misleading", "none"])
@@ -271,8 +394,8 @@ def test_the_student_speaks_while_a_slow_teacher_thinks(make_task: Make, saying:
 def test_crews_are_for_teachers_and_verdicts_that_are_waited_for(make_task: Make) -> None:
     plain, code = make_task(1), replace(make_task(2), verifier="unit_tests")
     guard = Guard()
-    assert not waits(guard.wrap(build_teacher("scripted")), [plain])
-    assert waits(guard.wrap(build_teacher("scripted")), [plain, code])
+    assert not feedback_is_remote(guard.wrap(build_teacher("scripted")), [plain])
+    assert feedback_is_remote(guard.wrap(build_teacher("scripted")), [plain, code])
 
 
 def _endpoint(**more: Any) -> Teacher:
@@ -316,7 +439,7 @@ def test_a_wrapped_teacher_is_all_that_the_teacher_inside_is(wrap: Callable[[Tea
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_wrapped_endpoint_overlaps(wrap: Callable[[Teacher], Teacher], make_task: Make) -> None:
-    assert waits(Guard().wrap(wrap(_endpoint())), [make_task(1)])
+    assert feedback_is_remote(Guard().wrap(wrap(_endpoint())), [make_task(1)])
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)

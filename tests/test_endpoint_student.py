@@ -102,11 +102,11 @@ def test_a_ledger_of_characters_says_what_was_said(turns: list[tuple[str, bool, 
     """Whatever texts hold, marks of other templates and lone surrogates included: spans partition, roles are kept."""
     chat = TextChat()
     assert isinstance(chat, ChatFormat)
-    ledger = chat.open(prompt)
+    ledger = chat.new_ledger(prompt)
     messages = [{"role": "user", "content": prompt}]
     for turn, (attempt, stops, words) in enumerate(turns, 1):
-        chat.attempt(ledger, [*chat.encode(attempt), *([chat.eos_id] if stops else [])], [], turn)
-        chat.feedback(ledger, words, turn)
+        chat.append_attempt(ledger, [*chat.encode(attempt), *([chat.eos_id] if stops else [])], [], turn)
+        chat.append_feedback(ledger, words, turn)
         messages += [{"role": "assistant", "content": attempt}, {"role": "user", "content": words}]
         assert chat.decode(ledger.of("student", turn)) == attempt
         assert chat.decode(ledger.of("teacher", turn)) == words
@@ -259,12 +259,12 @@ def test_it_says_through_a_server_what_it_says_here(products: list[Task], make_s
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
-                chat, ledger = local.chat, local.chat.open(request["messages"][0]["content"])
+                chat, ledger = local.chat, local.chat.new_ledger(request["messages"][0]["content"])
                 for turn, (said, heard) in enumerate(
                     zip(request["messages"][1::2], request["messages"][2::2], strict=True), 1
                 ):
-                    chat.attempt(ledger, [*chat.encode(said["content"]), chat.eos_id], [], turn)
-                    chat.feedback(ledger, heard["content"], turn)
+                    chat.append_attempt(ledger, [*chat.encode(said["content"]), chat.eos_id], [], turn)
+                    chat.append_feedback(ledger, heard["content"], turn)
                 (out,) = local.engine.open([0], sampling, chat.stop_ids).generate([0], [ledger.ids], 1)
             text = chat.decode(out.ids)
             code, headers, content = completion(text, "stop" if out.stopped else "length")(request)  # type: ignore[misc]

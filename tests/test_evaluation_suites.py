@@ -155,10 +155,10 @@ def test_in_the_teachers_role_the_student_goes_on_after_the_mark_of_that_role(ma
     """What the critique term trains: the same ids as where a teacher's words stand."""
     student = make_student()
     critic = probes.SelfCritic(student, "role")
-    ledger = chat.open("What is 12 * 34?")
-    chat.attempt(ledger, [*chat.encode("408"), chat.eos_id], [], 1)
+    ledger = chat.new_ledger("What is 12 * 34?")
+    chat.append_attempt(ledger, [*chat.encode("408"), chat.eos_id], [], 1)
     before = list(ledger.ids)
-    chat.feedback(ledger, "Correct.", 1, closing=True)
+    chat.append_feedback(ledger, "Correct.", 1, closing=True)
     from rl2f_hub.records import Privilege, Verdict
     from rl2f_hub.teachers import FeedbackRequest
 

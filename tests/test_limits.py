@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.context_window import Rules
 from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
 from rl2f_hub.dialogue.timings import Timings
-from rl2f_hub.engines import Sampled, Sampling
+from rl2f_hub.engines import Engine, Sampled, Sampling, Session, Stream, tokens_of
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Dialogue, StopReason, Task
@@ -36,7 +36,7 @@ def play(tasks: list[Task], student: Any, teacher: Any = None, **options: Any) -
     return run_dialogues(tasks, student, teacher or build_teacher("scripted"), guard=Guard(), **settings)
 
 
-class Speaker:
+class Speaker(Engine):
     """An engine that says what it is told and notes every prompt: all the ids that stand before an attempt.
 
     `say(seed, turn)` gives the text and whether the attempt ends itself.
@@ -52,7 +52,7 @@ class Speaker:
         return _Open(self, seeds)
 
 
-class _Open:
+class _Open(Session):
     def __init__(self, speaker: Speaker, seeds: list[int]) -> None:
         self.speaker, self.seeds = speaker, seeds
         self.held: dict[int, list[int]] = {}
@@ -62,9 +62,7 @@ class _Open:
         self.held.pop(row, None)
         self.closed.discard(row)
 
-    def generate(
-        self, rows: list[int], new_ids: list[list[int]], turns: Sequence[int], on_token: Any = None
-    ) -> list[Sampled]:
+    def stream(self, rows: list[int], new_ids: list[list[int]], turns: Any, tokens: bool = True) -> Stream:
         self.closed |= set(self.held) - set(rows)
         assert not self.closed & set(rows), "rows left out once are closed until they are restarted"
         self.held = {r: [*self.held.get(r, []), *new] for r, new in zip(rows, new_ids, strict=True)}
@@ -76,6 +74,8 @@ class _Open:
             ids = [*self.speaker.chat._structure(text), *([self.speaker.chat.eos_id] if stops else [])]
             self.held[row] += ids
             out.append(Sampled(ids, [-1.0] * len(ids), stops))
+        if tokens:
+            yield from tokens_of(rows, out)
         return out
 
 

@@ -60,7 +60,7 @@ def with_adapter(make_model: Make) -> Make:
 def raw(teacher: ModelTeacher, situations: list[Any], again: bool = False) -> list[str]:
     """The replies as the model wrote them."""
     asks = [teacher._prompt(s, again) for s in situations]
-    return [answer.text for answer in teacher._ask([a for a in asks if a])]  # type: ignore[union-attr]
+    return [answer.text for answer in teacher.ask([a for a in asks if a])]  # type: ignore[union-attr]
 
 
 def many(situation: Make, count: int = 7) -> list[Any]:
@@ -437,7 +437,7 @@ def test_recipes_say_what_is_missing() -> None:
 
 def test_a_model_in_this_process_never_answers_while_the_student_generates(make_task: Any) -> None:
     """It may be the student's own weights, with the adapter switched off: both at once would mix them up."""
-    from rl2f_hub.dialogue.runner import waits
+    from rl2f_hub.dialogue.runner import feedback_is_remote
     from rl2f_hub.teachers.controls import DoubtingTeacher
     from rl2f_hub.teachers.model import ModelTeacher
     from rl2f_hub.teachers.scripted import ScriptedTeacher
@@ -445,6 +445,6 @@ def test_a_model_in_this_process_never_answers_while_the_student_generates(make_
     code = [make_task(verifier="unit_tests")]
     local = ModelTeacher.__new__(ModelTeacher)
     local.name = "local"
-    assert waits(ScriptedTeacher(), code)
-    assert not waits(local, code)
-    assert not waits(DoubtingTeacher(local, 0.5), code)
+    assert feedback_is_remote(Guard().wrap(ScriptedTeacher()), code)
+    assert not feedback_is_remote(Guard().wrap(local), code)
+    assert not feedback_is_remote(Guard().wrap(DoubtingTeacher(local, 0.5)), code)

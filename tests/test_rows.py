@@ -93,7 +93,7 @@ def test_after_a_turn_without_feedback_the_question_is_asked_afresh(chat: ChatFo
     contexts = [
         [i for i, k in zip(r.columns["input_ids"], r.columns["labels"], strict=True) if k == -100] for r in rows
     ]
-    assert contexts[0] == contexts[1] == chat.open("Why?").ids
+    assert contexts[0] == contexts[1] == chat.new_ledger("Why?").ids
     published = schema.sft_rows(record.to_row())
     assert [row["prompt"] for row in published] == [[{"role": "user", "content": "Why?"}]] * 2
 

@@ -153,11 +153,11 @@ TURNS = st.lists(st.tuples(TEXTS, st.booleans(), TEXTS.filter(lambda text: bool(
 
 
 def written(chat: ChatFormat, prompt: str, turns: list[tuple[str, bool, str]], closing: bool = False) -> Ledger:
-    ledger = chat.open(prompt)
+    ledger = chat.new_ledger(prompt)
     for turn, (attempt, stops, feedback) in enumerate(turns, 1):
         ids = [*chat.encode(attempt), *([chat.eos_id] if stops else [])] or [chat.eos_id]
-        chat.attempt(ledger, ids, [-float(i) for i in ids], turn)
-        chat.feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
+        chat.append_attempt(ledger, ids, [-float(i) for i in ids], turn)
+        chat.append_feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
     return ledger
 
 
@@ -169,11 +169,11 @@ def test_spans_partition_the_ids_and_say_what_was_said(
     ledger = written(chat, prompt, turns, closing)
     assert [i for s in ledger.spans for i in ledger.ids[s.start : s.end]] == ledger.ids
     assert [s.start for s in ledger.spans] == [0, *(s.end for s in ledger.spans[:-1])]
-    assert chat.decode(ledger.of("prompt", 0)) == chat.said(prompt)
+    assert chat.decode(ledger.of("prompt", 0)) == chat.normalise_text(prompt)
     sampled = []
     for turn, (attempt, stops, feedback) in enumerate(turns, 1):
         assert chat.decode(ledger.of("student", turn)) == attempt
-        assert chat.decode(ledger.of("teacher", turn)) == chat.said(feedback)
+        assert chat.decode(ledger.of("teacher", turn)) == chat.normalise_text(feedback)
         sampled += [*chat.encode(attempt), *([chat.eos_id] if stops else [])] or [chat.eos_id]
     mask = ledger.mask("student")
     assert [i for i, mine in zip(ledger.ids, mask, strict=True) if mine] == sampled
@@ -238,7 +238,7 @@ def test_ends_of_turns() -> None:
 
 def test_a_date_in_a_template_is_the_same_on_any_day() -> None:
     chat = ChatFormat(FAMILIES["llama3"]())
-    assert "01 Jan 2025" in chat._read(chat.open("ask").ids)
+    assert "01 Jan 2025" in chat._read(chat.new_ledger("ask").ids)
 
 
 # -- thinking --------------------------------------------------------------------------------------------------------
@@ -265,10 +265,10 @@ def test_kept_thinking_stays_and_stripped_thinking_leaves_the_context(stripping:
     opened = stripping._thinks_from_start
     said = ("" if opened else "<think>\n") + "first 400\n</think>\n\n407"
     ids = [*thoughts(stripping, said), stripping.eos_id]
-    ledger = stripping.open("ask")
-    stripping.attempt(ledger, ids, [-1.0 * k for k in range(len(ids))], 1)
-    stripping.feedback(ledger, "too low", 1)
-    bare = stripping.retold(ledger)
+    ledger = stripping.new_ledger("ask")
+    stripping.append_attempt(ledger, ids, [-1.0 * k for k in range(len(ids))], 1)
+    stripping.append_feedback(ledger, "too low", 1)
+    bare = stripping.rebuild_ledger(ledger)
     assert ledger.of("student", 1) == ids
     kept = bare.of("student", 1)
     assert kept == ids[-len(kept) :]
@@ -281,27 +281,27 @@ def test_kept_thinking_stays_and_stripped_thinking_leaves_the_context(stripping:
     ]
     rendered = stripping.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert stripping._read(bare.ids) == rendered, "stripped as the template would do it"
-    assert stripping.retold(bare).ids == bare.ids
+    assert stripping.rebuild_ledger(bare).ids == bare.ids
     keeping = ChatFormat(stripping.tokenizer, "keep")
-    assert keeping.retold(ledger).ids == ledger.ids
+    assert keeping.rebuild_ledger(ledger).ids == ledger.ids
 
 
 def test_an_attempt_cut_in_its_thinking_leaves_nothing(stripping: ChatFormat) -> None:
     said = ("" if stripping._thinks_from_start else "<think>\n") + "perhaps 408"
     for end in ([], [stripping.eos_id]):
-        ledger = stripping.open("ask")
-        stripping.attempt(ledger, [*thoughts(stripping, said), *end], [], 1)
-        stripping.feedback(ledger, "say something", 1)
-        assert stripping.retold(ledger).of("student", 1) == end
+        ledger = stripping.new_ledger("ask")
+        stripping.append_attempt(ledger, [*thoughts(stripping, said), *end], [], 1)
+        stripping.append_feedback(ledger, "say something", 1)
+        assert stripping.rebuild_ledger(ledger).of("student", 1) == end
 
 
 def test_marks_that_are_no_tokens_are_stripped_too() -> None:
     chat = ChatFormat(built(QWEN3, CHATML_MARKS, "<|im_end|>"), "strip")
-    ledger = chat.open("ask")
+    ledger = chat.new_ledger("ask")
     ids = [*chat.encode("<think>\nfirst 400\n</think>\n\n407 or so"), chat.eos_id]
-    chat.attempt(ledger, ids, [-1.0] * len(ids), 1)
-    chat.feedback(ledger, "too low", 1)
-    assert chat.decode(chat.retold(ledger).of("student", 1)) == "407 or so"
+    chat.append_attempt(ledger, ids, [-1.0] * len(ids), 1)
+    chat.append_feedback(ledger, "too low", 1)
+    assert chat.decode(chat.rebuild_ledger(ledger).of("student", 1)) == "407 or so"
 
 
 @given(prompt=TEXTS, turns=TURNS, first=st.integers(1, 4), closing=st.booleans())
@@ -310,7 +310,7 @@ def test_a_retold_conversation_is_the_one_of_its_later_turns(
 ) -> None:
     first = min(first, max(len(turns), 1))
     ledger = written(family, prompt, turns, closing)
-    retold = family.retold(ledger, first)
+    retold = family.rebuild_ledger(ledger, first)
     assert retold.ids == written(family, prompt, turns[first - 1 :], closing).ids
     for turn in range(first, len(turns) + 1):
         assert retold.of("student", turn) == ledger.of("student", turn)

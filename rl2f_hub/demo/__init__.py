@@ -122,7 +122,8 @@ def serve_demo(
                 raise
             warning = f"{error}. Meanwhile this page shows {TINY}; restart it to try again."
             tasks = ()
-    players = on_zero_gpu(players or tiny_players())
+    here = players or tiny_players()
+    players = on_zero_gpu(here)
     page = build_demo(
         players,
         tasks,
@@ -131,7 +132,8 @@ def serve_demo(
         feedback_dataset=feedback_dataset,
         results=results,
     )
-    warm(players)
+    if players is here:  # a GPU that comes for each attempt has nothing to be warmed up
+        warm(players)
     page.launch(server_port=port, **launch_settings(host))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue.runner import Rollout
+from rl2f_hub.dialogue.runner import Rollout, start_rollouts
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.verify import named, verifier_of
@@ -140,7 +140,7 @@ def playable(tasks: Sequence[Task]) -> tuple[list[Task], str]:
 def new_episode(players: Sequence[Player], task: Task) -> Episode:
     """A new episode in which nobody has tried yet."""
     seed = secrets.randbits(63)
-    rollouts = [Rollout(task, seed, p.student.chat.open(task.prompt)) for p in players]
+    rollouts = [start_rollouts(p.student, [task], [seed])[0] for p in players]
     return Episode(task, rollouts, [[] for _ in players])
 
 

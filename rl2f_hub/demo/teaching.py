@@ -36,13 +36,14 @@ class SameModelTeacher(ModelTeacher):
         self.player, self.stop = player, stop
         self._shown: list[str] = []
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         out: list[Answer | str] = []
+        sampling = Sampling(self.spec.temperature, TOP_P, self.spec.max_tokens)
         for ask in asks:
             self._shown.append(ask.text)
             ids = self.format.ids(ask.text, OPEN if ask.again else "")
-            sampling = Sampling(self.spec.temperature, TOP_P, self.spec.max_tokens)
-            out.append(self.answer(ask, len(ids), self.player.say(ids, ask.seed, 1, sampling, self._drawn)))
+            session = self.engine.open([ask.seed], sampling, self.player.student.chat.stop_ids)
+            out.append(self.answer(ask, len(ids), session.generate([0], [ids], 1, self._check_stop)[0]))
         return out
 
     @property
@@ -53,6 +54,6 @@ class SameModelTeacher(ModelTeacher):
     def shown(self) -> list[str]:
         return self._shown
 
-    def _drawn(self, token: int) -> None:
+    def _check_stop(self, row: int, token: int) -> None:
         if self.stopped:
             raise Interrupted

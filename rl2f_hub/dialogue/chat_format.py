@@ -16,7 +16,7 @@ Templates differ from a ledger in ways that have a rule each; any other way is r
   prompt as it was sampled after it.
 - Thinking of earlier attempts: a template that drops it (Qwen3) is refused until the user chooses. `keep`: it stays in
   the context, and one ledger holds the whole dialogue. `strip`: later turns do not see it, so that the context of a
-  turn is not a prefix of the next one's (`retold` forks the ledger); not for training.
+  turn is not a prefix of the next one's (`rebuild_ledger` makes another ledger); not for training.
 - A date in the system message is always the first of January 2025: the same recipe gives the same ids on any day.
 - Role marks of ordinary characters are refused: a text could open another's turn.
 """
@@ -77,12 +77,12 @@ class ChatFormat:
         marks = [re.escape(mark) for mark in self._marks if mark in tokens]
         self._thinking = f"({'|'.join(marks)})" if marks else ""  # the thinking marks that are tokens
         self._backend, self._lock = _own_copy(tokenizer.backend_tokenizer, source)
-        self._take_apart(thinking)
+        self._split_template(thinking)
         self._check_ids()
 
     # -- the template --------------------------------------------------------------------------------------------
 
-    def _take_apart(self, thinking: Thinking | None) -> None:
+    def _split_template(self, thinking: Thinking | None) -> None:
         prompt, attempt, feedback = "Sentinel task one", "Sentinel attempt two", "Sentinel feedback three"
         text = self._render(prompt, attempt, feedback)
         try:
@@ -141,11 +141,11 @@ class ChatFormat:
     def _check_ids(self) -> None:
         """A whole conversation, written piece by piece with this tokenizer, reads as the template would have it."""
         texts = ["Sentinel one: 1 + 1.", "  two \n\n2", "Three? <think>é\n"]
-        ledger = self.open(texts[0])
-        self.attempt(ledger, [*self.encode(texts[1]), self.eos_id], [], 1)
-        self.feedback(ledger, texts[2], 1)
+        ledger = self.new_ledger(texts[0])
+        self.append_attempt(ledger, [*self.encode(texts[1]), self.eos_id], [], 1)
+        self.append_feedback(ledger, texts[2], 1)
         before, opening, between = map(self._read, (self._before, self._opening, self._between))
-        whole = before + texts[0] + opening + texts[1] + between + self.said(texts[2]) + opening
+        whole = before + texts[0] + opening + texts[1] + between + self.normalise_text(texts[2]) + opening
         if self._read(ledger.ids) != whole or any(self.decode(self.encode(t)) != t for t in texts):
             raise TemplateError(
                 f"tokenizer '{self._name}': text encoded turn by turn does not decode to itself; use a model whose "
@@ -200,58 +200,50 @@ class ChatFormat:
         """Text of an attempt: its stop token and any other structural token dropped."""
         return self._read([i for i in ids if i not in self.stop_ids])
 
-    def said(self, text: str) -> str:
+    def normalise_text(self, text: str) -> str:
         """A task's or teacher's text as it stands in a ledger: trimmed where the template trims."""
         return text.strip() if self.trims else text
 
     # -- ledgers -------------------------------------------------------------------------------------------------
 
-    def open(self, prompt: str) -> Ledger:
-        """A new ledger that asks `prompt` and waits for the student."""
-        return self.open_ids(self.encode(self.said(prompt)))
-
-    def open_ids(self, prompt_ids: list[int]) -> Ledger:
-        """`open` for a prompt that is encoded already."""
+    def new_ledger(self, prompt: str | list[int]) -> Ledger:
+        """A new ledger with `prompt`, a text or its ids, up to the student's first attempt."""
         ledger = Ledger()
         ledger.append("template", self._before, 0)
-        ledger.append("prompt", prompt_ids, 0)
+        ledger.append("prompt", self._outside_ids(prompt), 0)
         ledger.append("template", self._opening, 1)
         return ledger
 
-    def attempt(self, ledger: Ledger, ids: list[int], logprobs: list[float], turn: int) -> None:
+    def append_attempt(self, ledger: Ledger, ids: list[int], logprobs: list[float], turn: int) -> None:
         """Append the student's sampled ids as they are."""
         ledger.append("student", ids, turn)
         ledger.logprobs.extend(logprobs)
 
-    def feedback(self, ledger: Ledger, text: str, turn: int, closing: bool = False) -> None:
-        """Append the teacher's words after attempt `turn`, and, unless `closing`, the opening of the next attempt.
+    def append_feedback(self, ledger: Ledger, feedback: str | list[int], turn: int, closing: bool = False) -> None:
+        """Append feedback, a text or its ids, on attempt `turn`, and, unless `closing`, the opening of the next attempt.
 
-        The teacher's span holds its words and the token that ends them.
+        The teacher's span holds the feedback and the token that ends it.
         """
-        self.feedback_ids(ledger, self.encode(self.said(text)), turn, closing)
+        self.open_teacher_turn(ledger, turn)
+        ledger.append("teacher", [*self._outside_ids(feedback), *self._closing], turn)
+        if not closing:
+            ledger.append("template", self._opening[len(self._closing) :], turn + 1)
+
+    def _outside_ids(self, text: str | list[int]) -> list[int]:
+        return self.encode(self.normalise_text(text)) if isinstance(text, str) else text
+
+    def open_teacher_turn(self, ledger: Ledger, turn: int) -> None:
+        """Append what stands between attempt `turn` and the feedback on it: the student may go on in the teacher's place."""
+        ledger.append("template", self.before_feedback(ledger), turn)
 
     def before_feedback(self, ledger: Ledger) -> list[int]:
-        """The ids between a ledger's last attempt and the feedback on it: whoever goes on after them speaks as teacher."""
+        """The ids between a ledger's last attempt and the feedback on it."""
         between = self._between
         if ledger.ids and ledger.ids[-1] == self.eos_id:  # the student ended its own turn: do not end it twice
             between = between[between.index(self.eos_id) + 1 :]
         return list(between)
 
-    def feedback_ids(self, ledger: Ledger, text_ids: list[int], turn: int, closing: bool = False) -> None:
-        """`feedback` for words that are encoded already."""
-        ledger.append("template", self.before_feedback(ledger), turn)
-        ledger.append("teacher", [*text_ids, *self._closing], turn)
-        if not closing:
-            ledger.append("template", self._opening[len(self._closing) :], turn + 1)
-
-    def critic(self, ledger: Ledger, turn: int) -> None:
-        """Append what stands between attempt `turn` and the teacher's words, so that the student may speak in its place."""
-        between = self._between
-        if ledger.ids and ledger.ids[-1] == self.eos_id:
-            between = between[between.index(self.eos_id) + 1 :]
-        ledger.append("template", between, turn)
-
-    def retold(self, ledger: Ledger, first: int = 1) -> Ledger:
+    def rebuild_ledger(self, ledger: Ledger, first: int = 1) -> Ledger:
         """The conversation of a ledger as a new one: the question, then what was said from attempt `first` on.
 
         With `thinking: strip` the attempts are without their thinking. Ids are taken over, never made again from text.
@@ -270,9 +262,9 @@ class ChatFormat:
                 continue
             answer = self._without_thinking(words, self._opens_with_thought(ledger, turn))
             out.append("template", self._past[closed:], turn)
-            self.attempt(out, answer, scores[len(words) - len(answer) :], turn)
+            self.append_attempt(out, answer, scores[len(words) - len(answer) :], turn)
             text = ledger.of("teacher", turn)
-            self.feedback_ids(out, text[: len(text) - len(self._closing)], turn, closing=True)
+            self.append_feedback(out, text[: len(text) - len(self._closing)], turn, closing=True)
             closed = len(self._closing)
         if ledger.spans[-1].role == "template":
             out.append("template", self._opening[closed:], ledger.spans[-1].turn)

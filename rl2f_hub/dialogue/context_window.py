@@ -14,7 +14,7 @@ from typing import Literal
 
 from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.token_ledger import Ledger
-from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
+from rl2f_hub.engines import Engine, Sampling, Stream
 
 History = Literal["stop", "drop_oldest"]
 OnCut = Literal["go_on", "stop"]
@@ -67,39 +67,45 @@ class Context:
         """The ledger that the next attempt is to be made from: the same one, or a fork; None where none has room."""
         return self._fitted(ledger, self.engine.context_length - self.sampling.turn_tokens)
 
-    def say(self, ledger: Ledger, text: str, turn: int, closing: bool) -> Ledger | None:
-        """The ledger with the teacher's words at its end: the same one, or a fork; None where the words do not fit.
+    def append_feedback(self, ledger: Ledger, text: str, turn: int, closing: bool) -> Ledger | None:
+        """The ledger with feedback at its end: the same one, or a fork; None where the feedback does not fit.
 
         In that case the ledger is as it was.
         """
         ids, spans = len(ledger.ids), len(ledger.spans)
-        self.chat.feedback(ledger, text, turn, closing=closing)
+        self.chat.append_feedback(ledger, text, turn, closing=closing)
         out = ledger
-        if self.chat.thinking == "strip" and not closing and (bare := self.chat.retold(ledger)).ids != ledger.ids:
+        if (
+            self.chat.thinking == "strip"
+            and not closing
+            and (bare := self.chat.rebuild_ledger(ledger)).ids != ledger.ids
+        ):
             out = bare
         fitted = self._fitted(out, self.engine.context_length)
         if fitted is None:
             del ledger.ids[ids:], ledger.spans[spans:]
         return fitted
 
-    def generate(
-        self, rows: list[int], ledgers: Sequence[Ledger], turns: Sequence[int], on_token: OnToken | None = None
-    ) -> list[Sampled]:
-        """Sample attempt number `turns` for each row, from its ledger, and append it there.
+    def stream(self, rows: list[int], ledgers: Sequence[Ledger], turns: Sequence[int], tokens: bool) -> Stream:
+        """Sample attempt number `turns` for each row, from its ledger, and append it there; returns the attempts.
 
-        A row that is left out after it has joined has ended. See `engines.Session` for `on_token`.
+        A row that is left out is read from its start when it comes back. See `engines.Session` for `tokens`.
         """
         for row, ledger in zip(rows, ledgers, strict=True):
-            known = self._ledgers.get(row)
-            if known is not ledger:
-                self._fed[row] = 0
-                if known is not None:
+            if self._ledgers.get(row) is not ledger:
+                if row in self._fed:
                     self._session.restart(row)
+                self._fed[row] = 0
         self._ledgers = dict(zip(rows, ledgers, strict=True))
         new_ids = [self._ledgers[row].ids[self._fed[row] :] for row in rows]
-        sampled = self._session.generate(rows, new_ids, turns, on_token)
+        if tokens:
+            sampled = yield from self._session.stream(rows, new_ids, turns)
+        else:
+            sampled = self._session.generate(rows, new_ids, turns)
         for row, attempt, turn in zip(rows, sampled, turns, strict=True):
-            self.chat.attempt(self._ledgers[row], attempt.ids, attempt.logprobs, turn)  # nothing, where it failed
+            self.chat.append_attempt(
+                self._ledgers[row], attempt.ids, attempt.logprobs, turn
+            )  # nothing, where it failed
             self._fed[row] = len(self._ledgers[row].ids)
         return sampled
 
@@ -109,7 +115,7 @@ class Context:
             return ledger
         if self.rules.history == "drop_oldest":
             for first in ledger.turns[1:]:
-                shorter = self.chat.retold(ledger, first)
+                shorter = self.chat.rebuild_ledger(ledger, first)
                 if len(shorter.ids) <= room:
                     return shorter
         return None

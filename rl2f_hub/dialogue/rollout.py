@@ -1,18 +1,16 @@
-"""A rollout, and what an attempt in it earns: a verdict, then words from the teacher, through the guard.
+"""A rollout, and what follows an attempt in it: a verdict, then feedback from the teacher, through the guard.
 
-Nothing here generates. `verify_and_give_feedback` may therefore run in a thread of its own while a model generates for
-other dialogues, as long as the teacher needs no model of this process.
+Nothing here generates: both may run in a thread while a model generates for other dialogues, as long as the teacher
+needs no model of this process.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
-from rl2f_hub.dialogue.context_window import Rules
-from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Sampling
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
@@ -56,54 +54,20 @@ class Rollout:
         )
 
 
-def verify_and_give_feedback(
-    attempts: Sequence[tuple[Rollout, str]],
-    cut: Sequence[bool],
-    teacher: GuardedTeacher,
-    rules: Rules,
-    max_turns: int,
-    timings: Timings,
-    verifier: Verifier | None = None,
-) -> list[Feedback | None]:
-    """Judge attempts, of which `cut` says which were cut short, and let the teacher answer: None where it says nothing.
-
-    A correct attempt gets no feedback unless the teacher challenges it; neither does an attempt that ends its dialogue by
-    rule. Before a teacher of `independent_attempts` each attempt is judged as a first one, a game that it lost is not the
-    end, and nobody answers.
-    """
-    independent = teacher.independent_attempts
-    rollouts = [rollout for rollout, _ in attempts]
-    with timings.during("verify"):
-        judge(attempts, independent, verifier)
-    for rollout, short in zip(rollouts, cut, strict=True):
-        if independent and rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
-            rollout.stop_reason = None
-        if short:
-            rollout.turns[-1] = replace(rollout.turns[-1], cut=True)
-            if rules.on_cut == "stop" and rollout.stop_reason is None:
-                rollout.stop_reason = StopReason.TOKEN_LIMIT
-    out: list[Feedback | None] = [None] * len(attempts)
-    if independent:
-        return out
-    wrong = [i for i, r in enumerate(rollouts) if r.stop_reason in (None, StopReason.GAME_OVER)]
-    solved = [i for i, r in enumerate(rollouts) if r.stop_reason is StopReason.SOLVED and len(r.turns) < max_turns]
-    with timings.during("teacher"):
-        feedback = get_feedback(teacher, [rollouts[i] for i in wrong])
-        challenges = teacher.challenge_correct([request_of(rollouts[i]) for i in solved])
-    for i, said in [*zip(wrong, feedback, strict=True), *zip(solved, challenges, strict=True)]:
-        out[i] = said
-    return out
-
-
-def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False, verifier: Verifier | None = None) -> None:
+def judge(
+    attempts: Sequence[tuple[Rollout, str]], independent_attempts: bool = False, verifier: Verifier | None = None
+) -> None:
     """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last.
 
     Args:
-        afresh: judge each attempt as a first one: a game starts again.
+        independent_attempts: judge each attempt as a first one: a game starts again, and one that is lost is not the end.
         verifier: judges in place of the verifier that each task names.
     """
     verdicts = verify_many(
-        [(r.task, r.opened + text, [] if afresh else [r.opened + t.attempt for t in r.turns]) for r, text in attempts],
+        [
+            (r.task, r.opened + text, [] if independent_attempts else [r.opened + t.attempt for t in r.turns])
+            for r, text in attempts
+        ],
         verifier=verifier,
     )
     for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
@@ -114,19 +78,25 @@ def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False, verifie
         rollout.turns.append(Turn(text, verdict))
         if verdict.correct:
             rollout.stop_reason = StopReason.SOLVED
-        elif verdict.final:
+        elif verdict.final and not independent_attempts:
             rollout.stop_reason = StopReason.GAME_OVER
 
 
-def get_feedback(teacher: GuardedTeacher, rollouts: list[Rollout]) -> list[Feedback | None]:
-    """Guarded feedback for each of `rollouts`, whose last attempt was wrong; None where there is none.
+def get_feedback(teacher: GuardedTeacher, rollouts: Sequence[Rollout]) -> list[Feedback | None]:
+    """Guarded feedback on the last attempt of each of `rollouts`; None where there is none.
 
-    Tasks whose verifier answers for itself (environments) get its observation, whoever the teacher of the others is.
+    A correct attempt gets none unless the teacher challenges it. Tasks whose verifier answers for itself (environments)
+    get its observation, whoever the teacher of the others is.
     """
+    requests = [request_of(rollout) for rollout in rollouts]
+    wrong = [i for i, request in enumerate(requests) if not request.verdict.correct]
     out: list[Feedback | None] = [None] * len(rollouts)
-    for speaker, own in ((teacher, False), (teacher.guard.wrap(EnvironmentTeacher()), True)):
-        places = [i for i, r in enumerate(rollouts) if verifier_of(r.task).answers_itself is own]
-        for i, feedback in zip(places, speaker.feedback([request_of(rollouts[i]) for i in places]), strict=True):
+    for speak, places in (
+        (teacher.feedback, [i for i in wrong if not requests[i].answers_itself]),
+        (teacher.guard.wrap(EnvironmentTeacher()).feedback, [i for i in wrong if requests[i].answers_itself]),
+        (teacher.challenge_correct, [i for i, request in enumerate(requests) if request.verdict.correct]),
+    ):
+        for i, feedback in zip(places, speak([requests[i] for i in places]), strict=True):
             out[i] = feedback
     return out
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,8 +53,39 @@ class Interrupted(Exception):
     """Raised by an `on_token` to stop sampling. It leaves the session closed, as every exception does."""
 
 
-class Session(Protocol):
-    """Dialogues that share a cache; rows are addressed by their index at opening."""
+class TokenDrawn(NamedTuple):
+    """An id that the student sampled, stop ids included. `dialogue` is its row."""
+
+    dialogue: int
+    token: int
+
+
+Stream = Generator[TokenDrawn, None, list[Sampled]]
+
+
+class Session(ABC):
+    """Dialogues that share a cache; rows are addressed by their index at opening. A subclass needs `stream` and `restart`."""
+
+    @abstractmethod
+    def stream(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], tokens: bool = True
+    ) -> Stream:
+        """Feed each row its new ids, then sample one attempt for it; yields ids and returns the attempts.
+
+        Rows may join at any call; a row that is left out after it has joined is closed, until it is restarted. A call that
+        fails, or whose generator is closed before its end, closes the session for all its rows: open another one.
+
+        Args:
+            rows: each once, by index.
+            new_ids: for each of `rows` what follows its ids so far; at least one id.
+            turn: the number of the attempt, for all rows or one for each.
+            tokens: yield every id as it is drawn (those of one row in order), or, where the engine gets whole attempts,
+                afterwards; without, yield nothing.
+        """
+
+    @abstractmethod
+    def restart(self, row: int) -> None:
+        """Forget a row: at its next call it joins anew, with all its ids."""
 
     def generate(
         self,
@@ -63,23 +94,20 @@ class Session(Protocol):
         turn: int | Sequence[int],
         on_token: OnToken | None = None,
     ) -> list[Sampled]:
-        """Feed each row its new ids, then sample one attempt for it.
+        """`stream` to its end. `on_token` is called with (row, id); what it raises (`Interrupted`) passes through."""
+        with closing(self.stream(rows, new_ids, turn, tokens=on_token is not None)) as drawn:
+            while True:
+                try:
+                    row, token = next(drawn)
+                except StopIteration as end:
+                    return end.value
+                if on_token is not None:
+                    on_token(row, token)
 
-        Rows may join at any call; a row that is left out after it has joined is closed, until it is restarted.
 
-        Args:
-            rows: each once, by index.
-            new_ids: for each of `rows` what follows its ids so far; at least one id.
-            turn: the number of the attempt, for all rows or one for each.
-            on_token: called with (row, id) for every id as it is drawn, stop ids included; for one row in order. It
-                may raise `Interrupted` (or anything else): that passes through, no attempt of this call is returned,
-                and the session is closed for all its rows; open another one to go on.
-        """
-        ...
-
-    def restart(self, row: int) -> None:
-        """Forget a row: at its next call it joins anew, with all its ids."""
-        ...
+def tokens_of(rows: Sequence[int], attempts: Sequence[Sampled]) -> Iterator[TokenDrawn]:
+    """The ids of whole attempts, row by row."""
+    return (TokenDrawn(row, token) for row, attempt in zip(rows, attempts, strict=True) for token in attempt.ids)
 
 
 class Engine(ABC):

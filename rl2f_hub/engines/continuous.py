@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
+from rl2f_hub.engines import Engine, Sampled, Sampling, Session, Stream, tokens_of
 from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.errors import RL2FError, UsageError
@@ -46,7 +46,7 @@ class ContinuousEngine(Engine):
         return ContinuousSession(self, sampling, stop_ids, int(share * self.cache_tokens))
 
 
-class ContinuousSession:
+class ContinuousSession(Session):
     """Histories, asked for whole at every turn."""
 
     def __init__(self, engine: ContinuousEngine, sampling: Sampling, stop_ids: frozenset[int], budget: int) -> None:
@@ -57,14 +57,10 @@ class ContinuousSession:
         """See `engines.Session`."""
         self.history.pop(row, None)
 
-    def generate(
-        self,
-        rows: list[int],
-        new_ids: list[list[int]],
-        turn: int | Sequence[int],
-        on_token: OnToken | None = None,
-    ) -> list[Sampled]:
-        """See `engines.Session`; `on_token` hears an attempt's ids when it is whole."""
+    def stream(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], tokens: bool = True
+    ) -> Stream:
+        """See `engines.Session`."""
         from transformers import ContinuousBatchingConfig, GenerationConfig
 
         for row, new in zip(rows, new_ids, strict=True):
@@ -103,7 +99,6 @@ class ContinuousSession:
             ids = list(reply.generated_tokens)
             out.append(Sampled(ids, list(reply.logprobs), ids[-1] in self.stops))
             self.history[row] += ids
-            if on_token is not None:
-                for token in ids:
-                    on_token(row, token)
+        if tokens:
+            yield from tokens_of(rows, out)
         return out

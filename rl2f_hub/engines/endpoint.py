@@ -11,7 +11,7 @@ Every turn sends the whole conversation. A request that does not fit into the mo
 evaluation, so does a server that cannot be reached at all. Seeds are sent along; whether the server honours them is its
 own affair, and so is what it makes of marks such as `<|im_end|>` within a text.
 
-Left out: streaming (`on_token` hears the characters of an attempt when it is whole) and a reply's separate reasoning.
+Left out: streaming (the characters of an attempt come when it is whole) and a reply's separate reasoning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from rl2f_hub.endpoints.client import ChatClient, Send
 from rl2f_hub.endpoints.completion import Failure
-from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling, derive_seed
+from rl2f_hub.engines import Engine, Sampled, Sampling, Session, Stream, derive_seed, tokens_of
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe.teacher_sections import EndpointSpec
 from rl2f_hub.records import StopReason, Usage
@@ -55,7 +55,7 @@ class EndpointEngine(Engine):
         return EndpointSession(self.client, seeds, sampling)
 
 
-class EndpointSession:
+class EndpointSession(Session):
     """Conversations, of which the server is told everything at every turn."""
 
     def __init__(self, client: ChatClient, seeds: list[int], sampling: Sampling) -> None:
@@ -66,13 +66,9 @@ class EndpointSession:
         """See `engines.Session`."""
         self.history.pop(row, None)
 
-    def generate(
-        self,
-        rows: list[int],
-        new_ids: list[list[int]],
-        turn: int | Sequence[int],
-        on_token: OnToken | None = None,
-    ) -> list[Sampled]:
+    def stream(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], tokens: bool = True
+    ) -> Stream:
         """See `engines.Session`.
 
         Raises:
@@ -94,9 +90,8 @@ class EndpointSession:
         out = [_sampled(reply) for reply in replies]
         for row, attempt in zip(rows, out, strict=True):
             self.history[row] += attempt.ids
-            if on_token is not None:
-                for token in attempt.ids:
-                    on_token(row, token)
+        if tokens:
+            yield from tokens_of(rows, out)
         return out
 
     def _request(self, row: int, turn: int) -> dict[str, Any]:

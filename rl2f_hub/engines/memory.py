@@ -1,4 +1,4 @@
-"""How many positions a key-value cache may have, from the memory that is free, and what is told when it was too many.
+"""How many positions a key-value cache may have, from the memory that is free.
 
 Free memory is the device's on CUDA and the machine's elsewhere; limits that a container sets are not seen: state
 `cache_tokens` there.
@@ -6,13 +6,9 @@ Free memory is the device's on CUDA and the machine's elsewhere; limits that a c
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-
-from rl2f_hub.engines import OnToken
 
 SHARE = 0.5  # of the free memory; activations, logits and everyone else get the rest
 UNKNOWN = 4 << 30  # bytes, where the system does not say how much is free
@@ -39,23 +35,3 @@ def _free_bytes(device: torch.device) -> int:
         return int(fields["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return UNKNOWN
-
-
-class Told:
-    """An `on_token` that passes each id of a row on once, also where the row is drawn again from its start."""
-
-    def __init__(self, tell: OnToken) -> None:
-        self.tell = tell
-        self.told: Counter[int] = Counter()
-        self.at: Counter[int] = Counter()
-
-    def __call__(self, row: int, drawn: int) -> None:
-        self.at[row] += 1
-        if self.at[row] > self.told[row]:
-            self.told[row] += 1
-            self.tell(row, drawn)
-
-    def again(self, rows: Sequence[int]) -> None:
-        """What `rows` draw next is their first id."""
-        for row in rows:
-            self.at[row] = 0

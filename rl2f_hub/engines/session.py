@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from rl2f_hub.engines import OnToken, Sampled, Sampling, uniforms
+from rl2f_hub.engines import Sampled, Sampling, Session, Stream, TokenDrawn, uniforms
 from rl2f_hub.engines.batches import alike, common_start
 from rl2f_hub.engines.draw import draw
 from rl2f_hub.engines.kinds import keep_trainable
-from rl2f_hub.engines.memory import Told
 from rl2f_hub.engines.slots import SlotCache
 from rl2f_hub.errors import RL2FError, out_of_memory
 
@@ -26,7 +26,7 @@ SHARED = 128  # ids that a common opening has to save to be worth a pass of its 
 SHRINK = 1 / 8  # the share of a batch that has to have stopped before the batch is made smaller
 
 
-class TransformersSession:
+class TransformersSession(Session):
     """A set of dialogues; those whose turn it is share one batch."""
 
     def __init__(
@@ -48,13 +48,9 @@ class TransformersSession:
         self.closed.discard(row)
 
     @torch.no_grad()
-    def generate(
-        self,
-        rows: list[int],
-        new_ids: list[list[int]],
-        turn: int | Sequence[int],
-        on_token: OnToken | None = None,
-    ) -> list[Sampled]:
+    def stream(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], tokens: bool = True
+    ) -> Stream:
         """See `engines.Session`."""
         if self.broken:
             raise ValueError("the session was closed by an interrupt or a failure; open another one")
@@ -67,15 +63,13 @@ class TransformersSession:
         try:
             turns = [turn] * len(rows) if isinstance(turn, int) else list(turn)
             with self.engine.folded.within():
-                out = self._generate(rows, new_ids, turns, on_token)
+                out = yield from self._sample(rows, new_ids, turns, tokens)
             self.broken = False
             return out
         finally:
             model.train(was_training)
 
-    def _generate(
-        self, rows: list[int], new_ids: list[list[int]], turns: list[int], on_token: OnToken | None
-    ) -> list[Sampled]:
+    def _sample(self, rows: list[int], new_ids: list[list[int]], turns: list[int], tokens: bool) -> Stream:
         for row in set(self.history) - set(rows):
             self.closed.add(row)
             del self.history[row]
@@ -87,26 +81,24 @@ class TransformersSession:
             r: uniforms([self.seeds[r]], t, self.sampling.turn_tokens)[0] for r, t in zip(rows, turns, strict=True)
         }
         done: dict[int, Sampled] = {}
-        told = None if on_token is None else Told(on_token)
+        yielded: Counter[int] = Counter()  # ids of each row
         while left := [row for row in rows if row not in done]:
             waves = self._waves(left)
             for wave in waves:
                 try:
                     self._arrange(wave, exact=len(waves) > 1)
-                    made = self._decode(self._prefill(), noise, told)
+                    made = yield from self._decode(self._prefill(), noise, yielded if tokens else None)
                 except (RuntimeError, MemoryError) as error:
                     if not out_of_memory(error):
                         raise
                     made = None
                 if made is None:  # here, and not above, where the error holds what it was to allocate for
-                    self._fewer(wave)
-                    if told is not None:
-                        told.again(wave)
+                    self._halve_batch_after_oom(wave)
                     break
                 done.update(made)
         return [done[row] for row in rows]
 
-    def _fewer(self, wave: list[int]) -> None:
+    def _halve_batch_after_oom(self, wave: list[int]) -> None:
         """After an allocation failed: half as many dialogues at once from now on. Nothing of `wave` is in its history yet.
 
         Raises:
@@ -239,9 +231,12 @@ class TransformersSession:
         return self._forward(slots, torch.tensor(ids), torch.tensor(places), max(p[-1] for p in places) + 1)
 
     def _decode(
-        self, logits: torch.Tensor, noise: dict[int, np.ndarray], on_token: OnToken | None
-    ) -> dict[int, Sampled]:
-        """Sample an attempt for every slot from the `logits` after its history."""
+        self, logits: torch.Tensor, noise: dict[int, np.ndarray], yielded: Counter[int] | None
+    ) -> Generator[TokenDrawn, None, dict[int, Sampled]]:
+        """Sample an attempt for every slot from the `logits` after its history.
+
+        `yielded` counts the ids of each row that were yielded before, in a try that ran out of memory; None yields nothing.
+        """
         limit, device, held = self.sampling.turn_tokens, self.engine.device, self.held
         length = dict.fromkeys(self.slots, limit)  # of each row's attempt
         ended: set[int] = set()  # the rows that stopped themselves
@@ -255,10 +250,11 @@ class TransformersSession:
                 drawn.append((self.slots[:batch], [], []))
             drawn[-1][1].append(token)
             drawn[-1][2].append(logp)
-            if on_token is not None:
-                for row, drawn_id in zip(self.slots, token.tolist(), strict=False):
-                    if row not in ended:
-                        on_token(row, drawn_id)
+            if yielded is not None:
+                for row, drawn_id in zip(self.slots[:batch], token.tolist(), strict=True):
+                    if row not in ended and step >= yielded[row]:
+                        yielded[row] += 1
+                        yield TokenDrawn(row, drawn_id)
             ends = torch.isin(token, self.stops).tolist() if len(self.stops) else ()
             for row in {row for row, end in zip(self.slots, ends, strict=False) if end} - ended:
                 ended.add(row)

@@ -41,7 +41,7 @@ class TransformersEngine(Engine):
         model: the model; its train/eval mode is restored after each call.
         pad_id: any valid id; it fills rows up and is never attended to.
         cache_tokens: most positions the cache of a session may have; by default half of the memory that is free now.
-        fold: whether the model's weights may change for the time of a call (`folded.py`); False where an `on_token`
+        fold: whether the model's weights may change for the time of a call (`folded.py`); False where a stream
             lets others use the model between two tokens.
     Raises:
         RL2FError: a model whose layers or attention implementation the engine does not know.

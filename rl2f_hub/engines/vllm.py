@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling, derive_seed
+from rl2f_hub.engines import Engine, Sampled, Sampling, Session, Stream, derive_seed, tokens_of
 from rl2f_hub.errors import RL2FError, UsageError
 
 CONCURRENCY = 64  # requests to a server at once; it batches them itself
@@ -77,7 +77,7 @@ class VllmEngine(Engine):
         return VllmSession(self, seeds, sampling, stop_ids)
 
 
-class VllmSession:
+class VllmSession(Session):
     """Histories; what of them is still in the cache is vLLM's affair."""
 
     def __init__(self, engine: VllmEngine, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> None:
@@ -88,14 +88,10 @@ class VllmSession:
         """See `engines.Session`."""
         self.history.pop(row, None)
 
-    def generate(
-        self,
-        rows: list[int],
-        new_ids: list[list[int]],
-        turn: int | Sequence[int],
-        on_token: OnToken | None = None,
-    ) -> list[Sampled]:
-        """See `engines.Session`; `on_token` hears an attempt's ids when it is whole."""
+    def stream(
+        self, rows: list[int], new_ids: list[list[int]], turn: int | Sequence[int], tokens: bool = True
+    ) -> Stream:
+        """See `engines.Session`."""
         turns = [turn] * len(rows) if isinstance(turn, int) else list(turn)
         for row, new in zip(rows, new_ids, strict=True):
             self.history.setdefault(row, []).extend(new)
@@ -104,9 +100,8 @@ class VllmSession:
         out = self.engine._complete(prompts, self.sampling, seeds, self.stops, self.engine._adapter)
         for row, attempt in zip(rows, out, strict=True):
             self.history[row] += attempt.ids
-            if on_token is not None:
-                for token in attempt.ids:
-                    on_token(row, token)
+        if tokens:
+            yield from tokens_of(rows, out)
         return out
 
 

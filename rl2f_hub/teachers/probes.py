@@ -152,16 +152,16 @@ class SelfCritic(Teacher):
     def _before_judgement(self, s: FeedbackRequest) -> Ledger:
         """The public conversation up to where the judgement begins, made from its texts."""
         chat = self.student.chat
-        ledger = chat.open(s.question)
+        ledger = chat.new_ledger(s.question)
         for turn, attempt in enumerate(s.attempts, 1):
-            chat.attempt(ledger, [*chat.encode(attempt), chat.eos_id], [], turn)
+            chat.append_attempt(ledger, [*chat.encode(attempt), chat.eos_id], [], turn)
             if turn <= len(s.feedbacks) and turn < len(s.attempts):
-                chat.feedback(ledger, s.feedbacks[turn - 1], turn)
+                chat.append_feedback(ledger, s.feedbacks[turn - 1], turn)
         turn = len(s.attempts)
         if self.form == "role":
-            chat.critic(ledger, turn)
+            chat.open_teacher_turn(ledger, turn)
         else:
-            chat.feedback(ledger, ASKED, turn)
+            chat.append_feedback(ledger, ASKED, turn)
         return ledger
 
     def _confidence(self, ledgers: list[Ledger]) -> list[float | None]:

@@ -48,28 +48,28 @@ def attempts(chat: ChatFormat, dialogue: Dialogue) -> Iterator[Attempt]:
     After a turn without feedback the question is asked afresh (the teacher `none`). With `thinking: strip` a context is
     without the thinking of earlier attempts.
     """
-    ledger = chat.open(dialogue.prompt)
+    ledger = chat.new_ledger(dialogue.prompt)
     for number, turn in enumerate(dialogue.turns, start=1):
         ids = _sampled(chat, turn)
         yield Attempt(number, turn, list(ledger.ids), ids)
-        chat.attempt(ledger, ids, [], number)
+        chat.append_attempt(ledger, ids, [], number)
         if turn.feedback is None:
-            ledger = chat.open(dialogue.prompt)
+            ledger = chat.new_ledger(dialogue.prompt)
         elif number < len(dialogue.turns):
-            chat.feedback(ledger, turn.feedback.text, number)
-            ledger = chat.retold(ledger) if chat.thinking == "strip" else ledger
+            chat.append_feedback(ledger, turn.feedback.text, number)
+            ledger = chat.rebuild_ledger(ledger) if chat.thinking == "strip" else ledger
 
 
 def written(chat: ChatFormat, dialogue: Dialogue) -> Ledger:
     """A whole dialogue as one ledger, with the closing word on a right attempt that ends it."""
-    ledger = chat.open(dialogue.prompt)
+    ledger = chat.new_ledger(dialogue.prompt)
     for number, turn in enumerate(dialogue.turns, start=1):
-        chat.attempt(ledger, _sampled(chat, turn), [], number)
+        chat.append_attempt(ledger, _sampled(chat, turn), [], number)
         last = number == len(dialogue.turns)
         if turn.feedback is not None:
-            chat.feedback(ledger, turn.feedback.text, number, closing=last)
+            chat.append_feedback(ledger, turn.feedback.text, number, closing=last)
         elif last and turn.verdict.correct:
-            chat.feedback(ledger, CLOSING_WORDS, number, closing=True)
+            chat.append_feedback(ledger, CLOSING_WORDS, number, closing=True)
     return ledger
 
 

@@ -180,7 +180,7 @@ class RL2FTrainer(GRPOTrainer):
         engine = self._student().engine
         room = engine.context_length - self.args.turn_tokens
         for task in self.tasks.values():
-            length = len(self.chat.open(task.prompt).ids)
+            length = len(self.chat.new_ledger(task.prompt).ids)
             if length > room:
                 raise UsageError(
                     f"train_dataset: task {task.task_id!r} has {length} tokens, and an attempt of "

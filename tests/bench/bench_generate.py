@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.engines import Engine
+
 TASKS = 250  # products of four digits; each is played many times, as `generate.samples_per_task` does
 WORDS = ("What is ", " * 34? Give only the number.", "Wrong: tens 4 too low, units 2 right. hundreds too high")
 
@@ -82,7 +84,7 @@ def measured(count: int) -> dict[str, Any]:
     }
 
 
-class Scripted:
+class Scripted(Engine):
     """An engine and its session: says a wrong number twice, then the right one. Reads nothing."""
 
     context_length = 100_000

@@ -126,7 +126,7 @@ def ours(bench: Bench, load: Workload) -> int:
 
 def by_turns(bench: Bench, load: Workload, attempt: Callable[[list[list[int]]], list[list[int]]]) -> int:
     """The loop of everyone whose generation takes whole histories and keeps nothing."""
-    ledgers = [bench.chat.open(task.prompt) for task in bench.tasks[: load.dialogues]]
+    ledgers = [bench.chat.new_ledger(task.prompt) for task in bench.tasks[: load.dialogues]]
     count = 0
     for turn in range(1, load.turns + 1):
         alive = load.alive(turn)
@@ -135,8 +135,8 @@ def by_turns(bench: Bench, load: Workload, attempt: Callable[[list[list[int]]], 
         for i, ids in zip(alive, attempt([ledgers[i].ids for i in alive]), strict=True):
             count += len(ids)
             bench.tokenizer.decode(ids, skip_special_tokens=True)
-            bench.chat.attempt(ledgers[i], ids, [], turn)
-            bench.chat.feedback(ledgers[i], FEEDBACK, turn, closing=turn == load.turns)
+            bench.chat.append_attempt(ledgers[i], ids, [], turn)
+            bench.chat.append_feedback(ledgers[i], FEEDBACK, turn, closing=turn == load.turns)
     return count
 
 
@@ -191,12 +191,12 @@ def continuous(bench: Bench, load: Workload) -> int:
 def limit(bench: Bench, load: Workload) -> int:
     from transformers import StaticCache
 
-    prompts = [bench.chat.open(task.prompt).ids for task in bench.tasks[: load.dialogues]]
+    prompts = [bench.chat.new_ledger(task.prompt).ids for task in bench.tasks[: load.dialogues]]
     width = round(sum(map(len, prompts)) / len(prompts))
-    reply = bench.chat.open(bench.tasks[0].prompt)
-    bench.chat.attempt(reply, [0], [], 1)
+    reply = bench.chat.new_ledger(bench.tasks[0].prompt)
+    bench.chat.append_attempt(reply, [0], [], 1)
     start = len(reply.ids)
-    bench.chat.feedback(reply, FEEDBACK, 1)
+    bench.chat.append_feedback(reply, FEEDBACK, 1)
     said = len(reply.ids) - start
     total = width + load.turns * (load.tokens + said)
     cache: Any = None

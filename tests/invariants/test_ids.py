@@ -24,10 +24,10 @@ SAMPLED = st.tuples(st.lists(st.integers(5, 290), max_size=12), st.sampled_from(
 
 
 def written(chat: ChatFormat, prompt: str, turns: list[tuple[list[int], str]], closing: bool) -> Ledger:
-    ledger = chat.open(prompt)
+    ledger = chat.new_ledger(prompt)
     for turn, (ids, feedback) in enumerate(turns, 1):
-        chat.attempt(ledger, ids, [-1.0] * len(ids), turn)
-        chat.feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
+        chat.append_attempt(ledger, ids, [-1.0] * len(ids), turn)
+        chat.append_feedback(ledger, feedback, turn, closing=closing and turn == len(turns))
     return ledger
 
 

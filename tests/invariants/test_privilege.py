@@ -162,7 +162,7 @@ def test_what_writes_a_context_cannot_name_a_privilege(module: ModuleType, ours:
 
 def test_a_students_context_is_made_of_plain_text_and_ids() -> None:
     """Functions that write a context take text, ids, numbers and the ledger: no record fits in."""
-    plain = {str, int, bool, list[int], list[float], rl2f_hub.dialogue.token_ledger.Ledger}
+    plain = {str, int, bool, list[int], str | list[int], list[float], rl2f_hub.dialogue.token_ledger.Ledger}
     for name, function in inspect.getmembers(ChatFormat, inspect.isfunction):
         if not name.startswith("_"):
             hints = get_type_hints(function)

@@ -95,13 +95,13 @@ def encode_lessons(
     ids_of = dict(zip(texts, encoded, strict=True))
     rows = []
     for conversation in conversations:
-        ledger = chat.open_ids(ids_of[conversation[0]["content"]])
+        ledger = chat.new_ledger(ids_of[conversation[0]["content"]])
         for i, message in enumerate(conversation[1:], 1):
             turn = (i + 1) // 2
             if message["role"] == "assistant":
-                chat.attempt(ledger, [*ids_of[message["content"]], chat.eos_id], [], turn)
+                chat.append_attempt(ledger, [*ids_of[message["content"]], chat.eos_id], [], turn)
             elif teacher_too or i + 1 < len(conversation):
-                chat.feedback_ids(ledger, ids_of[message["content"]], turn, closing=i + 1 == len(conversation))
+                chat.append_feedback(ledger, ids_of[message["content"]], turn, closing=i + 1 == len(conversation))
         kept = [a or (b and teacher_too) for a, b in zip(ledger.mask("student"), ledger.mask("teacher"), strict=True)]
         labels = [token if keep else -100 for token, keep in zip(ledger.ids, kept, strict=True)]
         rows.append({"input_ids": ledger.ids, "labels": labels})
