@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[1]
 MODULES = {  # module -> its public names; none given: its `__all__`
     "rl2f_hub": (),
     "rl2f_hub.tasks": ("recipe_tasks", "load_tasks"),
-    "rl2f_hub.teachers": ("Situation", "Reply", "Teacher", "build_teacher"),
-    "rl2f_hub.teachers.guard": ("Guard", "leaks_of"),
+    "rl2f_hub.teachers": ("FeedbackRequest", "Reply", "Teacher", "WrappedTeacher", "build_teacher", "as_teacher"),
+    "rl2f_hub.teachers.guard": ("Guard", "GuardedTeacher", "Judge", "leaks_of"),
+    "rl2f_hub.verify": ("Verifier", "Environment", "as_verifier", "verify", "replay"),
+    "rl2f_hub.training.credit": ("Outcome", "dialogue_credit", "turn_credit", "turn_advantages"),
     "rl2f_hub.engines": ("Sampling", "Sampled", "Engine", "Session"),
     "rl2f_hub.students.load": ("open_student",),
-    "rl2f_hub.dialogue.runner": ("Student", "run_dialogues", "Rollout", "ask", "judge"),
+    "rl2f_hub.dialogue.runner": ("Student", "run_dialogues", "Rollout", "get_feedback", "judge"),
     "rl2f_hub.sandbox": (),
     "rl2f_hub.publish": ("publish", "dry_run", "features", "write_parquet"),
     "rl2f_hub.evaluation.metrics": (),
@@ -70,6 +72,34 @@ dialogues = [rollout.dialogue(student.name, teacher.name, sampling) for rollout 
 print(accuracy([dialogue.solved_at for dialogue in dialogues], max_turns=3, resamples=200, seed=0)["acc_at_turn"])
 ```
 """
+OWN = """## Parts of your own
+
+A teacher, verifier, environment or credit scheme of yours is a class or a function. In Python you pass the object: a
+function of a `FeedbackRequest` that returns a text is a teacher, a function (task, attempt) that returns a bool, a score or
+a `Verdict` is a verifier. A recipe names it by import path, `python:<file>:<name>`:
+
+| part | recipe key | in Python | example |
+| --- | --- | --- | --- |
+| teacher | `teacher.kind` | `run_dialogues(teacher=...)`, `RL2FTrainer(teacher=...)` | [my_teacher.py](examples/my_teacher.py) |
+| verifier | a source's `verifier` | `run_dialogues(verifier=...)` | [my_verifier.py](examples/my_verifier.py) |
+| environment | a source: `source` | `run_dialogues(verifier=MyWorld)` | [my_environment.py](examples/my_environment.py) |
+| tasks | a source: `source` | rows of `Task.to_row()` | [tasks.md](tasks.md#your-own-tasks) |
+| credit | `train.credit` | `RL2FConfig(credit=...)` | `turn_credit` below |
+| judge | | `Guard(judge=...)` | |
+
+A file named by a recipe is code that runs with your rights, so a recipe alone cannot start it: the commands need
+`--allow-local-code`, a program `rl2f_hub.runtime.permits.allow(local_code=True)`. Whatever a teacher says passes the guard.
+
+```python
+from rl2f_hub import Task
+
+def teacher(request):
+    return "Too high." if int(request.verdict.answer or 0) > int(request.privilege.reference) else "Too low."
+
+def verifier(task: Task, attempt: str) -> bool:
+    return attempt.strip() == task.privilege.reference
+```
+"""
 Definition = ast.FunctionDef | ast.ClassDef
 SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:")
 
@@ -80,6 +110,7 @@ def api_reference() -> str:
         "# Python API\n",
         "What a program of yours may import. `rl2f_hub` itself loads each name on first use. Errors that a user can cause "
         "are `UsageError` (the request is wrong) and `RL2FError` (something failed), of one line each.\n",
+        OWN,
         EXAMPLE,
     ]
     for module in MODULES:

@@ -24,6 +24,8 @@ from rl2f_hub.runtime import processes
 from rl2f_hub.runtime.progress import Advance, bar
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.judging import build_guard
+from rl2f_hub.training.checks import check_solved
 
 DID = ("counts", "paid", "prompt_tokens", "completion_tokens", "cost")  # what adds up in a teacher's record
 
@@ -34,7 +36,7 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
     Raises:
         UsageError: a student behind an endpoint, of whom there are no ids to train on.
     """
-    if getattr(student.engine, "remote", False):
+    if student.engine.is_remote:
         raise UsageError(
             f"student: {student.name!r} is an endpoint, which gives no ids: it can be evaluated (rl2f eval); generation "
             "and training take a model that is loaded here"
@@ -46,15 +48,16 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
     sampling = Sampling(recipe.generate.temperature, recipe.generate.top_p, recipe.dialogue.turn_tokens)
     shards = [range(start, min(start + size, total)) for start in range(0, total, size)]
     teacher = build_teacher(recipe.teacher, student, run.dir / "generate")
+    guard = build_guard(run.recipe.teacher, student, run.dir / "generate")
     done = sum(len(shard) for n, shard in enumerate(shards) if _shard(run, n).is_file())
     timings = Timings()
     with bar("generate", total, "dialogues", start=done) as advance:
         for number, shard in enumerate(shards):
             if not _shard(run, number).is_file():
                 jobs = [(tasks[i // samples], i % samples) for i in shard]
-                _generate_shard(run, number, jobs, student, teacher, sampling, timings, advance)
+                _generate_shard(run, number, jobs, student, teacher, guard.emptied(), sampling, timings, advance)
     counts: Counter[str] = Counter()
-    guard: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
     spoken: dict[str, Any] = {}
     for number in range(len(shards)):
         for row in read_rows(_shard(run, number)):
@@ -67,11 +70,12 @@ def generate(run: Run, student: Student) -> dict[str, Any]:
             counts["feedback_turns"] += sum(t["feedback"] is not None for t in row["turns"])
             counts["feedback_tokens"] += sum(t["feedback_tokens"] or 0 for t in row["turns"])
             counts["teacher_tokens"] += row["teacher_tokens"]
-        guard.update(_read_json(_shard(run, number).with_suffix(".guard.json")))
+        counted.update(_read_json(_shard(run, number).with_suffix(".guard.json")))
         spoken = merged_records(spoken, _read_json(_shard(run, number).with_suffix(".teacher.json")))
+    check_solved(counts["solved"], counts["dialogues"])
     return {
         "counts": dict(sorted(counts.items())),
-        "guard": dict(sorted(guard.items())),
+        "guard": dict(sorted(counted.items())),
         "teacher": spoken,
         "shards": len(shards),
     }
@@ -89,13 +93,13 @@ def _generate_shard(
     jobs: list[tuple[Task, int]],
     student: Student,
     teacher: Teacher,
+    guard: Guard,
     sampling: Sampling,
     timings: Timings,
     advance: Advance,
 ) -> None:
     recipe = run.recipe
     before = teacher_record(teacher)
-    guard = Guard(**recipe.teacher.guard.model_dump())
     mine = processes.share(jobs)
     rollouts = run_dialogues(
         [task for task, _ in mine],

@@ -19,6 +19,7 @@ from rl2f_hub.recipe import HubSpec, Recipe
 from rl2f_hub.runs import STAGES, Run, alone_in, write_atomic, write_json
 from rl2f_hub.runtime import processes, stopping
 from rl2f_hub.students.quantization import check_quantization
+from rl2f_hub.training.checks import check_training
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
@@ -47,9 +48,10 @@ def open_hub_of(spec: HubSpec, default_root: Path) -> Iterator[dict[str, str]]:
             yield {"endpoint": hub.endpoint, "root": str(root)}
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if spec.endpoint == "hf" else spec.endpoint
+    endpoint = endpoint.rstrip("/")  # `datasets` puts a path behind it as it is
     if "@" in endpoint:  # it is written into manifests and cards
         raise UsageError("HF_ENDPOINT: it holds a user or a password; leave them out, a token is read from HF_TOKEN")
-    with _environment({} if spec.endpoint == "hf" else {"HF_ENDPOINT": endpoint}):
+    with _environment({"HF_ENDPOINT": endpoint} if "HF_ENDPOINT" in os.environ or spec.endpoint != "hf" else {}):
         _check_clients(endpoint)
         yield {"endpoint": endpoint, "root": ""}
 
@@ -117,17 +119,32 @@ def namespace_of(spec: HubSpec) -> str:
     return str(namespace)
 
 
+def check_stage(recipe: Recipe, stage: str, world: int) -> None:
+    """Refuses what a stage would refuse after the stages before it have taken their time; `rl2f doctor` asks this too.
+
+    Args:
+        world: processes of the job.
+    Raises:
+        UsageError: the setting, its value and what to change.
+    """
+    if stage == "train":
+        recipe.check_trainable()
+        check_training(recipe, sum(source.count for source in recipe.tasks.train), world)
+    if stage == "push":
+        recipe.check_pushable()
+    if stage in WITH_MODEL:
+        check_quantization(recipe.model.quantization)
+
+
 def run_stages(run: Run, stages: tuple[str, ...]) -> None:
     """Runs those of `stages` that are not done yet, in order."""
-    if "train" in stages and not run.done("train"):
-        run.recipe.check_trainable()
-    if "push" in stages and not run.done("push"):
-        run.recipe.check_pushable()
-    if any(stage in stages and not run.done(stage) for stage in WITH_MODEL):
-        check_quantization(run.recipe.model.quantization)
+    for stage in stages:
+        if not run.done(stage):
+            check_stage(run.recipe, stage, processes.world())
     processes.check_hub(run.recipe.hub.endpoint)
     again = f"the same command (`rl2f run` with --resume) goes on from what is whole in {run.dir}"
     with alone_in(run.dir), open_hub(run.recipe, run.dir) as hub, processes.together(again):
+        run.go_on()
         run.manifest |= {"endpoint": hub["endpoint"], "hub_root": hub["root"]}
         run.save()
         if processes.world() > 1:
@@ -167,6 +184,8 @@ def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> di
     """More evaluation suites on a finished run; nothing of the run itself changes."""
     from rl2f_hub.evaluation.stage import controls
 
+    if "evaluate" in run.change.invalid:
+        run.outputs("evaluate")  # whose dialogues are of another recipe
     with open_hub(run.recipe, run.dir):
         quiet_libraries()
         _set_threads(run.recipe)
@@ -230,6 +249,7 @@ def _run_stage(run: Run, stage: str, namespace: str) -> dict[str, Any]:
 def write_summary(run: Run) -> dict[str, Any]:
     """`summary.json` and `summary.md` of a finished run."""
     from rl2f_hub.evaluation.report import comparison_rows, markdown_table, repeat_rows, sampled_rows, table_rows
+    from rl2f_hub.evaluation.stage import unchanged
     from rl2f_hub.hub.adapters import summary
 
     value = summary(run)
@@ -240,6 +260,8 @@ def write_summary(run: Run) -> dict[str, Any]:
         for k, v in value["hub"].items()
         if isinstance(v, dict)
     )
+    notes = "".join(f"- {name} answers as the student it started from: {why}\n" for name, why in unchanged(run).items())
+    notes = f"Not trained, or without effect:\n\n{notes}\n" if notes else ""
     text = (
         f"# {value['recipe']}\n\n"
         f"Cumulative accuracy by turn, percent, greedy, seed {value['seed']}, 95 % bootstrap over tasks.\n\n"
@@ -247,7 +269,7 @@ def write_summary(run: Run) -> dict[str, Any]:
         f"Sampled decoding, temperature {run.recipe.train.temperature:g}:\n\n{markdown_table(sampled_rows(shown))}\n\n"
         "Later attempts that repeat the wrong one before them word for word, percent, greedy:\n\n"
         f"{markdown_table(repeat_rows(shown))}\n\n"
-        f"![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
+        f"{notes}![accuracy by turn](evaluation/accuracy_by_turn.png)\n\n{hub}\n"
     )
     write_atomic(run.dir / "summary.md", text)
     return value

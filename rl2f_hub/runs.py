@@ -3,6 +3,9 @@
 `manifest.json` holds the recipe, its fingerprint, versions, hardware and, per stage, status, wall time, peak memory
 and outputs. A stage is done when the manifest says so; a file is whole because it was renamed into place; a trainer
 checkpoint is whole because of its marker. Anything else is started again or thrown away.
+
+A run whose recipe was changed goes on (`recipe/stages.py` says what depends on what): what is still valid stays, what is
+not is named, moved to `old/` and done again; changed back, it is taken from there.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from typing import Any
 
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import Recipe
+from rl2f_hub.recipe.stages import NEEDS, OFFLINE, STAGES, Change, change_of, stage_fingerprints
 from rl2f_hub.records import Task
 from rl2f_hub.runtime import processes
 
 log = logging.getLogger(__name__)
 
-STAGES = ("base", "generate", "publish", "warmup", "train", "evaluate", "push")
 LOCK_S = 10.0  # a process that was just killed may have children that end a moment later
+OLD = "old"  # folder of what was made with other recipes, a folder for each `<stage>-<fingerprint>`
 MARKER = "rl2f_complete"  # written into a trainer checkpoint after everything else in it
 
 
@@ -74,34 +78,42 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, manifest: dict[str, Any]) -> None:
         self.recipe, self.dir, self.manifest = recipe, folder, manifest
+        self.change = Change()  # of the recipe since the manifest was written
 
     @classmethod
     def open(cls, recipe: Recipe, folder: Path, *, resume: bool = False, overwrite: bool = False) -> Run:
         """Start or continue a run in `folder`.
 
         Raises:
-            UsageError: the folder holds a run and neither `resume` nor `overwrite` was asked for, or it holds a run of
-                another recipe. One that was refused before it made anything is no run yet: it starts anew.
+            UsageError: the folder holds a run and neither `resume` nor `overwrite` was asked for, or one of which nothing
+                is valid under this recipe. One that was refused before it made anything is no run yet: it starts anew.
             RL2FError: its manifest is damaged.
         """
         if not processes.is_main():  # what the main process finds or writes is handed out once all are there
             return cls(recipe, folder, _fresh_manifest(recipe))
+        if blocked := next((at for at in (folder, *folder.parents) if at.exists() and not at.is_dir()), None):
+            raise UsageError(f"--out: {blocked} is a file; give a folder, or a path where there is nothing yet")
+        if overwrite and folder.is_symlink():
+            raise UsageError(f"--overwrite: {folder} is a symbolic link; give --out the folder that it leads to")
         file = folder / "manifest.json"
         if file.is_file() and not overwrite:
             manifest = _read_manifest(file)
             if not _left_nothing(folder, manifest):
                 if not resume:
                     raise UsageError(f"--out: {folder} holds a run already; add --resume, --overwrite or another --out")
-                if manifest.get("fingerprint") != recipe.fingerprint:
+                change = _change_since(manifest, recipe)
+                if "base" in change.invalid:
                     raise UsageError(
-                        f"--resume: {folder} was made by another recipe (fingerprint {manifest.get('fingerprint')}, this one is "
-                        f"{recipe.fingerprint}); use `rl2f run` with --overwrite, or another --out"
+                        f"--resume: {folder} was made by another recipe, and nothing of it is valid under this one "
+                        f"({_told(change)}); use `rl2f run` with --overwrite, or another --out"
                     )
                 if halves := list(folder.rglob(".*.tmp")):  # what a killed process was writing (`write_atomic`)
                     with alone_in(folder):  # or a living one is
                         for half in halves:
                             half.unlink(missing_ok=True)
-                return cls(recipe, folder, manifest)
+                run = cls(recipe, folder, manifest)
+                run.change = change
+                return run
             with alone_in(folder):
                 shutil.rmtree(folder / "tasks", ignore_errors=True)  # a mended recipe may take others
         if overwrite and folder.is_dir() and file.is_file():
@@ -116,15 +128,27 @@ class Run:
             write_json(self.dir / "manifest.json", self.manifest)
 
     def done(self, stage: str) -> bool:
+        if stage in self.change.invalid or stage in self.change.open:
+            return False
         return self.manifest["stages"].get(stage, {}).get("status") == "done"
 
     def outputs(self, stage: str) -> dict[str, Any]:
         """What a finished stage recorded.
 
         Raises:
-            UsageError: the stage has not run in this folder.
+            UsageError: the stage has not run in this folder, or with another recipe.
         """
         if not self.done(stage):
+            if stage in self.change.invalid and stage in self.manifest["stages"]:
+                raise UsageError(
+                    f"stage {stage!r} was run in {self.dir} with another recipe ({_told(self.change)}); run it again (`rl2f "
+                    "run` with --resume)"
+                )
+            if stage in self.change.open and stage in self.manifest["stages"]:
+                raise UsageError(
+                    f"stage {stage!r} in {self.dir} lacks what the recipe now asks for ({_told(self.change)}); complete it "
+                    "(`rl2f run` with --resume)"
+                )
             raise UsageError(f"stage {stage!r} has not run in {self.dir}; run it first (`rl2f run` does all stages)")
         return self.manifest["stages"][stage]["outputs"]
 
@@ -132,6 +156,88 @@ class Run:
     def own_base(self) -> dict[str, Any] | None:
         """The base that the run made and pushed; None where the recipe names an id, or the stage has not run."""
         return self.manifest["stages"].get("base", {}).get("outputs") or None
+
+    def go_on(self) -> None:
+        """Take the recipe that was changed: what it makes invalid goes to `old/`, and what it makes valid again comes back.
+
+        The caller is `alone_in` the folder. Says what stays and what is done again.
+        """
+        change, stages = self.change, self.manifest["stages"]
+        if not processes.is_main() or not (change.invalid or change.open):
+            return
+        stay = ", ".join(name for name in STAGES if self.done(name)) or "nothing"
+        again = [name for name in STAGES if name in stages and name in change.invalid]
+        longer = [name for name in STAGES if name in stages and name in change.open]
+        told = [f"valid as it is: {stay}"]
+        told += [f"done again: {', '.join(again)} (what was made before is in {self.dir / OLD})"] if again else []
+        told += [f"completed: {', '.join(longer)}"] if longer else []
+        log.warning("%s: the recipe has changed (%s); %s", self.dir, _told(change), "; ".join(told))
+        before = stage_fingerprints(_lifted(self.manifest["recipe"]))
+        for stage in change.invalid:
+            self._set_aside(stage, before[stage])
+        for stage in longer:
+            stages[stage]["status"] = "open"
+        if any(key.startswith("train.offline.") for key in change.keys):
+            self._forget_offline()
+        self.manifest |= {key: _fresh_manifest(self.recipe)[key] for key in ("recipe", "fingerprint", "seed")}
+        self.change = Change()
+        self.save()
+        now = stage_fingerprints(self.manifest["recipe"])
+        for (
+            stage
+        ) in change.invalid:  # last: before the manifest has the new recipe, these files would be of the old one
+            self._take_back(stage, now[stage])
+        if "evaluate" in change.invalid and not change.touches("evaluate"):
+            self._keep_students(before["evaluate"], ["base", *(["warmup"] if "warmup" not in change.invalid else [])])
+
+    def _set_aside(self, stage: str, made_by: str) -> None:
+        """Moves what a stage made under the fingerprint `made_by` to `old/`; copies of what is on the Hub are removed."""
+        where, entry = self._entry(stage)
+        where.pop(stage, None)
+        folder, kept = self._folder(stage), self.dir / OLD / f"{stage}-{made_by}"
+        if stage in ("publish", "push"):
+            shutil.rmtree(folder, ignore_errors=True)
+        elif folder.is_dir():
+            shutil.rmtree(kept, ignore_errors=True)
+            write_json(kept.with_suffix(".json"), entry)
+            folder.rename(kept)
+
+    def _take_back(self, stage: str, made_by: str) -> None:
+        """Undoes `_set_aside` where there is something of that fingerprint."""
+        kept = self.dir / OLD / f"{stage}-{made_by}"
+        if not kept.is_dir() or not kept.with_suffix(".json").is_file():
+            return
+        entry = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
+        shutil.rmtree(self._folder(stage), ignore_errors=True)
+        kept.rename(self._folder(stage))
+        if entry is not None:
+            self._entry(stage)[0][stage] = entry
+            self.save()
+        kept.with_suffix(".json").unlink()
+
+    def _entry(self, stage: str) -> tuple[dict[str, Any], Any]:
+        """The part of the manifest that has a stage's entry (the tasks' stands beside the stages), and the entry."""
+        where = self.manifest if stage == "tasks" else self.manifest["stages"]
+        return where, where.get(stage)
+
+    def _keep_students(self, made_by: str, students: list[str]) -> None:
+        """Takes back the evaluation of students that another training does not change."""
+        if self._folder("evaluate").exists():
+            return
+        for name in students:
+            for file in (self.dir / OLD / f"evaluate-{made_by}" / "dialogues").glob(f"{name}.*.jsonl"):
+                shutil.copy(file, self.path("evaluation", "dialogues", file.name))
+
+    def _forget_offline(self) -> None:
+        """Removes what `train.offline` was used for, but for dialogues that were played for it."""
+        for name in OFFLINE:
+            for path in (self.dir / "train" / name).glob("*"):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != "dialogues.jsonl":
+                    path.unlink()
+            for path in (self.dir / "evaluation" / "dialogues").glob(f"{name}.*.jsonl"):
+                path.unlink()
 
     def forget_from(self, stage: str) -> None:
         """Mark a stage and all later ones as not done, and remove what they left."""
@@ -156,6 +262,7 @@ class Run:
         if entry["status"] == "running":  # killed: it worked at least until its last file
             entry["wall_s"] += max(0.0, self._last_write(name) - entry.get("since", float("inf")))
         entry["status"], entry["since"] = "running", time.time()
+        entry["fingerprint"] = stage_fingerprints(self.manifest["recipe"])[name]
         self.save()
         started = time.monotonic()
         before = entry["wall_s"]
@@ -232,6 +339,37 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     if not isinstance(stages, dict) or not all(isinstance(entry, dict) for entry in stages.values()):
         raise RL2FError(f"{file}: not a run's manifest; delete the folder or use --overwrite")
     return dict(manifest)
+
+
+def _change_since(manifest: dict[str, Any], recipe: Recipe) -> Change:
+    """What has changed in the recipe since a manifest was written."""
+    made_by, stored = manifest.get("fingerprint"), manifest.get("recipe")
+    if made_by == recipe.fingerprint:
+        return Change()
+    if not isinstance(stored, dict):
+        return Change({"fingerprint": (made_by, recipe.fingerprint)}, frozenset(NEEDS))
+    return change_of(_lifted(stored), recipe.model_dump(mode="json"))
+
+
+def _lifted(stored: dict[str, Any]) -> dict[str, Any]:
+    """A manifest's recipe with the keys of today; as it is if it cannot be read any more."""
+    from pydantic import ValidationError
+
+    try:
+        return Recipe.model_validate(stored).model_dump(mode="json")
+    except ValidationError:
+        return stored
+
+
+def _told(change: Change) -> str:
+    """The keys that were changed, at most three of them with their values."""
+    told = [f"{key} was {_short(old)}, is {_short(new)}" for key, (old, new) in list(change.keys.items())[:3]]
+    return ", ".join(told) + (f" and {len(change.keys) - 3} more" if len(change.keys) > 3 else "")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _left_nothing(folder: Path, manifest: dict[str, Any]) -> bool:

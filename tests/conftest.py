@@ -23,8 +23,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from rl2f_hub.engines import Engine
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.runtime.loopback import direct
+from rl2f_hub.teachers import FeedbackRequest, Reply, Teacher
 
 # What a shell, or a service that runs tests, may have set: width and colour of what is printed, and which Hub clients ask.
 # Programs that are tested in processes of their own inherit this.
@@ -141,7 +143,7 @@ def products(make_task: Callable[..., Task]) -> list[Task]:
     return [make_task(n, str(n * 34)) for n in numbers]
 
 
-class _Saying:
+class _Saying(Engine):
     """An engine that says what it is told: `say(row, turn)` is the attempt. Keeps all the ids that it was fed."""
 
     def __init__(self, chat: Any, say: Callable[[int, int], str], context_length: int) -> None:
@@ -165,7 +167,7 @@ class _Saying:
         turns = [turn] * len(rows) if isinstance(turn, int) else turn
         for row, new, number in zip(rows, new_ids, turns, strict=True):
             self.fed.setdefault(self.base + row, []).extend(new)
-            ids = [*self.chat.encode(self.say(self.base + row, number)), self.chat.eos_id]
+            ids = [*self.chat.encode_attempt(self.say(self.base + row, number)), self.chat.eos_id]
             for token in ids if on_token else ():
                 on_token(row, token)
             out.append(Sampled(ids, [-1.0] * len(ids), True))
@@ -177,15 +179,17 @@ def saying(chat: Any) -> Callable[..., Any]:
     """A student that says given attempts: `saying(lambda row, turn: text)`, or a list of texts, one a turn."""
     from rl2f_hub.dialogue.runner import Student
 
-    def make(say: Callable[[int, int], str] | Sequence[str], context_length: int = 100_000) -> Any:
+    own = chat
+
+    def make(say: Callable[[int, int], str] | Sequence[str], context_length: int = 100_000, chat: Any = None) -> Any:
         speak = say if callable(say) else lambda row, turn: say[min(turn, len(say)) - 1]
-        return Student(_Saying(chat, speak, context_length), chat, "saying")
+        return Student(_Saying(chat or own, speak, context_length), chat or own, "saying")
 
     return make
 
 
-class _Telling:
-    """A teacher with given words: `tell(situation)` is a text, or None. Keeps the situations that it saw."""
+class _Telling(Teacher):
+    """A teacher with given words: `tell(request)` is a text, or None. Keeps the requests that it saw."""
 
     name = "telling"
 
@@ -193,17 +197,15 @@ class _Telling:
         self.tell = tell
         self.seen: list[Any] = []
 
-    def feedback(self, situations: Sequence[Any]) -> list[Any]:
-        from rl2f_hub.teachers import Reply
-
-        self.seen += situations
-        texts = [self.tell(s) for s in situations]
+    def feedback(self, requests: Sequence[Any]) -> list[Any]:
+        self.seen += requests
+        texts = [self.tell(s) for s in requests]
         return [None if text is None else Reply(text, "told") for text in texts]
 
 
 @pytest.fixture(scope="session")
 def telling() -> Callable[..., Any]:
-    """A teacher with given words: `telling(lambda situation: text)`, or one text."""
+    """A teacher with given words: `telling(lambda request: text)`, or one text."""
 
     def make(tell: Callable[[Any], str | None] | str) -> Any:
         return _Telling(tell if callable(tell) else lambda _: tell)
@@ -215,13 +217,12 @@ def telling() -> Callable[..., Any]:
 def situation() -> Callable[..., Any]:
     """A wrong attempt as a teacher sees it."""
     from rl2f_hub.records import Verdict
-    from rl2f_hub.teachers import Situation
 
     def make(attempt: str, reference: str, answer: str | None = "", **changes: Any) -> Any:
         verdict = Verdict(False, 0.0, attempt if answer == "" else answer, "another")
         privilege = Privilege("answer", reference, changes.pop("solution", ""))
         values = {"question": "What is asked?", "domain": "test", "attempts": (attempt,), "feedbacks": ()}
-        return Situation(**{**values, "verdict": verdict, "privilege": privilege, **changes})
+        return FeedbackRequest(**{**values, "verdict": verdict, "privilege": privilege, **changes})
 
     return make
 

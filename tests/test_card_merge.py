@@ -93,6 +93,19 @@ def test_the_licence_follows_the_data_until_somebody_states_another() -> None:
     assert head(merge(stricter, stated).text)["license"] == "gpl-3.0"
 
 
+def test_configs_whose_data_are_replaced_go_and_there_is_one_default() -> None:
+    ours = NEW.replace(
+        "license: mit\n", "license: mit\nconfigs:\n- {config_name: sft, data_files: new, default: true}\n"
+    )
+    theirs = (
+        "---\nconfigs:\n- {config_name: old, data_files: y}\n- {config_name: own, data_files: x, default: true}\n---\n"
+    )
+    assert head(merge(ours, theirs, {"old"}).text)["configs"] == [
+        {"config_name": "sft", "data_files": "new", "default": True},
+        {"config_name": "own", "data_files": "x"},
+    ]
+
+
 def test_their_configs_stand_beside_ours() -> None:
     ours = NEW.replace("license: mit\n", "license: mit\nconfigs:\n- config_name: sft\n  data_files: new\n")
     theirs = "---\nconfigs:\n- config_name: sft\n  data_files: old\n- config_name: own\n  data_files: x\n---\n"

@@ -158,7 +158,7 @@ def test_rows_can_be_left_out_and_are_counted_apart_from_bad_ones() -> None:
             raise ValueError("broken")
         return None if row["a"] == "no task" else {**row, "_domain": "own", "_config": {"k": 1}}
 
-    rows = [{"q": f"Ask {n}?", "a": a} for n, a in enumerate(("1", "no task", "broken", "two"))]
+    rows = [{"q": f"Ask {n}?", "a": a} for n, a in enumerate(("1", "no task", "broken", "plum"))]
     tasks, report = make(*rows, convert=convert, leave_out=True, verifier="integer", on_bad_row="skip")
     assert [t.task_id for t in tasks] == ["x-0"]
     assert (tasks[0].domain, tasks[0].config) == ("own", '{"k": 1}')

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher, weaker
+from rl2f_hub.teachers.curriculum import CurriculumTeacher, weaker
+from rl2f_hub.training.curriculum import Curriculum
 
 Make = Callable[..., Any]
 
@@ -81,7 +82,7 @@ def test_tasks_are_swapped_within_their_source_at_its_level() -> None:
 
 def test_hints_weaken_with_the_level(situation: Make) -> None:
     c = Curriculum(tasks(levels=1), memory=4)
-    teacher = CurriculumTeacher(c)
+    teacher = CurriculumTeacher(c.level)
     asked = [situation("152", "193", source="a")]
     said = []
     for _ in range(3):
@@ -108,7 +109,7 @@ def test_a_model_teacher_is_shown_less_at_higher_levels(situation: Make) -> None
 
     inner = Shown()
     c = Curriculum(tasks(levels=1), memory=4)
-    teacher = CurriculumTeacher(c, inner)
+    teacher = CurriculumTeacher(c.level, inner)
     asked = [situation("152", "193", source="a", privilege=Privilege("solution", "193", "190 + 3"))]
     for _ in range(4):
         teacher.feedback(asked)

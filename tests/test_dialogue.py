@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,11 @@ from rl2f_hub.dialogue.runner import CLOSING_WORDS, Rollout, run_dialogues, wait
 from rl2f_hub.engines import Interrupted, Sampling, derive_seed
 from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import StopReason, Task
-from rl2f_hub.teachers import build_teacher
-from rl2f_hub.teachers.controls import MisleadingTeacher
+from rl2f_hub.teachers import FeedbackRequest, Teacher, build_teacher
+from rl2f_hub.teachers.controls import DoubtingTeacher, MisleadingTeacher
+from rl2f_hub.teachers.curriculum import CurriculumTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.probes import PlaysOn
 
 Make = Callable[..., Any]
 
@@ -260,7 +262,7 @@ def test_the_student_speaks_while_a_slow_teacher_thinks(make_task: Make, saying:
 
     student.engine.generate = generate
     teacher = telling(slowly)
-    teacher.remote = True
+    teacher.is_remote = True
     rollouts = play([make_task(n) for n in range(4)], student, teacher, max_turns=2)
     assert heard == [True, True]
     assert [len(r.turns) for r in rollouts] == [2, 2, 2, 2]
@@ -268,10 +270,73 @@ def test_the_student_speaks_while_a_slow_teacher_thinks(make_task: Make, saying:
 
 def test_crews_are_for_teachers_and_verdicts_that_are_waited_for(make_task: Make) -> None:
     plain, code = make_task(1), replace(make_task(2), verifier="unit_tests")
-    assert not waits(build_teacher("scripted"), [plain])
-    assert waits(build_teacher("scripted"), [plain, code])
-    spec = TeacherSpec(kind="endpoint", endpoint=EndpointSpec(url="http://h/v1", model="m"), doubt_rate=0.5)
-    assert waits(build_teacher(spec), [plain])
+    guard = Guard()
+    assert not waits(guard.wrap(build_teacher("scripted")), [plain])
+    assert waits(guard.wrap(build_teacher("scripted")), [plain, code])
+
+
+def _endpoint(**more: Any) -> Teacher:
+    endpoint = EndpointSpec(url="http://h/v1", model="m")
+    return build_teacher(TeacherSpec(kind="endpoint", endpoint=endpoint, **more))
+
+
+WRAPPERS: dict[str, Callable[[Teacher], Teacher]] = {
+    "doubts": lambda teacher: DoubtingTeacher(teacher, 0.5),
+    "plays on": PlaysOn,
+    "curriculum": lambda teacher: CurriculumTeacher(lambda source: 0, teacher),
+    "all": lambda teacher: PlaysOn(DoubtingTeacher(CurriculumTeacher(lambda source: 0, teacher), 0.5)),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapped_teacher_is_all_that_the_teacher_inside_is(wrap: Callable[[Teacher], Teacher]) -> None:
+    declared = ("is_remote", "is_local_model", "independent_attempts", "guarded", "sees_privilege", "name")
+
+    class Odd(Teacher):
+        """Everything that it can say of itself is the other way round."""
+
+        name, stopped, shown = "odd", "tired", ["this"]
+        is_remote = is_local_model = independent_attempts = True
+        guarded = sees_privilege = False
+
+        def feedback(self, requests: Sequence[FeedbackRequest]) -> list[str]:
+            return ["No." for _ in requests]
+
+        def record(self) -> dict[str, Any]:
+            return {"odd": 1}
+
+    wrapped = wrap(Odd())
+    for name in (*declared, "stopped", "shown"):
+        assert getattr(wrapped, name) == getattr(Odd(), name) != getattr(Teacher, name, None), name
+    assert wrapped.record()["odd"] == 1
+    assert set(vars(Teacher)) - {"__module__", "__doc__", "__annotations__", "__abstractmethods__", "_abc_impl"} <= {
+        *declared, "stopped", "shown", "record", "feedback", "challenge_correct", "from_spec"
+    } | {"__dict__", "__weakref__"}, "a new member of Teacher: forward it in WrappedTeacher, and name it here"  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapped_endpoint_overlaps(wrap: Callable[[Teacher], Teacher], make_task: Make) -> None:
+    assert waits(Guard().wrap(wrap(_endpoint())), [make_task(1)])
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapped_control_without_feedback_makes_fresh_attempts(
+    wrap: Callable[[Teacher], Teacher], make_task: Make, saying: Make
+) -> None:
+    (rollout,) = play([make_task(1)], saying(["5", "6", "408"]), wrap(build_teacher("none")), max_turns=3)
+    assert rollout.stop_reason is StopReason.SOLVED
+    assert [t.attempt for t in rollout.turns] == ["5", "6", "408"]
+    assert rollout.ledger.turns == [3]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapped_control_that_tells_the_answer_is_not_redacted(
+    wrap: Callable[[Teacher], Teacher], make_task: Make, saying: Make
+) -> None:
+    (rollout,) = play([make_task(1)], saying(["5", "6"]), wrap(build_teacher("leaked")), max_turns=2)
+    feedback = rollout.turns[0].feedback
+    assert feedback is not None and feedback.leaked
+    assert "408" in feedback.text
 
 
 def test_a_fault_beside_generation_is_not_lost(make_task: Make, saying: Make) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from rl2f_hub.doctor import Asked, Report, machine, plan
 from rl2f_hub.doctor.memory import Device, estimate
+from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import Recipe, load_recipe
 
 HERE = Path(__file__).parent
@@ -85,14 +86,41 @@ def _checks(checks: Any, recipe: Recipe, **asked: Any) -> list[tuple[str, str]]:
     return [(c.status, f"{c.found}; {c.fix}") for c in checks(recipe, Asked(Path("runs"), **asked), Report())]
 
 
-def test_groups_that_do_not_divide_are_found() -> None:
-    recipe = _recipe(train={"prompts_per_step": 3, "num_generations": 4, "accumulation": 5})
-    assert _checks(plan.batches, recipe)[0][0] == "fail"
-    recipe = _recipe(train={"prompts_per_step": 2, "num_generations": 4})
-    assert _checks(plan.batches, recipe)[0][0] == "ok"
-    assert _checks(plan.batches, recipe, processes=3)[0][0] == "fail"
-    many = _recipe(train={"prompts_per_step": 500, "num_generations": 4})
-    assert "training tasks" in _checks(plan.batches, many)[0][1]
+def test_what_a_run_would_refuse_is_found() -> None:
+    def found(processes: int = 1, **changes: Any) -> tuple[str, str]:
+        return _checks(plan.stages, _recipe(**changes), processes=processes)[0]
+
+    assert found(train={"prompts_per_step": 2, "num_generations": 4})[0] == "ok"
+    for wrong, words in (
+        (
+            {"train": {"prompts_per_step": 3, "num_generations": 4, "accumulation": 5}},
+            "5 does not divide the 12 dialogues",
+        ),
+        ({"train": {"prompts_per_step": 2, "num_generations": 4}, "processes": 3}, "1 on 3 processes does not divide"),
+        ({"train": {"prompts_per_step": 500, "num_generations": 4}}, "500 tasks per step, and there are"),
+        ({"dialogue": {"thinking": "strip"}}, "dialogue.thinking: strip is for generation and evaluation only"),
+        ({"model": {"id": str(HERE)}}, "is a folder of this machine"),
+    ):
+        status, text = found(**wrong)
+        assert status == "fail"
+        assert words in text
+
+
+def test_tasks_are_loaded_as_the_run_loads_them(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Ask {n}?", "reference": str(n)} for n in range(40)]
+    lines = [*map(json.dumps, rows), "not JSON"]
+    (tmp_path / "own.jsonl").write_text("\n".join([lines[-1], *lines[:-1]]))
+
+    def found(count: int, **tasks: Any) -> tuple[str, str]:
+        own = [{"source": f"jsonl:{tmp_path}/own.jsonl", "count": count}]
+        held = [{"source": "reasoning_gym:chain_sum", "count": 4}]
+        return _checks(plan.tasks, _recipe(tasks={"train": own, "eval": held, **tasks}))[0]
+
+    assert found(40, on_bad_row="skip") == ("ok", "44 tasks of 2 sources, 1 bad rows skipped; ")
+    status, text = found(40)
+    assert (status, "line 1: " in text, "on_bad_row: skip" in text) == ("fail", True, True)
+    with pytest.raises(UsageError, match=r"train\[0\]\.count: .* has only 40 tasks .*, 120 were asked for"):
+        found(120, on_bad_row="skip")
 
 
 def test_a_field_that_grpo_does_not_have_is_found() -> None:
@@ -103,8 +131,8 @@ def test_a_field_that_grpo_does_not_have_is_found() -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(machine.TRACKERS, "wandb", "a_package_that_nobody_has")
-    assert _checks(machine.tracker, _recipe(train={"grpo": {"report_to": "wandb"}}))[0][0] == "fail"
+    monkeypatch.setitem(machine.TRACKERS, "trackio", "a_package_that_nobody_has")
+    assert _checks(machine.tracker, _recipe(train={"grpo": {"report_to": "trackio"}}))[0][0] == "fail"
     assert _checks(machine.tracker, _recipe(train={"grpo": {"report_to": "none"}})) == []
 
 
@@ -158,6 +186,6 @@ def test_a_recipe_that_cannot_run_ends_with_one_and_every_line_has_its_fix(tmp_p
     done = _doctor(str(file), "--out", str(tmp_path / "run"))
     assert done.returncode == 1, done.stdout + done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
-    assert {line.split()[1] for line in failed} == {"groups", "template", "tasks", "memory"}
+    assert {line.split()[1] for line in failed} == {"stages", "template", "tasks", "memory"}
     assert all("; " in line for line in failed)
     assert "Traceback" not in done.stderr

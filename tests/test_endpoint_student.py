@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.context_window import Rules
 from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
+from rl2f_hub.dialogue.text_chat import TextChat
 from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.engines import Sampling
-from rl2f_hub.engines.endpoint import TextChat, messages_of, parse_endpoint
+from rl2f_hub.engines.endpoint import messages_of, parse_endpoint
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import StopReason, Task
 from rl2f_hub.students.load import open_student

@@ -227,8 +227,9 @@ def test_an_endpoint_plays_and_its_tokens_are_not_made_up(
     monkeypatch: pytest.MonkeyPatch, make_task: Callable[..., Any]
 ) -> None:
     from rl2f_hub.dialogue.runner import Student
+    from rl2f_hub.dialogue.text_chat import TextChat
     from rl2f_hub.engines import Sampled
-    from rl2f_hub.engines.endpoint import END, EndpointEngine, EndpointSession, TextChat
+    from rl2f_hub.engines.endpoint import END, EndpointEngine, EndpointSession
     from rl2f_hub.evaluation.summary import entry_of, gains
     from rl2f_hub.recipe.teacher_sections import EndpointSpec
 

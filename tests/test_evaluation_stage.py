@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rl2f_hub.errors import UsageError
 from rl2f_hub.evaluation import stage
 from rl2f_hub.evaluation.figures import draw_accuracy
 from rl2f_hub.evaluation.report import comparison_rows, repeat_rows, sampled_rows, table_rows
@@ -75,3 +76,37 @@ def test_nothing_is_played_twice_and_no_student_is_opened_for_it(run: Run, monke
     stage._play_and_summarise(run, list(run.recipe.students), stage.suites_of(run.recipe), "metrics.json")
     assert before and {p: p.stat().st_mtime_ns for p in files} == before
     assert run.path("evaluation", "metrics.json").is_file()
+
+
+def test_a_student_that_was_not_trained_is_compared_with_nobody_and_not_pushed(tmp_path: Path) -> None:
+    from rl2f_hub.hub import adapters
+
+    def left_out(rl2f: dict[str, Any], *sets: str, warmup: int = 6) -> dict[str, str]:
+        opened = Run.open(
+            load_recipe(RECIPE, ["train.baselines=[single_turn_rl, dpo]", *sets]), tmp_path, overwrite=True
+        )
+        others = {
+            "single_turn_rl": {"steps": 6, "max_turns": 1, "rewarded_batches": 0},
+            "dpo": {"steps": 0, "note": "no pair"},
+        }
+        outputs = {"warmup": {"steps": warmup}, "train": {"rl2f": {"max_turns": 4, **rl2f}, **others}}
+        for name in ("publish", "warmup", "train", "evaluate"):
+            opened.manifest["stages"][name] = {"status": "done", "outputs": outputs.get(name, {})}
+        found = stage.unchanged(opened)
+        assert set(stage.not_trained(opened)) == {"dpo"} | ({"rl2f", "warmup"} if warmup == 0 else set())
+        if "rl2f" in found:
+            with pytest.raises(UsageError, match=r"^push: the adapter is the one that RL started from: .*--resume"):
+                adapters._all_there(opened)
+        else:
+            adapters._all_there(opened)
+        with pytest.raises(UsageError, match="--student: dpo was not trained: no pair"):
+            stage.controls(opened, ["teacher"], ["dpo"])
+        return found
+
+    assert set(left_out({"steps": 6, "rewarded_batches": 3})) == {"single_turn_rl", "dpo"}
+    assert set(left_out({"steps": 6, "rewarded_batches": 0})) == {
+        "single_turn_rl",
+        "dpo",
+    }  # the critique term taught it
+    assert set(left_out({"steps": 6, "rewarded_batches": 0}, "train.critique=off")) == {"single_turn_rl", "dpo", "rl2f"}
+    assert set(left_out({"steps": 0}, warmup=0)) == {"single_turn_rl", "dpo", "rl2f", "warmup"}

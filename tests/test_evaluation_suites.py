@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from rl2f_hub.engines.score import can_score, log_likelihoods
-from rl2f_hub.evaluation import probes
 from rl2f_hub.evaluation.plasticity import gold_logps
 from rl2f_hub.evaluation.suites import SUITES, Settings, environment_tasks, play, resample_depth
 from rl2f_hub.evaluation.summary import entry_of
+from rl2f_hub.recipe import TeacherSpec
 from rl2f_hub.records import Task
+from rl2f_hub.teachers import probes
 
 SETTINGS = Settings(max_turns=4, turn_tokens=12, gold_tasks=100)
 
@@ -55,6 +56,26 @@ def _stopping(settings: Settings) -> Settings:
     from dataclasses import replace
 
     return replace(settings, plays_on=False)
+
+
+@pytest.mark.parametrize(("kind", "suite"), [("none", "resample"), ("leaked", "leaked"), ("shuffled", "shuffled")])
+def test_a_control_is_the_same_whatever_the_recipes_teacher_does(
+    kind: str, suite: str, make_student: Any, products: list[Task]
+) -> None:
+    """Also where the recipe's own teacher is of the control's kind and doubts right answers."""
+    doubting = Settings(max_turns=4, turn_tokens=12, teacher=TeacherSpec(kind=kind, doubt_rate=0.5))
+    plain = Settings(max_turns=4, turn_tokens=12)
+    assert play(suite, products, make_student(), doubting, 3) == play(suite, products, make_student(), plain, 3)
+
+
+@pytest.mark.parametrize("doubt_rate", [0.0, 0.5])
+def test_a_teacher_without_feedback_makes_fresh_attempts_also_when_dialogues_play_on(
+    doubt_rate: float, make_student: Any, products: list[Task]
+) -> None:
+    settings = Settings(max_turns=4, turn_tokens=12, teacher=TeacherSpec(kind="none", doubt_rate=doubt_rate))
+    rows = play("teacher", products, make_student(), settings, 3)
+    assert {row["stop_reason"] for row in rows} <= {"solved", "turn_limit"}
+    assert not settings.went_on("teacher"), "nobody goes on after a right attempt"
 
 
 def test_first_attempts_are_the_same_wherever_nothing_was_heard(make_student: Any, products: list[Task]) -> None:
@@ -102,7 +123,7 @@ def test_the_self_critic_is_asked_without_knowing_what_is_right(
     task = make_task(0, "408")
     student = saying(lambda row, turn: words[1])
     critics = [probes.SelfCritic(student, form) for form in ("role", "asked")]
-    assert all(critic.unguarded for critic in critics)
+    assert all(not critic.sees_privilege for critic in critics)
     rows = play("autodidact", [task], saying(["111", "408"]), SETTINGS, 0)
     engine = student.engine
     play("autodidact", [task], student, SETTINGS, 0)
@@ -139,9 +160,9 @@ def test_in_the_teachers_role_the_student_goes_on_after_the_mark_of_that_role(ma
     before = list(ledger.ids)
     chat.feedback(ledger, "Correct.", 1, closing=True)
     from rl2f_hub.records import Privilege, Verdict
-    from rl2f_hub.teachers import Situation
+    from rl2f_hub.teachers import FeedbackRequest
 
-    situation = Situation(
+    situation = FeedbackRequest(
         "What is 12 * 34?", "d", ("408",), (), Verdict(True, 1.0, "408", ""), Privilege("answer", "9")
     )
     asked = critic._before_judgement(situation).ids

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.verify import VERIFIERS, verify
+from rl2f_hub.verify import named, verify
 from rl2f_hub.verify.grid import Grid, as_text, grids
 
 cells = st.integers(0, 9)
@@ -80,7 +80,7 @@ def test_one_wrong_cell_is_wrong(wanted: Grid, data: st.DataObject) -> None:
 @pytest.mark.parametrize("reference", ["", "a", "0 1\n2", "01", "0 1\n2 3\n", "0 1\n\n\n2 3", "10 2"])
 def test_a_reference_that_is_no_grid_is_refused(reference: str) -> None:
     with pytest.raises(ValueError, match="is no grid of digits"):
-        VERIFIERS["grid"].check(task(reference))
+        named("grid").check(task(reference))
 
 
 @pytest.mark.parametrize(

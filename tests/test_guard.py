@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.records import Privilege, Usage, Verdict
 from rl2f_hub.sandbox.jobs import CodeTests
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers import FeedbackRequest, Reply
 from rl2f_hub.teachers.controls import LeakedTeacher, ShuffledTeacher
-from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, find_leaks
+from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, Judge, find_leaks
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 
@@ -303,7 +304,7 @@ def test_the_scripted_teachers_own_words_pass_as_they_are(rng: Any) -> None:
             question = f"Find the Least Common Multiple (LCM) of these numbers: {numbers[0]}, {numbers[1]}"
             verdict = Verdict(False, 0.0, attempts[-1], "another number")
             privilege = Privilege("answer", reference)
-            asked.append(Situation(question, "arithmetic", tuple(attempts), (), verdict, privilege, len(asked)))
+            asked.append(FeedbackRequest(question, "arithmetic", tuple(attempts), (), verdict, privilege, len(asked)))
     raw = ScriptedTeacher().feedback(asked)
     out, guard = guarded(ScriptedTeacher(), asked)
     assert [f.text for f in out] == [r.text for r in raw if r]
@@ -343,7 +344,7 @@ def test_shuffled_words_about_another_answer_are_looked_at_for_this_one(situatio
     assert all(not find_leaks(f.text, s.privilege.reference, s.attempts) for f, s in zip(out, asked, strict=True))
 
 
-class Says:
+class Says(Judge):
     """A judge with an opinion of its own."""
 
     def __init__(self, verdict: bool | None) -> None:
@@ -384,12 +385,12 @@ SOLVES = "Try\n```python\ndef twice(x):\n    y = x\n    y += x\n    return y\n``
 FAILS = "Try\n```python\ndef twice(x):\n    y = x\n    return y\n```"
 
 
-def code_situation() -> Situation:
+def code_situation() -> FeedbackRequest:
     tests = CodeTests("function", tests=("assert twice(4) == 8", "assert twice(-3) == -6"), entry_points=("twice",))
     privilege = Privilege("tests", "", "def twice(x):\n    return 2 * x\n", tests.to_json())
     attempt = "def twice(x):\n    return x ** 2\n"
     verdict = Verdict(False, 0.0, attempt, "test 2 of 2 fails")
-    return Situation("Define `twice`.", "code", (attempt,), (), verdict, privilege, verifier="unit_tests")
+    return FeedbackRequest("Define `twice`.", "code", (attempt,), (), verdict, privilege, verifier="unit_tests")
 
 
 def test_code_that_passes_the_tests_is_a_leak_when_it_is_run(telling: Make) -> None:
@@ -407,3 +408,13 @@ def test_code_that_passes_the_tests_is_a_leak_when_it_is_run(telling: Make) -> N
     assert guard.counts["leaked_code"] == 1
     (unchecked,), _ = guarded(telling(SOLVES), asked[:1])
     assert not unchecked.leaked
+
+
+def test_what_was_said_before_adds_up(situation: Make, telling: Make) -> None:
+    first, second = "The first two digits are 17.", "Now the last two digits: they are 86."
+    asked = situation("1686", "1786")
+    later = replace(asked, attempts=("1686", "1696"), feedbacks=(first,))
+    assert guarded(telling(first), [asked], max_retries=0)[0][0].leaked == ()
+    assert guarded(telling(second), [asked], max_retries=0)[0][0].leaked == ()
+    assert "grouped" in guarded(telling(second), [later], max_retries=0)[0][0].leaked
+    assert guarded(telling("Check the carry."), [later], max_retries=0)[0][0].leaked == ()

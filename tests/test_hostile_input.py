@@ -36,13 +36,13 @@ def in_time(work: Callable[[], Any], seconds: float = 60) -> Any:
         (f"seed={HUGE}", "seed: a whole number of 20000 bits"),
         ("seed=-1", "seed: -1 is refused"),
         (f"train.grpo={{beta: {HUGE}}}", "train.grpo.beta: a whole number"),
-        ('description="\\ud800"', "holds a NUL or half a character"),
+        ('description="\\ud800"', "description': not valid YAML"),
         ('hub.root="a\\0b"', "hub.root: 'a\\x00b' holds a NUL"),
         ("train.grpo={beta: .nan}", "train.grpo.beta: nan"),
         ("generate.temperature=.inf", "generate.temperature: inf"),
         ("generate.temperature='inf'", "finite number"),
-        ("train.grpo={beta: !!binary gIGC}", "of the kind bytes"),
-        ("train.grpo={beta: !!set {a}}", "of the kind set"),
+        ("train.grpo={beta: !!binary gIGC}", "the tag 'tag:yaml.org,2002:binary' is not read"),
+        ("train.grpo={beta: !!set {a}}", "the tag 'tag:yaml.org,2002:set' is not read"),
         ("train.grpo={1: a, b: c}", "train.grpo: the key '1' is no text"),
         ("tasks.train.².count=3", "is not a section"),
         ("tasks.train." + "9" * 5000 + ".count=3", "is not a section"),
@@ -260,3 +260,267 @@ def test_names_of_others_are_given_where_a_name_stands_and_nowhere_else() -> Non
     row = {"model": "/home/me/a", "messages": [{"content": "/home/me/a"}], "source": "jsonl:/home/me/t.jsonl"}
     said = renamed_row(row, names)
     assert (said["model"], said["source"], said["messages"]) == ("a", "jsonl:t.jsonl", row["messages"])
+
+
+FORMULAS = {
+    "9^{9^{9^9}}": True, "9**9**9": True, "(9^{999})^{999}": True, "99999999!": True, "3!!": True, "9^-{9^9}": True,
+    "9^9" + "^9" * 900: True, "9^{" * 1000: True, "x^{9^{9^9}}": True, "9^{99\\cdot 9999999}": True,
+    "10^{100}": False, "100!": False, "2^{2^{10}}": False, "3^{2008}-1": False, "e^{-x^2/2}": False, "2^n": False,
+    "+".join(f"x^{{{i}}}" for i in range(30)): False, "(x+1)^2(x-2)^3(x^2+1)^4": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=lambda text: text[:20])
+def test_a_formula_of_a_number_without_end_is_not_read(formula: str) -> None:
+    from rl2f_hub.verify.magnitude import is_too_large
+
+    assert in_time(lambda: is_too_large(formula)) is FORMULAS[formula]
+
+
+def test_references_without_end_keep_no_judge_busy() -> None:
+    from rl2f_hub.demo.episode import own_task
+
+    assert in_time(lambda: [own_task("q", f"{n}^{{9^{{9^9}}}}").verifier for n in range(2, 8)]) == ["text"] * 6
+
+
+def test_who_kept_the_judge_busy_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl2f_hub.demo import episode
+    from rl2f_hub.demo.acts import Acts, Who
+    from rl2f_hub.demo.visits import Visit
+    from rl2f_hub.engines import Sampling
+    from rl2f_hub.teachers.scripted import ScriptedTeacher
+    from rl2f_hub.verify.limited import TooSlow
+
+    class Slow:
+        def check(self, task: Any) -> None:
+            raise TooSlow
+
+    monkeypatch.setattr(episode, "named", lambda name: Slow())
+    acts = Acts([], [], ScriptedTeacher())
+    play = lambda who: list(acts.begin(Visit(), "q", "x^2+1", Sampling(0.0, turn_tokens=4), Who(who, who)))  # noqa: E731
+    with pytest.raises(UsageError, match="too hard to read"):
+        play("a")
+    with pytest.raises(UsageError, match="a lot at once"):
+        play("a")
+    with pytest.raises(UsageError, match="too hard to read"):
+        play("b")
+
+
+def test_one_busy_judge_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl2f_hub.verify import limited
+
+    busy, go = threading.Event(), threading.Event()
+
+    def check(self: Any, task: Any) -> None:
+        if task == "slow":
+            busy.set()
+            go.wait(60)
+
+    monkeypatch.setattr(limited.LimitedChild, "check", check)
+    judges: Any = limited.Judges()
+    thread = threading.Thread(target=lambda: judges.check("slow"), daemon=True)
+    thread.start()
+    assert busy.wait(60)
+    in_time(lambda: judges.check("quick"))
+    assert thread.is_alive()
+    go.set()
+    thread.join(60)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("output_dir: /tmp/x", "trust_remote_code: true", "hub_model_id: other/x", "hub_private_repo: false"),
+        *("run_name: x", "hub_token: x", "trackio_space_id: other/x", "log_completions_hub_repo: other/x"),
+        *("deepspeed: /etc/passwd", "resume_from_checkpoint: /tmp/x", "model_init_kwargs: {}", "fsdp_config: /x"),
+        *("vllm_server_host: evil", "report_to: wandb", "report_to: all", "report_to: [trackio, mlflow]"),
+        *("accelerator_config: /x", "seed: 3"),
+    ],
+)
+def test_a_recipe_cannot_take_over_what_the_pipeline_owns(field: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        load_recipe("quickstart", [f"train.grpo={{{field}}}"])
+    assert f"train.grpo: {field.partition(':')[0]}: " in str(refused.value) and "is refused" in str(refused.value)
+
+
+def test_the_fields_that_a_recipe_may_set_are_trls() -> None:
+    from dataclasses import fields
+
+    from trl import GRPOConfig
+
+    from rl2f_hub.recipe.grpo_fields import GRPO_FIELDS
+
+    assert {field.name for field in fields(GRPOConfig)} >= GRPO_FIELDS
+    listed = (Path(__file__).parents[1] / "docs" / "gpu.md").read_text()
+    assert all(f"`{name}`" in listed for name in GRPO_FIELDS)
+    assert load_recipe("quickstart", ["train.grpo={report_to: [trackio], push_to_hub: true, beta: 0.1}"]).train.grpo
+
+
+def test_a_recipe_takes_no_tasks_from_outside_its_folder_unless_that_is_allowed(tmp_path: Path) -> None:
+    import yaml
+
+    from rl2f_hub.recipe.reading import recipe_files
+    from rl2f_hub.runtime import permits
+
+    folder, secret = tmp_path / "recipe", tmp_path / "secret.csv"
+    folder.mkdir()
+    secret.write_text("prompt,reference\na,1\n")
+    (folder / "link.csv").symlink_to(secret)
+    (folder / "own.csv").write_text("prompt,reference\na,1\n")
+    data = yaml.safe_load(next(f for f in recipe_files() if f.parent.name == "quickstart").read_text())
+
+    def load(source: str, *overrides: str) -> Any:
+        mix = {**data["tasks"], "train": [{"source": source, "count": 1}]}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump({**data, "tasks": mix}))
+        return load_recipe(folder, overrides)
+
+    outside = [f"csv:{secret}", f"csv:{folder}/../secret.csv", f"csv:{folder}/link.csv", "jsonl:/etc/passwd"]
+    for source in outside:
+        with pytest.raises(UsageError, match="allow-outside-files") as refused:
+            load(source)
+        assert "tasks.train.0.source" in str(refused.value)
+        assert load(f"csv:{folder}/own.csv", f"tasks.train.0.source={source}")  # the user typed it
+        with permits.allowing(outside_files=True):
+            assert load(source)
+
+
+def test_a_long_number_of_base_60_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("seed: " + "1:" * 200_000 + "1\n")
+    for load in (
+        lambda: load_recipe(file),
+        lambda: load_recipe("quickstart", ["seed=" + "1:" * 200_000 + "1"]),
+        lambda: load_recipe("quickstart", ["seed=" + "1:" * 300_000 + "1"]),
+    ):
+        with pytest.raises(UsageError) as refused:
+            load()
+        assert len(str(refused.value)) < 400
+    file.write_text("#" * 600_000)
+    with pytest.raises(UsageError, match="longer than"):
+        load_recipe(file)
+
+
+def test_both_parsers_of_pyyaml_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    from rl2f_hub.recipe.reading import recipe_files
+    from rl2f_hub.runtime.yaml_reader import read_yaml
+
+    texts = [file.read_text() for file in recipe_files()]
+    texts += [
+        "a: 1e5\nb: 2024-01-01\nc: no\nd: 010\ne: .5\nf: !!float 3\ng: 0x1f\nh: '5'\ni: -.inf\nj: [&x {y: 1}, *x]"
+    ]
+    texts += [
+        yaml.safe_dump([1, -2.5, 1e-9, None, True, "1e5", "08", "1_000", "yes", "0o7", "~", "1:30", "2024-01-01"])
+    ]
+    for text in texts:
+        both = []
+        for libyaml in (True, False):
+            monkeypatch.setattr(yaml, "__with_libyaml__", libyaml)
+            both.append(read_yaml(text))
+        assert both[0] == both[1]
+        assert text.startswith("a: 1e5") or both[0] == yaml.safe_load(text)
+
+
+def test_an_out_that_is_a_file_and_an_overwrite_of_a_link_are_refused(tmp_path: Path) -> None:
+    from rl2f_hub.runs import Run
+
+    recipe = load_recipe("quickstart")
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match=r"--out: .* is a file"):
+            Run.open(recipe, folder, overwrite=True)
+    Run.open(recipe, tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="symbolic link"):
+        Run.open(recipe, tmp_path / "link", overwrite=True)
+    assert (tmp_path / "real" / "manifest.json").is_file()
+
+
+CONFIGS: list[Any] = [
+    *({"hidden_size": size} for size in (-1, 0, "x", None, 10**12, 17)),
+    *({"num_attention_heads": heads} for heads in (0, 3)),
+    *({"num_hidden_layers": layers} for layers in (-1, "2", 10**9)),
+    *({"vocab_size": size} for size in (0, 10**12, [1])),
+    *({"dtype": "evil"}, {"model_type": 5}, {"model_type": "nothing"}, {"hidden_act": "evil"}, {"hidden_act": 5}),
+    *({"rope_scaling": "x"}, {"rope_scaling": {"type": "evil"}}, {"rope_parameters": {"rope_type": "evil"}}),
+    *({"pad_token_id": 10**9}, {"pad_token_id": "x"}, {"eos_token_id": "x"}, {"auto_map": 5}, {"id2label": 5}),
+    *({"max_position_embeddings": -4}, {"rms_norm_eps": "x"}, {"num_key_value_heads": 0}, {"head_dim": 0}),
+    *({"quantization_config": settings} for settings in ("x", {}, [1])),
+    *("[]", "null", "{", "\x00", '{"a":' * 5000),
+]
+
+
+@pytest.fixture(scope="module")
+def small_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    folder = tmp_path_factory.mktemp("odd") / "base"
+    LlamaForCausalLM(LlamaConfig(vocab_size=20, max_position_embeddings=32, **sizes)).save_pretrained(folder)
+    return folder
+
+
+def test_odd_values_in_a_models_configuration_are_refused_in_one_line(small_base: Path) -> None:
+    from rl2f_hub.students.load import Origin, load_model
+
+    file = small_base / "config.json"
+    good = file.read_text()
+    load_model(Origin(str(small_base)))
+    for odd in CONFIGS:
+        file.write_text(odd if isinstance(odd, str) else json.dumps({**json.loads(good), **odd}))
+        with pytest.raises(RL2FError, match=r"model .*base"):
+            load_model(Origin(str(small_base)))
+    for method in ("gptq", "awq"):
+        file.write_text(json.dumps({**json.loads(good), "quantization_config": {"quant_method": method, "bits": 4}}))
+        with pytest.raises(RL2FError, match=rf"quantised already \({method}\)"):
+            load_model(Origin(str(small_base)))
+    file.write_text(good)
+
+
+def test_the_page_answers_this_machine_only_and_names_wrong_values() -> None:
+    import http.client
+    from urllib.parse import urlsplit
+
+    from rl2f_hub.demo import build_demo, launch_settings
+    from rl2f_hub.demo.players import tiny_players
+
+    served = build_demo(tiny_players())
+    _, address, _ = served.launch(prevent_thread_lock=True, quiet=True, **launch_settings())
+    here = urlsplit(address).netloc
+
+    def ask(method: str, path: str, host: str = here, body: Any = None) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(here, timeout=120)
+        connection.request(method, path, body and json.dumps(body), {"Host": host, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    def call(name: str, *values: Any) -> str:
+        status, text = ask("POST", f"/gradio_api/call/{name}", body={"data": list(values)})
+        assert status == 200, text
+        return ask("GET", f"/gradio_api/call/{name}/{json.loads(text)['event_id']}")[1]
+
+    try:
+        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]:80"):
+            for path in ("/", "/config", "/gradio_api/info"):
+                assert ask("GET", path, host)[0] == 421, (host, path)
+        for host in (here, "localhost", "LOCALHOST:1", "[::1]:7860", "127.0.0.1"):
+            assert ask("GET", "/config", host)[0] == 200, host
+        for values, word in (
+            ((5, "1", 0.0, 4), "prompt: 5"),
+            (("q", {"a": 1}, 0.0, 4), "reference: {"),
+            (("q", "1", "hot", 4), "temperature: 'hot'"),
+            (("q", "1", 0.0, [4]), "tokens: [4]"),
+            (("q", "1", True, 4), "temperature: True"),
+            (("q", "1", 0.0, 4.5), "tokens: 4.5"),
+            ((None, "1", 0.0, 4), "prompt: None"),
+        ):
+            answer = call("attempt", *values)
+            assert "event: error" in answer and word in answer, answer
+        for name, values in (("feedback", (["x"], "w")), ("export", ({},)), ("take_back", (7,)), ("tasks", (3,))):
+            answer = call(name, *values)
+            assert "event: error" in answer and "is not a text" in answer, answer
+    finally:
+        served.close(verbose=False)

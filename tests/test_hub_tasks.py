@@ -52,6 +52,16 @@ MIXED = [
     {"question": "  ", "answer": "5"},
     {"question": "What is 6 + 0?", "answer": "6"},
 ]
+TABLE = "\ufeffquestion; answer ;ok\nWhich?;007;True\nWhat?;NA;False\n\nWho?;1.50;True\n"
+TABLE_CARD = """---
+configs:
+- config_name: default
+  data_files: train.csv
+- config_name: tabs
+  data_files: test.tsv
+  sep: "\\t"
+---
+"""
 FILL = [
     push("sums", sums(5)),  # its commit is asked for as @0
     push("sums", sums(5, start=101)),
@@ -72,6 +82,16 @@ FILL = [
     push("types", [{"question": "Is it?", "answer": True}] * 2, {"question": "string", "answer": "bool"}),
     push("symbols", [{"question": "x?", "answer": r"\frac{1}{2}"}, {"question": "y?", "answer": "no idea, sorry"}]),
     {"do": "upload", "repo": "own/lines", "files": {"train.jsonl": lines(*sums(3)), "dev.jsonl": lines(*sums(3, 21))}},
+    {
+        "do": "upload",
+        "repo": "own/table",  # of a kind each: numbers with zeros, NA, truth values, another separator, spaces in names
+        "files": {"train.csv": TABLE, "test.tsv": TABLE.replace(";", "\t"), "README.md": TABLE_CARD},
+    },
+    {
+        "do": "upload",
+        "repo": "own/odd_table",
+        "files": {"train.csv": TABLE, "test.tsv": TABLE, "README.md": TABLE_CARD.replace("sep", "decimal")},
+    },
     {"do": "upload", "repo": "own/broken", "files": {"train.jsonl": lines(*sums(3)) + '{"question": "cut'}},
     {
         "do": "upload",
@@ -94,6 +114,9 @@ GOOD = {
     "where": load("sums", 2, where={"answer": ["202", "208"]}),
     "lines": load("lines", 3),
     "lines, dev": load("lines", 3, split="validation"),
+    "table": load("table", 3, verifier="text", subset="default"),
+    "table, streamed": load("table", 3, verifier="text", subset="default", streaming=True),
+    "table, tabs": load("table", 2, verifier="text", subset="tabs", where={"ok": True}),
     "skipped": load("mixed", 2, on_bad_row="skip"),
     "math": load("symbols", 1, verifier="math"),
     "own token": load("secret", 4, token="own"),
@@ -123,6 +146,15 @@ BAD = {
         r"\.reference: own/sums has no column 'anser'; did you",
     ),
     "no column to filter by": (load("sums", where={"level": 1}), r"\.where\.level: own/sums has no column 'level'"),
+    "no column of a table": (
+        load("table", prompt="qestion", subset="default", on_bad_row="skip"),
+        "has no column 'qestion'; did",
+    ),
+    "large table": (
+        load("table", verifier="text", subset="default", max_rows=2),
+        r"\.max_rows: own/table, split train, has 3 rows",
+    ),
+    "odd table": (load("odd_table", subset="tabs"), r"the card of own/odd_table sets 'decimal' for its CSV files"),
     "no nested column": (
         load("nested", prompt="q.txt", reference="a.value"),
         r"row 0: no column 'q\.txt'; did you mean 'q\.text'\?",
@@ -248,6 +280,12 @@ def test_subsets_and_splits_are_kept_apart(results: dict[str, dict[str, Any]]) -
     assert answers(results["another split"]) == ["102", "104", "106"]
     assert answers(results["lines"]) == ["2", "4", "6"]
     assert answers(results["lines, dev"]) == ["42", "44", "46"]
+
+
+def test_values_of_a_table_stay_the_texts_that_they_are(results: dict[str, dict[str, Any]]) -> None:
+    for name in ("table", "table, streamed"):
+        assert {task["reference"] for task in results[name]["tasks"]} == {"007", "NA", "1.50"}
+    assert {task["reference"] for task in results["table, tabs"]["tasks"]} == {"007", "1.50"}
 
 
 def test_nested_columns_and_templates(results: dict[str, dict[str, Any]]) -> None:

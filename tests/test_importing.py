@@ -14,8 +14,9 @@ import pytest
 from hub_client import env_of
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.hub.commit import Remote
 from rl2f_hub.localhub import LocalHub
-from rl2f_hub.publish.importing import Mapping, dialogue_row, write_import
+from rl2f_hub.publish.importing import Mapping, dialogue_row, import_contents, write_import
 from rl2f_hub.publish.schema import COLUMNS
 
 SHARED = Mapping(messages="conversations", role="from", content="value", correct="ok")
@@ -139,6 +140,20 @@ def test_the_command_imports_from_a_file_and_what_it_made_loads(tmp_path: Path) 
     assert "'no'" in loaded.stdout
     wrong = subprocess.run([*command[:5], "a--b"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+
+
+def test_an_import_takes_the_place_of_what_is_there(tmp_path: Path) -> None:
+    made = write_import(enumerate([{"conversations": said("ask", "5"), "ok": True}]), SHARED, tmp_path, "x")
+    assert set(made["shards"]) == {"dialogues/train", "sft/train"}
+    there = [
+        "dialogues/train-00000.parquet",
+        "critiques/train-00000.parquet",
+        "data/train-00000-of-00001.parquet",
+        "LICENSE",
+    ]
+    remote = Remote("me/x", "dataset", "a" * 40, files=dict.fromkeys(there, (1, "b")))
+    contents = import_contents("me/x", made, tmp_path, source="jsonl:x", mapping=SHARED)(remote)
+    assert set(contents.drop) == {"critiques/train-00000.parquet", "data/train-00000-of-00001.parquet"}
 
 
 def test_more_reasons_than_are_listed_are_still_counted(tmp_path: Path) -> None:

@@ -78,6 +78,25 @@ FORM_CASES = [
     ("spelled", "First letter p, second letter l, third letter u, fourth letter m.", "plum"),
     ("edges", "It starts with pl and ends with um.", "plum"),
     ("part", "It says the older clock runs slower, and more.", "the older clock runs slower than that one"),
+    ("grouped", "17-86", "1786"),
+    ("grouped", "seventeen eighty-six", "1786"),
+    ("grouped", "The first two digits are 17, the last two are 86.", "1786"),
+    ("arithmetic", "half of 3572", "1786"),
+    ("arithmetic", "double 893", "1786"),
+    ("arithmetic", "the square root of 3189796", "1786"),
+    ("normalised", "17\u2011year-old \uff11\uff17\uff18\uff16", "1786"),
+    ("words", "1.786 thousand", "1786"),
+    ("listed", "1 then 4 then 7 then 9", "[1, 4, 7, 9]"),
+    ("listed", "1. 1\n2. 4\n3. 7\n4. 9", "[1, 4, 7, 9]"),
+    ("listed", "one, four, seven, nine", "1, 4, 7, 9"),
+    ("listed", "fig > pear > plum", "fig, pear, plum"),
+    ("paired", "Amelia: hero; Elizabeth: villain", "Amelia is a hero, and Elizabeth is a villain."),
+    ("paired", '{"Amelia": "hero", "Elizabeth": "villain"}', "Amelia is a hero, and Elizabeth is a villain."),
+    ("rows", "Top 1 0 2, bottom 2 0 1, between them 0 3 0", "1 0 2\n0 3 0\n2 0 1"),
+    ("rows", "one zero two / zero three zero / two zero one", "1 0 2\n0 3 0\n2 0 1"),
+    ("joined", "app-le", "apple"),
+    ("joined", "pineapple without pine", "apple"),
+    ("normalised", "It is \u0430pple.", "apple"),
     ("part", "Bottom row: [4,5,6,7]", "1 2 3 4\n4 5 6 7"),
 ]
 
@@ -103,7 +122,58 @@ def test_every_form_of_the_list_has_a_case_or_a_test_of_its_own() -> None:
         "code",
         "expected",
         "judge",
+        "offset",  # these four speak of an attempt or of options
+        "edited",
+        "eliminated",
     }
+
+
+PLANET = "Which planet is the largest?\n(A) Mars\n(B) Saturn\n(C) Jupiter\n(D) Venus"
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "reference", "question", "attempt"),
+    [
+        ("offset", "Add exactly 100 to your 1686.", "1786", "How many?", "1686"),
+        ("offset", "You are 3 too high.", "12", "How many?", "15"),
+        ("edited", "The hundreds digit should be 7.", "1786", "How many?", "1686"),
+        ("edited", "Change the last letter from y to e.", "apple", "Which word?", "apply"),
+        ("edited", "Swap the 7 and the 4.", "[1, 4, 7, 9]", "Sort 9, 4, 7, 1.", "[1, 7, 4, 9]"),
+        ("edited", "Row 2, column 2 should be 3.", "1 0 2\n0 3 0\n2 0 1", "Which grid?", "1 0 2\n0 4 0\n2 0 1"),
+        ("eliminated", "You can rule out A and D.", "C", PLANET, "B"),
+        ("eliminated", "The letter after B.", "C", PLANET, "B"),
+    ],
+)
+def test_a_change_of_the_attempt_gives_the_answer(
+    form: str, text: str, reference: str, question: str, attempt: str
+) -> None:
+    assert form in find_leaks(text, reference, (question, attempt))
+    other = {"C": "A"}.get(reference, "7316")
+    assert form not in find_leaks(text, other, (question, attempt))
+
+
+def _tests(*asserts: str) -> str:
+    return CodeTests("function", tests=asserts, entry_points=("fact",)).to_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fact(5) should be 120.",
+        "Expected 120 for 5.",
+        "assert fact(5) == 120",
+        "For 0 it must return 1.",
+        "| n | expected |\n|---|---|\n| 5 | 120 |",
+        "`fact = lambda k: 1 if k < 2 else k * fact(k - 1)`",
+        "Use\n\nreturn 1 if k < 2 else k * fact(k - 1)",
+    ],
+)
+def test_short_expectations_and_small_programs_leak(text: str) -> None:
+    solution = "def fact(n):\n    return 1 if n < 2 else n * fact(n - 1)\n"
+    tests = _tests("assert fact(5) == 120", "assert fact(0) == 1")
+    known = ("Write fact(n).", "def fact(n):\n    return n")
+    assert leaks_in(text, Privilege("tests", "", solution, tests), known)
+    assert not leaks_in("fact(5) is wrong: trace line 2 by hand.", Privilege("tests", "", solution, tests), known)
 
 
 # -- what is innocent --------------------------------------------------------------------------------------------------

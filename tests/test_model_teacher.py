@@ -13,6 +13,7 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
 from rl2f_hub.dialogue.runner import Student, run_dialogues
 from rl2f_hub.engines import Sampled, Sampling
+from rl2f_hub.engines.base_weights import base_alone
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe.teacher_sections import TeacherSpec
@@ -20,7 +21,7 @@ from rl2f_hub.records import Dialogue, StopReason
 from rl2f_hub.students.load import Origin, load_model
 from rl2f_hub.teachers import build_teacher, teacher_record
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.teachers.model import ModelTeacher, PromptFormat, SelfTeacher, base_alone
+from rl2f_hub.teachers.model import ModelTeacher, PromptFormat, SelfTeacher
 
 Make = Callable[..., Any]
 TEMPLATE = "{{ question }}{{ turns[-1].attempt }}{{ verdict }}{{ reference }}<feedback></feedback>{{ again }}"

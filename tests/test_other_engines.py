@@ -190,6 +190,8 @@ def test_a_vllm_server_is_asked_in_ids(tiny_model: Any, adapter: Path) -> None:
         paths = [path for path, _ in asked]
         assert paths.count("/v1/load_lora_adapter") == 1
         assert {b["model"] for p, b in asked[:8]} == {"base"}
+        stated = [(b["top_k"], b["min_p"], b["repetition_penalty"]) for p, b in asked[:8]]
+        assert set(stated) == {(-1, 0.0, 1.0)}, "what is left out a server takes from the model's generation_config"
         (name,) = {b["model"] for p, b in asked[9:]}
         assert name == asked[8][1]["lora_name"]
         engine.sync(adapter)

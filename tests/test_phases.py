@@ -13,11 +13,10 @@ import torch
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Turn, Verdict
 from rl2f_hub.students.load import Origin
-from rl2f_hub.training.baselines.dpo import pairs
-from rl2f_hub.training.baselines.sdpo import hints
-from rl2f_hub.training.baselines.sft import solved_rows
+from rl2f_hub.training.baselines.sdpo import hint_of
+from rl2f_hub.training.baselines.sft import last_attempts
 from rl2f_hub.training.phase import check_base, stack_adapters
-from rl2f_hub.training.warmup import critique_rows, written
+from rl2f_hub.training.rows import critique_rows, preference_rows, written
 from tests.e2e import shrunken
 
 Make = Callable[..., Any]
@@ -34,12 +33,15 @@ def dialogue(*turns: tuple[str, bool, str | None], score: float = 0.0) -> Dialog
     return Dialogue("d", "t", "What is 2 * 3?", tuple(made), end, "s", "scripted", "answer")
 
 
-def test_dpo_prefers_an_attempt_that_heeded_feedback_to_the_one_before() -> None:
-    (pair,) = pairs(dialogue(("5", False, "Too low."), ("6", True, None)))
-    assert [m["content"] for m in pair["prompt"]] == ["What is 2 * 3?", "5", "Too low."]
-    assert [m["role"] for m in pair["prompt"]] == ["user", "assistant", "user"]
-    assert pair["chosen"] == [{"role": "assistant", "content": "6"}]
-    assert pair["rejected"] == [{"role": "assistant", "content": "5"}]
+def said(chat: Any, ids: Any) -> str:
+    return str(chat.decode([int(i) for i in ids]))
+
+
+def test_dpo_prefers_an_attempt_that_heeded_feedback_to_the_one_before(chat: Any) -> None:
+    (pair,) = preference_rows(chat, [dialogue(("5", False, "Too low."), ("6", True, None))])
+    assert said(chat, pair.columns["prompt_ids"]) == "What is 2 * 3?5Too low."
+    assert pair.columns["chosen_ids"].tolist() == [*chat.encode("6"), chat.eos_id]
+    assert pair.columns["rejected_ids"].tolist() == [*chat.encode("5"), chat.eos_id]
 
 
 @pytest.mark.parametrize(
@@ -53,42 +55,39 @@ def test_dpo_prefers_an_attempt_that_heeded_feedback_to_the_one_before() -> None
     ],
     ids=["right at once", "repeated", "no better", "no feedback", "held"],
 )
-def test_dpo_makes_no_pair_of_what_teaches_nothing(turns: Any) -> None:
-    assert list(pairs(dialogue(*turns))) == []
+def test_dpo_makes_no_pair_of_what_teaches_nothing(chat: Any, turns: Any) -> None:
+    assert list(preference_rows(chat, [dialogue(*turns)])) == []
 
 
-def test_dpo_also_takes_a_better_score() -> None:
-    assert len(list(pairs(dialogue(("5", False, "No."), ("4", False, None), score=0.5)))) == 1
+def test_dpo_also_takes_a_better_score(chat: Any) -> None:
+    assert len(list(preference_rows(chat, [dialogue(("5", False, "No."), ("4", False, None), score=0.5)]))) == 1
 
 
-def test_rejection_sampling_learns_the_attempt_that_solved_in_its_context() -> None:
-    (row,) = solved_rows(dialogue(("5", False, "Too low."), ("6", True, None)))
-    assert [m["content"] for m in row["prompt"]] == ["What is 2 * 3?", "5", "Too low."]
-    assert row["completion"] == [{"role": "assistant", "content": "6"}]
-    assert solved_rows(dialogue(("5", False, "Too low."), ("4", False, "No."))) == []
+def test_rejection_sampling_learns_the_attempt_that_solved_in_its_context(chat: Any) -> None:
+    (row,) = last_attempts(chat, [dialogue(("5", False, "Too low."), ("6", True, None))])
+    assert said(chat, row.columns["input_ids"]) == "What is 2 * 3?5Too low.6"
+    assert row.columns["labels"].tolist()[-2:] == [*chat.encode("6"), chat.eos_id]
+    assert sum(row.columns["labels"] != -100) == 2
 
 
 def test_self_distillation_is_told_the_answered_first_attempt() -> None:
-    row = hints(dialogue(("5", False, "Too low."), ("6", True, None)))
+    row = hint_of(dialogue(("5", False, "Too low."), ("6", True, None)))
     assert row is not None
     assert row["prompt"] == [{"role": "user", "content": "What is 2 * 3?"}]
     assert row["privileged_context"] == "5\n\nToo low."
-    assert hints(dialogue(("6", True, None))) is None
-    assert hints(dialogue(("5", False, None))) is None
+    assert hint_of(dialogue(("6", True, None))) is None
+    assert hint_of(dialogue(("5", False, None))) is None
 
 
-def test_a_critique_phase_learns_what_the_joint_term_learns(tokenizer: Any, chat: Any) -> None:
-    """The teacher's words with what ends them, the closing one too, and no other token."""
-    rows = [dialogue(("5", False, "Too low."), ("6", True, None)).to_row(), dialogue(("6", True, None)).to_row()]
-    made = critique_rows(rows, tokenizer, None, 512)
-    said = [[i for i in row["labels"] if i != -100] for row in made]
+def test_a_critique_phase_learns_what_the_joint_term_learns(chat: Any) -> None:
+    """The teacher's words with what ends them, the closing one too, and no other token; silent dialogues give no row."""
+    silent = dialogue(("5", False, None))
+    played = [dialogue(("5", False, "Too low."), ("6", True, None)), dialogue(("6", True, None)), silent]
+    made = [row.columns for row in critique_rows(chat, played)]
     low, closing = [*chat.encode("Too low."), chat.eos_id], [*chat.encode("Correct."), chat.eos_id]
-    assert said == [low + closing, closing]
+    assert [[i for i in row["labels"] if i != -100] for row in made] == [low + closing, closing]
     for row in made:
         assert all(label in (-100, i) for label, i in zip(row["labels"], row["input_ids"], strict=True))
-    assert len(critique_rows(rows, tokenizer, None, len(made[1]["input_ids"]))) == 1
-    with pytest.raises(RL2FError, match=r"train\.critique: separate finds no feedback"):
-        critique_rows([dialogue(("5", False, None)).to_row()], tokenizer, None, 512)
 
 
 def test_a_recorded_dialogue_is_written_as_it_was_played(saying: Make, products: list[Any], chat: Any) -> None:

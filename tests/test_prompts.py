@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Privilege, Verdict
 from rl2f_hub.sandbox.jobs import CodeTests
-from rl2f_hub.teachers import Situation
+from rl2f_hub.teachers import FeedbackRequest
 from rl2f_hub.teachers.prompts import FAMILIES, LONGEST, PRIVILEGES, NoPrompt, PromptSet
 from rl2f_hub.teachers.reply import read_reply, same_language, shorten
 
@@ -25,11 +25,11 @@ EVERYTHING = Privilege("tests", "REF42", "SOLUTION43", TESTS.to_json())
 TEXT = st.text(min_size=1, max_size=80)
 
 
-def asked(attempts: tuple[str, ...] = ("41",), **changes: Any) -> Situation:
+def asked(attempts: tuple[str, ...] = ("41",), **changes: Any) -> FeedbackRequest:
     values: dict[str, Any] = {"question": "What is asked?", "domain": "arithmetic", "privilege": EVERYTHING}
     values |= {"attempts": attempts, "feedbacks": ("look again",) * (len(attempts) - 1)}
     values |= {"verdict": Verdict(False, 0.0, "41", "another number", "OBSERVED44"), "seed": 5}
-    return Situation(**values | changes)
+    return FeedbackRequest(**values | changes)
 
 
 def always(text: str) -> bool:

@@ -212,6 +212,52 @@ def test_publishing_again_replaces_our_shards_and_leaves_other_files(api: Any, t
     assert not files & set(deleted)
 
 
+PUSH = """
+import sys
+from datasets import Dataset
+rows = Dataset.from_list([{"a": 1}] * 3)
+rows.push_to_hub("me/theirs")
+rows.push_to_hub("me/theirs", "second")
+"""
+READ = """
+from datasets import get_dataset_config_names, load_dataset
+print(get_dataset_config_names("me/theirs"), len(load_dataset("me/theirs", split="train")))
+"""
+
+
+def test_a_data_set_takes_the_place_of_what_push_to_hub_made_and_then_of_itself(
+    hub: LocalHub, api: Any, tmp_path: Path
+) -> None:
+    def client(code: str) -> str:
+        env = env_of(hub, tmp_path / "home")
+        done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout.strip()
+
+    def upload(path: str, text: str) -> None:
+        api.upload_file(path_or_fileobj=text.encode(), path_in_repo=path, repo_id="me/theirs", repo_type="dataset")
+
+    client(PUSH)
+    for path in ("LICENSE", "theirs.py"):
+        upload(path, "mine")
+    given: dict[str, Any] = {"dataset": "theirs", "private": False}
+    run = recorded(tmp_path / "a", [dialogue(n) for n in range(4)], **given, preferences=True, traces=4)
+    publish(run, "me", api=api)
+    names = "'dialogues', 'tasks', 'sft', 'critiques'"
+    assert client(READ) == f"[{names}, 'preferences'] 4"
+    files = set(look(api, "me/theirs", "dataset").files)
+    assert not {path for path in files if path.startswith(("data/", "second/")) or path == "theirs.py"}
+    card = read(api, "me/theirs", "README.md", tmp_path)
+    upload("README.md", card.replace("configs:\n", "configs:\n- {config_name: own, data_files: own.csv}\n"))
+    upload("own.csv", "a\n1\n")
+    publish(recorded(tmp_path / "b", [dialogue(n) for n in range(3)], **given, traces=1), "me", api=api)
+    assert client(READ) == f"[{names}, 'own'] 3"
+    left = set(look(api, "me/theirs", "dataset").files)
+    assert {"LICENSE", "own.csv"} <= left
+    assert sum(path.startswith("traces/") for path in left) == 1
+    assert not {path for path in left if path.startswith("preferences/")}
+
+
 def test_private_rows_never_go_to_a_public_repository(api: Any, tmp_path: Path) -> None:
     api.create_repo("me/open", repo_type="dataset", private=False)
     run = recorded(tmp_path / "run", [dialogue(1)], dataset="open")

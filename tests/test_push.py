@@ -131,6 +131,16 @@ def test_a_collection_groups_all_of_them_once(pushed: dict[str, Any]) -> None:
     assert pushed["first"]["collection"]["slug"] == pushed["second"]["collection"]["slug"]
 
 
+def test_files_of_another_model_go_and_files_of_the_user_stay() -> None:
+    from rl2f_hub.hub.commit import Remote, stale_model_files
+
+    others = ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json", "trainer/log.json"]
+    others += ["trainer/optimizer.pt", "pytorch_model.bin", "old/rng.pkl"]
+    stay = ["README.md", "LICENSE", "config.json", "notes/figure.json", "onnx/model.safetensors", "model.safetensors"]
+    remote = Remote("me/base", "model", files=dict.fromkeys([*others, *stay], (1, "x")))
+    assert set(stale_model_files(remote, {"model.safetensors", "config.json"})) == set(others)
+
+
 def test_the_trainers_log_goes_along_only_where_it_is_asked_for(pushed: dict[str, Any]) -> None:
     assert not any(path.startswith("trainer/") for path in pushed["first_files"])
     assert "trainer/log.json" in pushed["second_files"]

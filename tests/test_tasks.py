@@ -7,23 +7,27 @@ import itertools
 import json
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from rl2f_hub.cli import app
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe import SourceSpec
 from rl2f_hub.recipe.task_sections import TasksSpec
-from rl2f_hub.records import Task
+from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.runtime import permits
-from rl2f_hub.tasks import load_tasks, near_key
+from rl2f_hub.tasks import load_tasks, near_key, request_for, stream
 from rl2f_hub.tasks.mutants import mutants
 from rl2f_hub.tasks.reasoning_gym import entry_of
-from rl2f_hub.tasks.validate import perturbed, validate
-from rl2f_hub.verify import verify
+from rl2f_hub.tasks.validate import perturbed, summary_rows, validate
+from rl2f_hub.tasks.wrappings import wrapped
+from rl2f_hub.verify import VERIFIERS, Verifier, verify
 
 PRODUCTS = "reasoning_gym:products"
 SMALL = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 2}
@@ -310,6 +314,92 @@ def test_bad_csv_rows_are_named_or_counted(tmp_path: Path, line: str, match: str
     assert [t.prompt for t in load_tasks({"train": [spec]}, 7, reports)["train"]] == ["Good?"]
 
 
+UMLAUT = '{"prompt": "Käse?", "reference": "1"}\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("jsonl", b"\xef\xbb\xbf" + UMLAUT.encode()),
+        ("jsonl", UMLAUT.encode("utf-16")),
+        ("jsonl", UMLAUT.encode("utf-16-le")),
+        ("jsonl", b'\n{"prompt": "Other?", "reference": "2"}\r\n\n\xef\xbb\xbf' + UMLAUT.encode()),
+        ("csv", "prompt,reference\r\nKäse?,1\r\n".encode("utf-16")),
+        ("csv", "sep=;\nprompt;reference\nKäse?;1\n".encode()),
+        ("csv", "\n\n prompt , reference \n,\n\nKäse?,1,\n , \n".encode()),
+        ("csv", b'"q,,";"a, b";reference\n' + "Käse?;z;2\n".encode()),
+        ("csv", f"why,prompt,reference\n{'x' * 200_000},Käse?,1\n".encode()),
+        ("tsv", 'prompt\treference\n"What, is\nit?"\t2\nKäse?\t1\n'.encode()),
+    ],
+)
+def test_files_are_read_as_other_programs_write_them(tmp_path: Path, kind: str, content: bytes) -> None:
+    file = tmp_path / f"own.{kind}"
+    file.write_bytes(content)
+    spec = SourceSpec(source=f"{kind}:{file}", count=1, prompt="q,," if b"q,," in content else "prompt")
+    rows = list(stream(request_for(spec)))
+    assert rows[-1].prompt == "Käse?"
+    assert len(rows) == (2 if b"Other" in content or b"What" in content else 1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_line_in_another_encoding_is_a_bad_row_of_its_own(tmp_path: Path, kind: str) -> None:
+    rows = [("Good?", "1"), ("Käse?", "2"), ("Fine?", "3")]
+    lines = [f'{{"prompt": "{p}", "reference": "{r}"}}' if kind == "jsonl" else f"{p},{r}" for p, r in rows]
+    file = tmp_path / f"own.{kind}"
+    file.write_bytes("\n".join(["prompt,reference"] * (kind == "csv") + lines).encode("latin-1"))
+    with pytest.raises(UsageError, match=r"line [23]: not UTF-8 text; save the file as UTF-8"):
+        load(source=f"{kind}:{file}", count=3)
+    reports: list[dict[str, Any]] = []
+    spec = SourceSpec(source=f"{kind}:{file}", count=2, on_bad_row="skip")
+    assert {t.prompt for t in load_tasks({"train": [spec]}, 1, reports)["train"]} == {"Good?", "Fine?"}
+    with pytest.raises(UsageError, match=r"only 2 tasks .* \(1 bad rows skipped\)"):
+        load(source=f"{kind}:{file}", count=3, on_bad_row="skip")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b'prompt,reference\nA?,1\n"B?,2\nC?,3\nD?,4\n', r"own.csv', line 3: not CSV \(a quote is never closed"),
+        (b"prompt,reference,prompt \nA?,1,B?\n", "two columns are named 'prompt'"),
+        (b"fr\xe4ge,reference\nA?,1\n", "line 1: no names of columns: not UTF-8"),
+        ("prompt,reference\nA?,1\n".encode("utf-16")[:-1], "begins as UTF-16 and is not UTF-8"),
+    ],
+)
+def test_a_table_that_is_damaged_as_a_whole_is_refused_also_where_bad_rows_are_skipped(
+    tmp_path: Path, content: bytes, match: str
+) -> None:
+    (tmp_path / "own.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=match):
+        load(source=f"csv:{tmp_path}/own.csv", count=4, on_bad_row="skip")
+
+
+def test_csv_rows_are_chosen_by_numbers_and_truth_values_too(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("prompt,reference,level,hard\nA?,007,1,TRUE\nB?,NA,2,False\nC?,3,1,false\n")
+    (task,) = load(source=f"csv:{tmp_path}/own.csv", count=1, where={"level": [1, 5], "hard": True})
+    assert (task.prompt, task.privilege.reference) == ("A?", "007")
+
+
+def test_one_id_is_never_that_of_two_tasks(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Ask {n}?", "reference": n, "task_id": n // 2} for n in range(4)]
+    source = write(tmp_path / "own.jsonl", *rows)
+    with pytest.raises(UsageError, match=r"line 2: its id '0' is that of an earlier row"):
+        load(source=source, count=4)
+    reports: list[dict[str, Any]] = []
+    spec = SourceSpec(source=source, count=2, on_bad_row="skip")
+    assert len(load_tasks({"train": [spec]}, 1, reports)["train"]) == 2
+    assert reports[0]["bad_rows"] == 1
+    for folder, first in (("a", 0), ("b", 10)):
+        (tmp_path / folder).mkdir()
+        write(
+            tmp_path / folder / "x.jsonl", *({"prompt": f"Say {n}?", "reference": n} for n in range(first, first + 3))
+        )
+    two = [SourceSpec(source=f"jsonl:{tmp_path}/{folder}/x.jsonl", count=3) for folder in "ab"]
+    reports = []
+    splits = load_tasks({"train": [two[0]], "eval": [two[1]]}, 1, reports)
+    assert len({task.task_id for split in splits.values() for task in split}) == 6
+    assert [report.get("renamed_ids", 0) for report in reports] == [0, 3]
+
+
 # -- plug-ins ------------------------------------------------------------------------------------------------------
 
 PLUGIN = """
@@ -391,6 +481,108 @@ def test_a_source_that_cannot_be_validated_says_why() -> None:
     report = validate(SourceSpec(source="reasoning_gym:composite", count=3))
     assert report.tasks == 0
     assert report.note
+
+
+CAPITALS = "question,answer\nCapital of Italy?,Rome\nCapital of Peru?,Lima\nCapital of Japan?,Tokyo\n"
+
+
+@pytest.fixture
+def capitals(tmp_path: Path) -> Path:
+    (tmp_path / "capitals.csv").write_text(CAPITALS)
+    return tmp_path / "capitals.csv"
+
+
+def judging(rule: Callable[[Task, str], bool]) -> Verifier:
+    return Verifier(
+        lambda task, attempt: Verdict((ok := rule(task, attempt)), float(ok), attempt, "by the test's rule")
+    )
+
+
+def test_wrappings_that_a_verifier_misjudges_are_named(capitals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SourceSpec(source=f"csv:{capitals}", count=3, prompt="question", reference="answer")
+    monkeypatch.setitem(VERIFIERS, "text", judging(lambda task, attempt: attempt.strip() == task.privilege.reference))
+    bare_only = validate(spec)
+    assert "wrapped: bold 0/3" in bare_only.failed_wrappings
+    assert not [name for name in bare_only.failed_wrappings if name.startswith("trap: ")]
+    assert bare_only.false_rejects > 0.5
+    assert bare_only.false_accepts == 0
+    monkeypatch.setitem(VERIFIERS, "text", judging(lambda task, attempt: task.privilege.reference in attempt))
+    anywhere = validate(spec)
+    assert "trap: hedged 3/3" in anywhere.failed_wrappings
+    assert not [name for name in anywhere.failed_wrappings if name.startswith("wrapped: ")]
+    assert anywhere.false_accepts > 0.3
+    named = " ".join(summary_rows([anywhere])[0])
+    assert "trap: denied 3/3" in named
+    assert "wrapped" not in named
+
+
+@pytest.mark.parametrize(
+    ("verifier", "right", "wrong", "least"),
+    [
+        ("text", "Rome", "Lima", 55),
+        ("integer", "7", "12", 60),
+        ("math", "\\frac{1}{2}", "3", 60),
+        ("choice", "B", "C", 60),
+        ("grid", "1 2\n3 4", "1 2\n3 5", 10),
+        ("unit_tests", "def f():\n    return 1", "def f():\n    return 2", 10),
+        ("environment", "[1]", "[2]", 0),
+    ],
+)
+def test_every_wrapping_holds_the_answer_in_a_form_of_its_own(
+    verifier: str, right: str, wrong: str, least: int
+) -> None:
+    task = Task("t", "s", "d", "What?", Privilege("answer", right), verifier)
+    made = list(wrapped(task, right, wrong))
+    assert len(made) >= least
+    assert len({attempt for _, attempt in made}) == len(made)
+    assert len({(wrapping.name, wrapping.right) for wrapping, _ in made}) == len(made)
+    for wrapping, attempt in made:
+        assert "%A%" not in attempt
+        assert "%W%" not in attempt
+        assert right in attempt or not wrapping.right or "JSON" in wrapping.name
+    assert all(wrong not in attempt for _, attempt in wrapped(task, right, None)) or right in wrong
+
+
+def test_a_wrapping_keeps_what_is_special_in_an_answer() -> None:
+    task = Task("t", "s", "d", "What?", Privilege("answer", 'a "%W%" b.'), "text")
+    made = {wrapping.name: attempt for wrapping, attempt in wrapped(task, 'a "%W%" b.', "c") if wrapping.right}
+    assert json.loads(made["JSON"]) == {"answer": 'a "%W%" b.'}
+    assert made["stated"] == 'The answer is a "%W%" b.'
+    assert "boxed" not in {w.name for w, _ in wrapped(task, "}{", "c")}
+
+
+def test_a_table_is_validated_without_a_recipe(capitals: Path) -> None:
+    columns = ["--prompt", "question", "--reference", "answer"]
+    result = CliRunner().invoke(app, ["tasks", "validate", f"csv:{capitals}", *columns, "--json"])
+    (report,) = json.loads(result.stdout)["sources"]
+    assert (report["verifier"], report["tasks"]) == ("text", 3)
+    assert report["accepted"]["reference"] == "3/3"
+    assert report["accepted"]["wrapped: stated"] == "3/3"
+    lines = capitals.with_suffix(".jsonl")
+    lines.write_text("\n".join(json.dumps({"q": f"What is {n} + 1?", "a": str(n + 1)}) for n in range(4)))
+    columns = ["--prompt", "q", "--reference", "a", "--verifier", "integer"]
+    result = CliRunner().invoke(app, ["tasks", "validate", f"jsonl:{lines}", *columns, "--json"])
+    (report,) = json.loads(result.stdout)["sources"]
+    assert (report["verifier"], report["accepted"]["reference"]) == ("integer", "4/4")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["csv:FILE", "--prompt", "q", "--reference", "answer"], "no column 'q'; known: answer, question"),
+        (["csv:FILE", "--prompt", "question"], "no column 'reference'"),
+        (["csv:FILE.old", "--prompt", "question", "--reference", "answer"], "no file"),
+        (["csv:FILE", "--verifier", "txt"], "--verifier: 'txt' is unknown"),
+        (["csv:FILE", "--prompt", "question", "--reference", "answer", "--verifier", "integer"], "not a whole number"),
+        (["reasoning_gym:gcd", "--prompt", "question"], "--prompt: reasoning_gym:gcd does not take it"),
+        (["quickstart", "--verifier", "integer"], "--verifier: quickstart does not take it"),
+    ],
+)
+def test_what_a_table_cannot_be_validated_for_is_one_line(capitals: Path, arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(app, ["tasks", "validate", *(a.replace("FILE", str(capitals)) for a in arguments)])
+    assert isinstance(result.exception, UsageError)
+    assert says in str(result.exception)
+    assert "\n" not in str(result.exception)
 
 
 @given(st.text(max_size=60), st.integers(0, 99))

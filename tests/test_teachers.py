@@ -83,14 +83,29 @@ def test_marks(given_: int, wanted: int, kind: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("given_", "wanted", "kind", "says"),
     [
-        ("red pear", "red plum", "position", "the first word is right; word 2 is wrong"),
+        (
+            "red pear",
+            "red plum",
+            "position",
+            "the first word is right; word 2 is wrong; of the 2 words of the answer you",
+        ),
         ("a b x d", "a b c d", "position", "the first 2 words are right; word 3 is wrong"),
-        ("pear", "plum", "position", "the first character is right; character 2 is wrong"),
-        ("xlum", "plum", "position", "character 1 is wrong"),
-        ("red", "red plum", "length", "too short"),
-        ("red plum tree", "red plum", "length", "too long"),
         ("Red Pear", "red plum", "position", "the first word is right; word 2 is wrong"),
-        ("PLUG", "plum", "position", "the first 3 characters are right; character 4 is wrong"),
+        ("plum red", "red plum", "order", "the right words in the wrong order, first at word 1"),
+        ("rde plmu", "red plum", "spelling", "close in spelling, first wrong in word 1"),
+        ("big pear", "red plum", "another", "of 2 words; none of yours belongs to it"),
+        ("red", "red plum", "length", "what is there is right, but the answer is too short by 1 word"),
+        ("red plum tree", "red plum", "length", "the first 2 words are right, but the answer is too long by 1 word"),
+        ("the red plum", "plum", "length", "one word is asked for, not 3"),
+        ("pear", "plum", "another", "another word is asked for, of the same length, beginning with the same letter"),
+        ("fig", "plum", "another", "another word is asked for, 1 letter longer, beginning with another letter"),
+        ("puppies", "puppy", "another", "another form of that word is asked for, 2 letters shorter"),
+        ("42", "plum", "another", "a word of letters is asked for"),
+        ("xlum", "plum", "spelling", "close in spelling: letter 1 is wrong"),
+        ("PLUG", "plum", "spelling", "close in spelling: the first 3 letters are right; letter 4 is wrong"),
+        ("puppi", "puppies", "length", "what is there is right, but the answer is too short by 2 letters"),
+        ("olhel", "olleh", "order", "the right letters in the wrong order, first at letter 3"),
+        ("a1b9", "a1c3", "position", "the first 2 characters are right; character 3 is wrong; 2 of your 4 characters"),
         ("red  plum", "red plum", "format", "form"),
     ],
 )
@@ -104,18 +119,92 @@ WORDS = st.lists(st.text("abAB", min_size=1, max_size=3), min_size=2, max_size=5
 
 
 @given(WORDS, WORDS)
-def test_the_position_named_is_the_first_that_differs(given_: str, wanted: str) -> None:
+def test_what_is_said_of_words_is_true(given_: str, wanted: str) -> None:
     reply = mark_text(given_, wanted)
     a, b = given_.casefold().split(), wanted.casefold().split()
+    assert (reply.kind == "format") == (a == b)
     if reply.kind == "position":
         place = int(re.search(r"word (\d+) is wrong", reply.full).group(1)) - 1  # type: ignore[union-attr]
         assert a[:place] == b[:place]
         assert a[place] != b[place]
     elif reply.kind == "length":
-        assert a != b
         assert a[: len(b)] == b or b[: len(a)] == a
-    else:
-        assert a == b
+        assert ("too short" in reply.full) == (len(a) < len(b))
+    elif reply.kind == "order":
+        assert sorted(a) == sorted(b)
+    elif reply.kind == "another":
+        assert not set(a) & set(b)
+
+
+ONE_WORD = st.one_of(
+    st.sampled_from(["plum", "puppy", "paris", "yes", "no", "olleh"]), st.text("abeh", min_size=1, max_size=7)
+)
+
+
+@given(ONE_WORD, ONE_WORD)
+def test_what_is_said_of_one_word_is_true_and_not_the_word(given_: str, wanted: str) -> None:
+    reply = mark_text(given_, wanted)
+    said = reply.full
+    assert (reply.kind == "format") == (given_ == wanted)
+    if more := re.search(r"(\d+) letters? (longer|shorter)", said):
+        assert len(wanted) - len(given_) == int(more[1]) * (1 if more[2] == "longer" else -1)
+    if more := re.search(r"too (short|long) by (\d+) letter", said):
+        assert len(wanted) - len(given_) == int(more[2]) * (1 if more[1] == "short" else -1)
+    if "same length" in said:
+        assert len(wanted) == len(given_)
+    if wrong := re.search(r"letter (\d+) is wrong", said):
+        assert given_[: int(wrong[1]) - 1] == wanted[: int(wrong[1]) - 1]
+        assert given_[int(wrong[1]) - 1] != wanted[int(wrong[1]) - 1]
+    if same := re.search(r"beginning with the same (\d*)", said):
+        assert given_[: int(same[1] or 1)] == wanted[: int(same[1] or 1)]
+    if "beginning with another" in said:
+        assert given_[0] != wanted[0]
+    if "wrong order" in said:
+        assert sorted(given_) == sorted(wanted)
+
+
+def test_a_weaker_teacher_says_less_of_a_word(situation: Make) -> None:
+    asked = [situation("dog", "puppy"), situation("pupy", "puppy"), situation("plum red", "red plum")]
+    said = {s: [r.text for r in ScriptedTeacher(s).feedback(asked) if r] for s in STRENGTHS}
+    assert said["direction"] == [
+        "Wrong: another word is asked for.",
+        "Wrong: close in spelling.",
+        "Wrong: the order of the words.",
+    ]
+    assert said["place"][:2] == [
+        "Wrong: another word is asked for, a longer one.",
+        "Wrong: close in spelling, but letter 4 is wrong.",
+    ]
+    assert said["full"][0] == "Wrong: another word is asked for, 2 letters longer, beginning with another letter."
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize(
+    ("given_", "wanted"),
+    [
+        ("dog", "puppy"),
+        ("pupy", "puppy"),
+        ("puppi", "puppies"),
+        ("olhel", "olleh"),
+        ("yes", "no"),
+        ("no", "yes"),
+        ("true", "false"),
+        ("a1b9", "a1c3"),
+        ("Milan", "Rome"),
+        ("the city of Milan", "Rome"),
+        ("Francis Bacon", "William Shakespeare"),
+        ("Wiliam Shakespere", "William Shakespeare"),
+        ("Shakespeare William", "William Shakespeare"),
+        ("William", "William Shakespeare"),
+        ("nephew", "mother-in-law"),
+    ],
+)
+def test_the_guard_lets_words_about_words_pass(situation: Make, strength: str, given_: str, wanted: str) -> None:
+    guard = Guard()
+    (feedback,) = guard.pass_on(ScriptedTeacher(strength), [situation(given_, wanted)])
+    assert feedback is not None
+    assert not feedback.leaked
+    assert guard.counts["passed"] == 1
 
 
 def test_an_attempt_without_an_answer_is_told_the_format(situation: Make) -> None:
@@ -197,7 +286,7 @@ def test_leaked_states_the_answer_and_misleading_does_not_follow_it(situation: M
         assert MisleadingTeacher(rate).feedback(list(reversed(asked)))[::-1] == lies
         share = sum(a != b for a, b in zip(honest, lies, strict=True)) / len(asked)
         assert rate * 0.6 <= share <= rate + 0.1  # a false hint can be worded like the true one
-        doubts = MisleadingTeacher(rate).contradict(asked)
+        doubts = MisleadingTeacher(rate).challenge_correct(asked)
         assert abs(sum(d is not None for d in doubts) / len(asked) - rate) < 0.1
     with pytest.raises(UsageError, match=r"teacher\.rate: 1\.5 is refused"):
         MisleadingTeacher(1.5)
@@ -321,7 +410,8 @@ def test_recipes_name_teachers(kind: str) -> None:
 
 def test_an_unknown_teacher_is_a_usage_error() -> None:
     with pytest.raises(
-        UsageError, match=r"teacher\.kind: 'oracle' is unknown; choose one of .*misleading, model, none"
+        UsageError,
+        match=r"teacher\.kind: 'oracle' is unknown; known: .*misleading, model, none, python:<file>:<name>, scripted",
     ):
         build_teacher("oracle")
 

@@ -26,14 +26,14 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Dialogue, StopReason, Task
 from rl2f_hub.tasks import load_tasks, request_for, stream
-from rl2f_hub.tasks.textarena import SUPPORTED, replay
+from rl2f_hub.tasks.textarena import SUPPORTED, TextArena
 from rl2f_hub.tasks.textarena import moves as reading
 from rl2f_hub.tasks.textarena.match import open_match
 from rl2f_hub.tasks.textarena.words import SPOKEN, common, plain
 from rl2f_hub.tasks.validate import validate
 from rl2f_hub.teachers import build_teacher
 from rl2f_hub.teachers.guard import Guard, find_leaks
-from rl2f_hub.verify import verify, verify_many
+from rl2f_hub.verify import replay, verify, verify_many
 
 Make = Callable[..., Any]
 FOUR = ("FrozenLake-v0", "Wordle-v0", "KuhnPoker-v0", "SimpleNegotiation-v0")
@@ -61,7 +61,7 @@ def test_a_task_is_won_by_its_solution_and_by_nothing_shorter(name: str) -> None
         assert task.domain == ("negotiation" if "Negotiation" in name else "games")
         assert task.privilege.kind == "solution"
         for end in range(1, len(moves) + 1):
-            verdict = replay(task, moves[:end])
+            verdict = replay(TextArena(), task, moves[:end])
             assert verdict.correct is (end == len(moves))
             assert (verdict.score == 1.0) is verdict.correct
             assert 0 <= verdict.score <= 1
@@ -83,7 +83,7 @@ def test_a_stored_task_plays_as_the_fresh_one() -> None:
     for name in FOUR:
         (task,) = draw(name)
         stored = Task.from_row(json.loads(json.dumps(task.to_row())))
-        assert replay(stored, line(task)) == replay(task, line(task))
+        assert replay(TextArena(), stored, line(task)) == replay(TextArena(), task, line(task))
 
 
 def test_the_prompt_holds_the_rules_and_not_the_secret() -> None:
@@ -132,14 +132,16 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from itertools import islice
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.recipe.task_sections import SourceSpec
-from rl2f_hub.tasks.textarena import SUPPORTED, replay
+from rl2f_hub.tasks.textarena import SUPPORTED, TextArena
+from rl2f_hub.verify import replay
+from rl2f_hub.verify import replay
 names = list({game: name for name, game in SUPPORTED.items()}.values())
 if sys.argv[1] == "backwards": names.reverse()
 out = []
 for name in names:
     for task in islice(stream(request_for(SourceSpec(source="textarena:" + name, count=2), seed=1)), 2):
         moves = task.privilege.solution.splitlines()
-        out.append(repr((task, [replay(task, moves[:n]) for n in range(1, 1 + min(4, len(moves)))])))
+        out.append(repr((task, [replay(TextArena(), task, moves[:n]) for n in range(1, 1 + min(4, len(moves)))])))
 assert "openai" not in sys.modules
 print(hashlib.sha256("".join(sorted(out)).encode()).hexdigest())
 """
@@ -168,7 +170,7 @@ def test_replays_neither_heed_nor_disturb_the_global_generator(name: str) -> Non
     got, verdicts = [], set()
     for _ in range(3):
         got.append(random.random())
-        verdicts.add(replay(task, line(task)[:1]))
+        verdicts.add(replay(TextArena(), task, line(task)[:1]))
     assert got == expected
     assert len(verdicts) == 1
 
@@ -176,13 +178,13 @@ def test_replays_neither_heed_nor_disturb_the_global_generator(name: str) -> Non
 def test_games_in_threads_do_not_mix() -> None:
     """Kuhn poker shuffles with the global generator at every round: 24 games at once, switching all the time."""
     tasks = [task for name in ("KuhnPoker-v0-medium", "FrozenLake-v0") for task in draw(name, 12)]
-    alone = [replay(task, line(task)) for task in tasks]
+    alone = [replay(TextArena(), task, line(task)) for task in tasks]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as pool:
             for _ in range(3):
-                assert list(pool.map(lambda t: replay(t, line(t)), tasks)) == alone
+                assert list(pool.map(lambda t: replay(TextArena(), t, line(t)), tasks)) == alone
     finally:
         sys.setswitchinterval(interval)
 
@@ -252,14 +254,14 @@ def test_numbers_drawn_while_a_module_is_imported_change_nothing() -> None:
 )
 def test_the_last_move_counts_and_brackets_go_before_bare_words(name: str, attempt: str, move: str | None) -> None:
     (task,) = draw(name)
-    assert replay(task, [attempt]).answer == move
+    assert replay(TextArena(), task, [attempt]).answer == move
 
 
 def test_quoting_the_question_is_no_move() -> None:
     """The rules hold examples of moves, and an example may happen to be the right one."""
     for name in FAMILIES:
         (task,) = draw(name)
-        assert replay(task, [task.prompt]).answer is None
+        assert replay(TextArena(), task, [task.prompt]).answer is None
 
 
 @pytest.mark.parametrize("text", ["[" * 50_000, "1 " * 50_000, "[offer: " * 9_000, "[1" + " " * 60_000, "a" * 90_000])
@@ -267,7 +269,7 @@ def test_long_hostile_text_is_read_in_linear_time(text: str) -> None:
     """With a pattern that backtracks, these would take minutes: the suite's own time limit is the judge."""
     for name in FAMILIES:
         (task,) = draw(name)
-        verdict = replay(task, [text])
+        verdict = replay(TextArena(), task, [text])
         assert not verdict.correct
         assert not verdict.final, "an unreadable move costs a turn and ends no game"
 
@@ -280,8 +282,8 @@ def test_what_cannot_be_read_costs_nothing_in_the_game(name: str) -> None:
     """textarena ends a game at the second bad move in a row; here a won game is still won."""
     (task,) = draw(name)
     padded = [attempt for move in line(task) for attempt in (*JUNK[:5], move)]
-    assert replay(task, padded).correct
-    verdict = replay(task, JUNK[:3])
+    assert replay(TextArena(), task, padded).correct
+    verdict = replay(TextArena(), task, JUNK[:3])
     assert (verdict.correct, verdict.final, verdict.answer) == (False, False, None)
     assert SUPPORTED[name].looks in verdict.observation
 
@@ -302,27 +304,27 @@ def test_what_cannot_be_read_costs_nothing_in_the_game(name: str) -> None:
 )
 def test_a_forbidden_move_is_named_and_changes_nothing(name: str, bad: str) -> None:
     (task,) = draw(name)
-    verdict = replay(task, [bad] * 7)
+    verdict = replay(TextArena(), task, [bad] * 7)
     assert verdict.reason == "the move is not allowed"
     assert verdict.observation.startswith("That move is not allowed.")
     assert "resubmit" not in verdict.observation
-    assert replay(task, [bad] * 7 + line(task)).correct
+    assert replay(TextArena(), task, [bad] * 7 + line(task)).correct
 
 
 def test_a_bad_move_at_the_very_limit_does_not_end_the_game() -> None:
     (task,) = draw("GuessTheNumber-v0", min_number=1, max_number=50, max_turns=2)
     wrong = [f"[{n}]" for n in range(1, 51) if str(n) != task.privilege.reference]
-    assert not replay(task, [*wrong[:2], "[4000]"]).final
-    assert replay(task, [*wrong[:2], "[4000]", *line(task)]).correct
+    assert not replay(TextArena(), task, [*wrong[:2], "[4000]"]).final
+    assert replay(TextArena(), task, [*wrong[:2], "[4000]", *line(task)]).correct
 
 
 def test_nothing_happens_after_the_end() -> None:
     (task,) = draw("Wordle-v0", num_guesses=1)
-    lost = replay(task, ["[crane]" if task.privilege.reference != "crane" else "[slate]"])
+    lost = replay(TextArena(), task, ["[crane]" if task.privilege.reference != "crane" else "[slate]"])
     assert lost.final
     assert not lost.correct
-    assert replay(task, [lost.answer or "", *line(task)]) == lost
-    assert replay(task, [*line(task), "[crane]"]).correct
+    assert replay(TextArena(), task, [lost.answer or "", *line(task)]) == lost
+    assert replay(TextArena(), task, [*line(task), "[crane]"]).correct
 
 
 # Fuzz
@@ -345,8 +347,8 @@ SAID = st.one_of(
 @example(said=["[entry]", "[owner]"], seed=0)
 def test_no_attempt_breaks_a_game_or_draws_its_secret_out(name: str, said: list[str], seed: int) -> None:
     (task,) = draw(name, seed=seed)
-    verdict = replay(task, said)
-    assert verdict == replay(task, list(said))
+    verdict = replay(TextArena(), task, said)
+    assert verdict == replay(TextArena(), task, list(said))
     assert 0 <= verdict.score <= 1
     assert not (verdict.correct and verdict.final)
     assert verdict.observation.strip()
@@ -387,7 +389,7 @@ def losing(task: Task, name: str) -> list[str]:
     grid = env.state.game_state["grid"]
     for row, column in ((r, c) for r in range(4) for c in range(4) if grid[r][c] == "H"):
         for way in (["[down]"] * row + ["[right]"] * column, ["[right]"] * column + ["[down]"] * row):
-            if replay(task, way).final:
+            if replay(TextArena(), task, way).final:
                 return way
     raise AssertionError("no hole within reach")
 
@@ -420,7 +422,9 @@ def test_whole_dialogues_end_as_the_game_ends(name: str, saying: Make) -> None:
         assert not any(t["leaked"] for t in heard)
         for turn, t in zip(range(1, 99), dialogue.turns, strict=False):
             if t.feedback:
-                assert t.feedback.text == replay(task, [x.attempt for x in dialogue.turns[:turn]]).observation
+                assert (
+                    t.feedback.text == replay(TextArena(), task, [x.attempt for x in dialogue.turns[:turn]]).observation
+                )
     assert guard.counts["leaked"] == guard.counts["redacted"] == guard.counts["teacher_error"] == 0
     assert guard.counts["passed"] > 12
 
@@ -464,17 +468,17 @@ def test_a_lost_game_keeps_its_secret(name: str, saying: Make) -> None:
 
 def test_a_teacher_who_tells_the_word_is_caught(saying: Make) -> None:
     """Were textarena's own closing words passed on, the guard would still cut the word out."""
-    from rl2f_hub.teachers import Reply, Situation
+    from rl2f_hub.teachers import FeedbackRequest, Reply
 
     class Telling:
         name = "telling"
 
-        def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
+        def feedback(self, situations: Sequence[FeedbackRequest]) -> list[Reply | None]:
             return [Reply(f"The word was: **{s.privilege.reference.upper()}**.", "told") for s in situations]
 
     (task,) = draw("Wordle-v0")
-    verdict = replay(task, ["[crane]"])
-    situation = Situation(task.prompt, task.domain, ("[crane]",), (), verdict, task.privilege)
+    verdict = replay(TextArena(), task, ["[crane]"])
+    situation = FeedbackRequest(task.prompt, task.domain, ("[crane]",), (), verdict, task.privilege)
     guard = Guard()
     (feedback,) = guard.pass_on(Telling(), [situation])
     assert feedback
@@ -499,7 +503,7 @@ def test_no_secret_word_is_a_word_of_the_games_messages() -> None:
     for name in ("Wordle-v0", "Hangman-v0"):
         (task,) = draw(name)
         for attempts in (["hm"], ["[crane]"], ["[crane]"] * 2, ["[qqqqq]"], ["[abc]"], ["[e]"], ["[e]"] * 2, ["[z]"]):
-            said |= set(re.findall(r"[a-z]+", replay(task, attempts).observation.lower()))
+            said |= set(re.findall(r"[a-z]+", replay(TextArena(), task, attempts).observation.lower()))
     said -= {"crane", "qqqqq", "abc"}
     assert said.isdisjoint(common())
     assert {w for w in said if len(w) > 3}.isdisjoint(plain())
@@ -538,7 +542,7 @@ def test_success_in_a_negotiation_is_a_deal_that_gains_enough() -> None:
         gain = match.state.game_state["inventory_value"][0]["change"]
         assert shown.won
         assert gain >= target
-        silent = replay(task, ["[Deny]"] * 12)
+        silent = replay(TextArena(), task, ["[Deny]"] * 12)
         assert (silent.correct, silent.final, silent.score) == (False, True, 0.0)
 
 
@@ -572,7 +576,7 @@ def test_bets_and_calls_cost_a_chip() -> None:
         stakes.add(called)
     assert stakes == {True, False}
     tasks = draw("KuhnPoker-v0", 40)
-    bold = [replay(t, ["[bet]", "[call]"] * 6) for t in tasks]
+    bold = [replay(TextArena(), t, ["[bet]", "[call]"] * 6) for t in tasks]
     assert not all(v.correct for v in bold)
 
 

@@ -19,11 +19,11 @@ from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Task
 from rl2f_hub.teachers.controls import DoubtingTeacher, NoTeacher
+from rl2f_hub.teachers.curriculum import CurriculumTeacher
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher
-from rl2f_hub.training.rollouts import solved_at
-from rl2f_hub.training.trainer import RL2FConfig
+from rl2f_hub.training.curriculum import Curriculum
+from rl2f_hub.training.trainer import RL2FConfig, solved_at
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -431,14 +431,13 @@ def test_two_tasks_of_one_name_are_refused(make_trainer: Make, make_task: Make) 
         ({"critique_coef": -0.1}, "critique_coef: -0.1 must be 0 or more"),
         ({"first_turn_kl": float("inf")}, "first_turn_kl: inf must be 0 or more"),
         ({"resample_rounds": -1}, "resample_rounds: -1 must be at least 0"),
-        ({"credit": "token"}, "credit: 'token' is unknown; choose dialogue or turn"),
+        ({"credit": "token"}, "credit: 'token' is unknown; known: dialogue, turn"),
         ({"on_cut": "cry"}, "on_cut: 'cry' is unknown; choose go_on or stop"),
         ({"thinking": "strip"}, "thinking: 'strip' is refused in training"),
         ({"top_k": 5}, "top_k: 5 has no effect"),
         ({"repetition_penalty": 1.2}, "repetition_penalty: 1.2 has no effect"),
         ({"generation_kwargs": {"num_beams": 2}}, "generation_kwargs: {'num_beams': 2} has no effect"),
         ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs: .* would not reach"),
-        ({"credit": "turn", "use_liger_kernel": True}, "use_liger_kernel: true with credit 'turn'"),
         ({"credit": "turn", "reward_weights": [2.0]}, "credit: 'turn' has one reward"),
         ({"use_vllm": True}, "use_vllm: true is not supported"),
         ({"discount": 0.0}, r"discount: 0.0 must lie in \(0, 1\]"),
@@ -489,7 +488,7 @@ def test_three_steps_and_three_more_are_six_with_curriculum_and_doubts(
         return make_trainer(
             tasks=tasks,
             curriculum=curriculum,
-            teacher=DoubtingTeacher(CurriculumTeacher(curriculum), 0.5),
+            teacher=DoubtingTeacher(CurriculumTeacher(curriculum.level), 0.5),
             output_dir=str(tmp_path / name),
             save_strategy="steps",
             save_steps=3,

@@ -15,8 +15,7 @@ import torch
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
 from rl2f_hub.training.credit import equal_groups
-from rl2f_hub.training.rollouts import solved_at, turns_of
-from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer
+from rl2f_hub.training.trainer import RL2FConfig, RL2FTrainer, solved_at, turns_of
 
 Make = Callable[..., Any]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
@@ -254,21 +253,34 @@ def test_resampling_needs_whole_groups_in_a_process(make_trainer: Make) -> None:
         trainer._check_groups()
 
 
-def test_rewards_that_never_differ_are_warned_of_once(make_trainer: Make) -> None:
+def test_rewards_that_never_differ_are_warned_of_early_and_once(make_trainer: Make) -> None:
+    """After three batches where there has been no reward yet, later after ten in a row; what could teach is counted."""
     trainer = make_trainer(tasks=[_impossible(n) for n in range(3)], critique_coef=0.0)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for _ in range(25):
-            trainer._watch_rewards(1.0, 0.0)
-    said = [str(w.message) for w in caught if "reward:" in str(w.message)]
-    assert len(said) == 1
-    assert "solve nothing" in said[0]
-    trainer._dull = 0
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for equal in [1.0] * 9 + [0.5] + [1.0] * 9:
-            trainer._watch_rewards(equal, 0.0)
-    assert not caught
+    equal, different = [0.0] * 8, [0.0] * 7 + [1.0]
+
+    def warned(batches: list[list[float]]) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for returns in batches:
+                trainer._watch_rewards(returns)
+        return [str(w.message) for w in caught if "reward:" in str(w.message)]
+
+    assert warned([equal] * 2) == []
+    (said,) = warned([equal] * 20)
+    assert "last 3 batches" in said
+    assert "solve nothing" in said
+    assert trainer.rewarded_batches == 0
+    assert warned([different, *[equal] * 9, different, *[equal] * 9]) == []
+    assert trainer.rewarded_batches == 2
+    (said,) = warned([[1.0] * 8] * 12)
+    assert "all do the same" in said
+
+
+def test_fewer_tasks_than_a_step_asks_are_refused(make_trainer: Make) -> None:
+    """TRL's sampler would drop them, and the training would end at step 0."""
+    with pytest.raises(UsageError, match=r"^train_dataset: 2 tasks per step, and there are 1: no step could be made"):
+        make_trainer(tasks=[_impossible(1)])
+    make_trainer(tasks=[_impossible(1), _impossible(2)])
 
 
 # -- what stops a run --------------------------------------------------------------------------------------------------
@@ -293,9 +305,9 @@ def test_a_gradient_that_is_no_number_stops_before_the_update(make_trainer: Make
 
     trainer = make_trainer(judged_by_length, critique_coef=0.0)
     trainer.add_callback(FiniteUpdates())
-    original = trainer._compute_loss
+    original = trainer.compute_loss
     # The value is a number and its slope is not: sqrt at 0.
-    trainer._compute_loss = lambda m, i: original(m, i) + (weights_sum(trainer.model) * 0).sqrt() * 0
+    trainer.compute_loss = lambda m, i, **k: original(m, i, **k) + (weights_sum(trainer.model) * 0).sqrt() * 0
     before = weights(trainer.model)
     with pytest.raises(RL2FError, match="the gradient of step 1 is not a number"):
         trainer.train()
@@ -316,7 +328,7 @@ def test_a_checkpoint_of_other_dialogues_or_tasks_is_refused(
     for options, message in (
         ({"max_turns": 2}, "made with max_turns 3, this run has 2"),
         ({"credit": "turn"}, "made with credit 'dialogue', this run has 'turn'"),
-        ({"tasks": [_impossible(1)]}, "made with tasks "),
+        ({"tasks": [_impossible(1), _impossible(2)]}, "made with tasks "),
     ):
         other = make_trainer(judged_by_length, **options, max_steps=2)
         with pytest.raises(UsageError, match=message):
@@ -390,3 +402,75 @@ def test_four_bits_without_bitsandbytes_are_refused_before_anything_is_loaded(
     rows = Dataset.from_list([make_task(1).to_row()])
     with pytest.raises(UsageError, match=r"^quantization_config: BitsAndBytesConfig needs bitsandbytes"):
         RL2FTrainer("no/model", args, rows, quantization_config=quantized)
+
+
+# -- what a program hands over -----------------------------------------------------------------------------------------
+
+
+def test_rows_of_prompt_and_reference_are_tasks(make_trainer: Make, make_model: Make, tokenizer: Any) -> None:
+    """As dicts or a data set, with a text or TRL's one message as the prompt; the first such attempt that is right earns."""
+    from datasets import Dataset
+
+    args = make_trainer().args
+    rows = [{"prompt": "2 + 2", "reference": "4"}, {"prompt": [{"role": "user", "content": "3 + 3"}], "reference": "6"}]
+    for given in (
+        rows,
+        Dataset.from_list([{"prompt": "2 + 2", "reference": "4"}, {"prompt": "3 + 3", "reference": "6"}]),
+    ):
+        trainer = RL2FTrainer(make_model(), args, given, eval_dataset=given, processing_class=copy.deepcopy(tokenizer))
+        assert [(t.prompt, t.privilege.reference, t.verifier) for t in trainer.training_tasks] == [
+            ("2 + 2", "4", "text"),
+            ("3 + 3", "6", "text"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"prompt": "2 + 2"}], r"train_dataset\[0\]: no column 'reference'"),
+        ([{"prompt": "2 + 2", "reference": 4}], r"train_dataset\[0\]\.reference: int where a text is needed"),
+        ([{"prompt": "2", "reference": "4", "verifier": len}], r"\.verifier: builtin_function_or_method where a text"),
+    ],
+)
+def test_rows_that_are_no_tasks_are_refused_in_one_line(
+    make_trainer: Make, make_model: Make, rows: Any, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        RL2FTrainer(make_model(), make_trainer().args, rows)
+
+
+@pytest.mark.parametrize(
+    "name", ["tools", "environment_factory", "reward_funcs", "reward_processing_classes", "rollout_func"]
+)
+def test_arguments_that_would_have_no_effect_are_refused(make_trainer: Make, make_model: Make, name: str) -> None:
+    args = RL2FConfig(output_dir="unused", use_cpu=True, bf16=False)
+    with pytest.raises(UsageError, match=rf"^{name}: has no effect in RL2FTrainer: [^\n]*$"):
+        RL2FTrainer(make_model(), args, [{"prompt": "2 + 2", "reference": "4"}], **{name: [len]})
+    with pytest.raises(UsageError, match=r"no argument 'peft_confg'; did you mean 'peft_config'\?"):
+        RL2FTrainer(make_model(), args, [{"prompt": "2 + 2", "reference": "4"}], peft_confg=None)
+
+
+def test_functions_are_teacher_and_verifier(make_trainer: Make, make_model: Make, tokenizer: Any) -> None:
+    """A request gives a text, and a task with an attempt whether it is right."""
+    rows = [{"prompt": f"Say {n}", "reference": str(n)} for n in range(2)]
+    asked: list[str] = []
+
+    def answer(request: Any) -> str:
+        asked.append(request.question)
+        return "No, longer."
+
+    trainer = RL2FTrainer(
+        make_model(),
+        make_trainer(max_steps=1).args,
+        rows,
+        teacher=answer,
+        verifier=lambda task, attempt: len(attempt) % 3 == 0,
+        processing_class=copy.deepcopy(tokenizer),
+    )
+    trainer.train()
+    assert set(asked) <= {"Say 0", "Say 1"}
+    assert asked
+    (entry,) = (e for e in trainer.state.log_history if "accuracy/turn_3" in e)
+    assert 0 < entry["accuracy/turn_3"] <= 1
+    with pytest.raises(UsageError, match=r"^teacher: int is none; [^\n]*$"):
+        RL2FTrainer(make_model(), make_trainer().args, rows, teacher=5, processing_class=copy.deepcopy(tokenizer))

@@ -60,6 +60,25 @@ RIGHT = {
     "the body alone, fenced": fenced("    return helper(sum(xs))"),
     "a lambda": fenced("f = lambda xs: 2 * sum(xs)"),
     "an import under the name": fenced("from math import fsum as f\n_f = f\ndef f(xs): return int(2 * _f(xs))"),
+    "a fence of another name": "```py3\ndef f(xs): return 2 * sum(xs)\n```",
+    "a name with a capital letter, CRLF": "```Python3\r\ndef f(xs):\r\n    return 2 * sum(xs)\r\n```\r\nDone.",
+    "a fence with a title": "~~~~python title='a.py'\ndef f(xs): return 2 * sum(xs)\n~~~~",
+    "a fence that is never closed": "```python\ndef f(xs):\n    return 2 * sum(xs)",
+    "a fence in a list": "1. So:\n\n   ```python\n   def f(xs):\n       return 2 * sum(xs)\n   ```\n",
+    "a helper in an earlier block": fenced(
+        "import math\n\n@staticmethod\ndef twice(x):\n    return math.prod([2, x])\n\nprint(twice(3))"
+    )
+    + fenced("def f(xs):\n    return twice(sum(xs))"),
+    "sample output in a later block": fenced("def f(xs):\n    return 2 * sum(xs)")
+    + "\nOutput:\n```\n6\n```\n```text\n0\n```",
+    "prose before code without a fence": "Here is the function:\n\ndef f(xs):\n    return 2 * sum(xs)\n",
+    "a method of Solution": fenced(
+        "class Solution:\n    def f(self, xs: List[int]) -> int:\n        return 2 * sum(xs)"
+    ),
+    "an answer after the thinking": "<think>\n"
+    + fenced("def f(xs): return 0")
+    + "\n</think>\n"
+    + fenced("def f(xs): return 2 * sum(xs)"),
     "an example after the function": fenced("def f(xs):\n    return 2 * sum(xs)")
     + "\nUse:\n"
     + fenced("print(f([1]))"),
@@ -74,16 +93,57 @@ def test_forms_of_a_right_attempt(name: str, make_code_task: Callable[..., Task]
 
 
 @needs_bubblewrap
+def test_code_between_thinking_marks_is_no_answer(make_code_task: Callable[..., Task]) -> None:
+    right = fenced("def f(xs): return 2 * sum(xs)")
+    for attempt in (
+        f"<think>{right}",
+        f"<think>{right}</think> I do not know.",
+        f"<think>{right}</think>\n" + fenced("def f(xs): return 0"),
+    ):
+        assert not verify(make_code_task(), attempt).correct
+
+
+@needs_bubblewrap
+def test_what_the_benchmarks_graders_import_need_not_be_imported() -> None:
+    from rl2f_hub.tasks.code_converters import apps, live_code_bench
+
+    row = {"question": "Sum.", "solutions": "[]", "starter_code": ""}
+    calls = json.dumps({"fn_name": "f", "inputs": [[[1, 2]], [[0.1, 0.2]]], "outputs": [[3], [0.3]]})
+    programs = json.dumps({"inputs": ["1 2"], "outputs": ["1.5"]})
+    lcb = {
+        "question_content": "Sum.",
+        "public_test_cases": json.dumps([{"input": "[1, 2]", "output": "[1, 2]", "testtype": "functional"}]),
+        "private_test_cases": "",
+        "metadata": json.dumps({"func_name": "f"}),
+        "starter_code": "",
+    }
+    method = "class Solution:\n    def f(self, xs: List[int]) -> {}:\n        return {}"
+    cases = [
+        (apps(row | {"input_output": calls}, {}), method.format("Tuple[int]", "math.fsum(xs)")),
+        (apps(row | {"input_output": programs}, {}), "d = deque(map(int, input().split()))\nprint(sum(d) / len(d))"),
+        (live_code_bench(lcb, {}), method.format("Optional[List[int]]", "tuple(accumulate(xs, lambda a, b: b))")),
+        (live_code_bench(lcb, {}), "def f(xs): return deque(xs)"),
+    ]
+    for made, code in cases:
+        assert made is not None
+        privilege = Privilege("tests", "", "", made["_tests"])
+        verdict = verify(
+            Task("t", "s", "code", made["_prompt"], privilege, "unit_tests", json.dumps(made["_config"])), fenced(code)
+        )
+        assert verdict.correct, verdict
+
+
+@needs_bubblewrap
 def test_wrong_attempts_say_why_without_the_tests(make_code_task: Callable[..., Task]) -> None:
     task = make_code_task()
     wrong = verify(task, fenced("def f(xs):\n    return sum(xs)"))
-    assert not wrong.correct and wrong.score == 0 and wrong.reason == "test 1 of 1 failed: wrong value"
+    assert not wrong.correct and wrong.score == 0 and wrong.reason == "test 1 of 1 failed"
     assert "candidate([1, 2]) == helper(3)" in wrong.observation and "returned: 3" in wrong.observation
     assert "candidate" not in wrong.reason
     broken = verify(task, fenced("def f(xs):\n    return sum(xs"))
     assert broken.reason == "syntax error on line 2"
     assert verify(task, "I do not know.").reason.startswith("syntax error")
-    assert verify(task, task.prompt).reason == "test 1 of 1 failed: wrong value"  # the question quoted
+    assert "wrong value" in verify(task, task.prompt).observation  # the question quoted
     helper = verify(task, fenced("def helper(x):\n    return 0\ndef f(xs):\n    return 0"))
     assert not helper.correct  # its own `helper` does not reach the tests
 

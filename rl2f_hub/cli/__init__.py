@@ -70,8 +70,13 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
     ] = False,
+    outside: Annotated[
+        bool, typer.Option("--allow-outside-files", help="Let recipes take tasks from files outside their own folder.")
+    ] = False,
 ) -> None:
-    pass
+    from rl2f_hub.runtime import permits
+
+    permits.allow(outside_files=outside)
 
 
 FULL = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG)  # why nothing can be written

@@ -10,8 +10,10 @@ import typer
 
 from rl2f_hub.cli.shared import HubRootOpt, JsonOpt, LocalOpt, UnsafeOpt, hub_of, output_console
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import SUITES, TEACHERS, is_known, refusal_of
 from rl2f_hub.runtime import permits, processes
 
+PLAIN_TEACHERS = {name: kind for name, kind in TEACHERS.items() if not kind.section}  # the others need a recipe
 DEFAULT_SUITES = ("teacher", "try_again", "resample", "shuffled")
 
 
@@ -44,10 +46,7 @@ def models(
     ] = None,
     suite: Annotated[
         Optional[list[str]],
-        typer.Option(
-            help="teacher, try_again, resample, shuffled, leaked, misleading, are_you_sure, wrong_answer, autodidact, "
-            "environment, or all. Repeatable [default: the first four; a recipe: its own]."
-        ),
+        typer.Option(help=f"{', '.join(SUITES)}, or all. Repeatable [default: the first four; a recipe: its own]."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the evaluation, comma-separated.")] = "0",
     limit: Annotated[int, typer.Option(min=1, help="At most so many tasks of each source.")] = 100,
@@ -114,7 +113,7 @@ def models(
         quiet_libraries()
         names = _suites(suite)
         recipe = _recipe_in(tasks or [], overrides or [])
-        found = _tasks(tasks or [], recipe, limit, on_bad_row) if any(n != "environment" for n in names) else []
+        found = _tasks(tasks or [], recipe, limit, on_bad_row) if any(not SUITES[n].own_tasks for n in names) else []
         if base:
             first = [b for b in map(base_of, targets) if b is not None]
             targets = list(dict.fromkeys([*first, *targets]))
@@ -206,10 +205,11 @@ def _refuse_bad(quantization: str, dtype: str, critique: str | None, teacher: st
         ("--quantization", quantization, ("none", "nf4")),
         ("--dtype", dtype, ("float32", "bfloat16")),
         ("--critique", critique or "asked", ("asked", "role")),
-        ("--teacher", teacher or "scripted", ("scripted", "self")),
     ):
         if value not in known:
             raise UsageError(f"{option}: {value!r} is refused; choose one of {', '.join(known)}")
+    if teacher is not None and not is_known(PLAIN_TEACHERS, teacher):
+        raise UsageError(f"--teacher: {refusal_of(PLAIN_TEACHERS, teacher)}")
     double = next((t for t in targets if targets.count(t) > 1), None)
     if double is not None:
         raise UsageError(f"MODEL: {double!r} is given twice; give each model once")
@@ -218,8 +218,6 @@ def _refuse_bad(quantization: str, dtype: str, critique: str | None, teacher: st
 
 
 def _suites(names: list[str] | None) -> tuple[str, ...]:
-    from rl2f_hub.evaluation.suites import SUITES
-
     if names == ["all"]:
         return tuple(SUITES)
     for name in names or ():

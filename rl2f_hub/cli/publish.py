@@ -64,8 +64,10 @@ def publish(
     if force:
         opened.forget_from("publish")
     if append:
-        with alone_in(opened.dir), hub_ready(opened) as namespace, opened.stage("publish") as outputs:
-            outputs |= stage.publish(opened, namespace, append=True)
+        with alone_in(opened.dir), hub_ready(opened) as namespace:
+            opened.go_on()
+            with opened.stage("publish") as outputs:
+                outputs |= stage.publish(opened, namespace, append=True)
     else:
         run_stages(opened, ("publish",))
     print_result({"stage": "publish", "out": str(opened.dir), **opened.outputs("publish")}, as_json)
@@ -111,7 +113,7 @@ def push(
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="hub:<owner/name>, jsonl:<path>, csv:<path> or parquet:<path>.")],
+    source: Annotated[str, typer.Argument(help="hub:<owner/name>, or jsonl:, csv:, tsv: or parquet:<path>.")],
     dataset: Annotated[str, typer.Argument(help="Name of the data set to make, without its owner.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the Parquet files.")] = Path("imported"),
     messages: Annotated[
@@ -175,10 +177,10 @@ def import_(
 
         with hub_errors(repo_id):
             if dry_run:
-                show_plan(plan(HfApi(), repo_id, "dataset", lambda _: contents, private=spec.private), as_json)
+                show_plan(plan(HfApi(), repo_id, "dataset", contents, private=spec.private), as_json)
                 return
             message = f"Import of {public_source(source)}"
-            done = put(HfApi(), repo_id, "dataset", lambda _: contents, private=spec.private, message=message)
+            done = put(HfApi(), repo_id, "dataset", contents, private=spec.private, message=message)
     told = {"repo_id": repo_id, "revision": done.revision, "url": done.url, "rows": made["rows"]}
     print_result(told | {"left_out": made["left_out"]}, as_json)
 

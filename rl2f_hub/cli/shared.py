@@ -29,7 +29,7 @@ BadRowOpt = Annotated[
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Do the stage again, and forget the later ones.")]
 LocalOpt = Annotated[
-    bool, typer.Option("--allow-local-code", help="Let `python:` sources run code from your own files.")
+    bool, typer.Option("--allow-local-code", help="Let `python:` parts of a recipe run code from your own files.")
 ]
 UnsafeOpt = Annotated[
     bool, typer.Option("--unsafe-code-execution", help="Run model-written code without the sandbox. Dangerous.")

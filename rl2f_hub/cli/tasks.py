@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from rl2f_hub.cli.shared import JsonOpt, LocalOpt, UnsafeOpt, print_table
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.runtime import permits
+
+if TYPE_CHECKING:
+    from rl2f_hub.recipe import SourceSpec
 
 app = typer.Typer(no_args_is_help=True, help="Task sources: what there is, and is the verifier right.")
 
@@ -76,6 +79,14 @@ def tasks_validate(
     source: Annotated[
         str, typer.Argument(help="A recipe file, a source or preset, or `reasoning_gym` for all of its data sets.")
     ],
+    prompt: Annotated[
+        Optional[str], typer.Option(help="Column of the questions, or a template of columns in braces.")
+    ] = None,
+    reference: Annotated[Optional[str], typer.Option(help="Column of the right answers.")] = None,
+    verifier: Annotated[Optional[str], typer.Option(help="Who judges.", show_default="the source's own")] = None,
+    choices: Annotated[Optional[str], typer.Option(help="Column of the options of a multiple choice.")] = None,
+    subset: Annotated[Optional[str], typer.Option(help="Of a data set on the Hub.")] = None,
+    split: Annotated[Optional[str], typer.Option(help="Of a data set on the Hub.")] = None,
     count: Annotated[
         Optional[int], typer.Option(help="Tasks a source.", show_default="20; all of human_eval", min=1)
     ] = None,
@@ -90,7 +101,8 @@ def tasks_validate(
 ) -> None:
     """Check verifiers without a model.
 
-    References must pass; nothing, quotes, perturbed and others' answers must fail.
+    References must pass, bare and in some 40 usual wrappings; nothing, quotes, perturbed and others' answers must fail.
+    A file or a data set on the Hub needs no recipe: name its columns.
 
     Exit code 1 when a source exceeds a bound or cannot be validated.
     """
@@ -100,12 +112,16 @@ def tasks_validate(
     permits.allow(local_code=local_code, unsafe_code=unsafe)
     if on_bad_row not in (None, "skip", "fail"):
         raise UsageError(f"--on-bad-row: {on_bad_row!r} is refused; use skip or fail")
-    specs = _specs(source, count, on_bad_row)
+    columns = {"prompt": prompt, "reference": reference, "verifier": verifier, "choices": choices}
+    columns |= {"subset": subset, "split": split}
+    specs = _specs(source, count, on_bad_row, {name: value for name, value in columns.items() if value is not None})
     reports: list[SourceReport] = []
     with bar("validate", len(specs), "sources") as advance:
         for spec in specs:
             reports.append(validate(spec, seed))
             advance(1)
+    if len(specs) == 1 and reports[0].note and not as_json:
+        raise UsageError(reports[0].note)
     bad = [
         r
         for r in reports
@@ -135,13 +151,30 @@ def tasks_validate(
         raise typer.Exit(1)
 
 
-def _specs(source: str, count: int | None, on_bad_row: str | None) -> list[Any]:
-    """The sources behind the argument, each with the number of tasks to probe."""
+def _specs(source: str, count: int | None, on_bad_row: str | None, columns: dict[str, str]) -> list[SourceSpec]:
+    """The sources behind the argument, each with the number of tasks to probe.
+
+    Args:
+        columns: fields of a source that the command line sets.
+    Raises:
+        UsageError: an unknown verifier, or columns of a source that has none to name.
+    """
+    from rl2f_hub.kinds import VERIFIERS, find_part
     from rl2f_hub.recipe import load_recipe, recipe_files
     from rl2f_hub.recipe.task_sections import SourceSpec
 
+    if (verifier := columns.get("verifier")) is not None:
+        find_part(VERIFIERS, verifier, "--verifier")  # raises where there is none of this name
     shipped = {file.parent.name for file in recipe_files()}
-    if Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file() or source in shipped:
+    in_recipe = (
+        Path(source).suffix in (".yaml", ".yml") or (Path(source) / "recipe.yaml").is_file() or source in shipped
+    )
+    generated = source.partition(":")[0] in ("reasoning_gym", "textarena", "python", "human_eval")
+    for name in columns:
+        if in_recipe or (generated and name != "verifier"):
+            why = "a recipe says so itself" if in_recipe else "its rows have no columns"
+            raise UsageError(f"--{name}: {source} does not take it, {why}; leave it out")
+    if in_recipe:
         tasks = load_recipe(source).tasks
         found = {
             s.model_copy(update={"count": 1}).model_dump_json(): s for s in (*tasks.train, *tasks.eval, *tasks.ood)
@@ -159,7 +192,7 @@ def _specs(source: str, count: int | None, on_bad_row: str | None) -> list[Any]:
         names = [source]
     everything = 164 if source.startswith("human_eval") else 20
     return [
-        SourceSpec.model_validate({"source": name, "count": count or everything, "on_bad_row": on_bad_row})
+        SourceSpec.model_validate({"source": name, "count": count or everything, "on_bad_row": on_bad_row, **columns})
         for name in names
     ]
 

@@ -58,11 +58,18 @@ def build_demo(
     return page.blocks
 
 
-def launch_settings() -> dict[str, Any]:
-    """Looks and manners of the server: no other hosts, no history, no monitoring, no uploads."""
+def launch_settings(host: str = "127.0.0.1") -> dict[str, Any]:
+    """Looks and manners of the server: nothing from other hosts, no history, no monitoring, uploads of at most 1 kB.
+
+    Args:
+        host: where it listens; on loopback only requests that name this machine are answered.
+    """
+    from rl2f_hub.demo.hosts import host_settings
     from rl2f_hub.demo.look import CSS, HEAD, theme
 
     return {
+        "server_name": host,
+        **host_settings(host),
         "theme": theme(),
         "css": CSS,
         "head": HEAD,
@@ -125,7 +132,7 @@ def serve_demo(
         results=results,
     )
     warm(players)
-    page.launch(server_name=host, server_port=port, **launch_settings())
+    page.launch(server_port=port, **launch_settings(host))
 
 
 def tiny_folder() -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rl2f_hub.demo import batch, play
-from rl2f_hub.demo.episode import Episode, check_open, new_episode, own_task
+from rl2f_hub.demo.episode import Episode, TooHard, check_open, new_episode, own_task
 from rl2f_hub.demo.marks import solved_at
 from rl2f_hub.demo.play import Growing
 from rl2f_hub.demo.players import Player
@@ -28,6 +28,7 @@ from rl2f_hub.teachers import Teacher
 log = logging.getLogger(__name__)
 
 MAX_TOKENS = 512
+SLOW_COSTS = 30  # actions that one right answer counts for which took all the judge's time
 FAILED = "The model failed on this attempt; nothing was changed. Try again, or pick another task."
 
 
@@ -81,7 +82,12 @@ class Acts:
         asked = (prompt.strip(), reference.strip())
         known = (t for t in self.tasks if (t.prompt.strip(), t.privilege.reference.strip()) == asked)
         self._count(who)  # before anything is looked at: reading a right answer as mathematics can take seconds
-        task = next(known, None) or own_task(prompt, reference)
+        try:
+            task = next(known, None) or own_task(prompt, reference)
+        except TooHard:  # all visitors share the judge: who kept it busy is not let in again for a while
+            self.pace.charge(who.name, SLOW_COSTS)
+            self.address_pace.charge(who.address, SLOW_COSTS)
+            raise
         before = visit.episode
         yield from self._played(visit, new_episode(self.players, task), sampling, who)
         if before is not None and before.checked and before.tried:

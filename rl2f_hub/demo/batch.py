@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from rl2f_hub.demo.marks import solved_at, solved_by
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue.runner import Rollout, ask, judge
+from rl2f_hub.dialogue.rollout import Rollout, get_feedback, judge
 from rl2f_hub.engines import Interrupted, Sampled, Sampling, Session
 from rl2f_hub.records import StopReason, Task, Turn
 from rl2f_hub.teachers import Teacher
@@ -83,7 +83,7 @@ class _Side:
         wrong = [self.rollouts[i] for i in self.open]
         if turn == TURNS or not wrong:
             return
-        for rollout, said in zip(wrong, ask(teacher, Guard(), wrong), strict=True):
+        for rollout, said in zip(wrong, get_feedback(Guard().wrap(teacher), wrong), strict=True):
             if said is None:
                 rollout.stop_reason = StopReason.TEACHER_ERROR
                 continue

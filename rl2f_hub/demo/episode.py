@@ -17,8 +17,9 @@ from rl2f_hub.demo.players import Player
 from rl2f_hub.dialogue.runner import Rollout
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.verify import VERIFIERS
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify import named, verifier_of
+from rl2f_hub.verify.limited import TooSlow
+from rl2f_hub.verify.quantity import as_integer
 
 MAX_CHARS = 4_000
 MOST_MATHEMATICS = 400  # characters of a right answer that is read as a formula: a longer one is compared as text
@@ -64,7 +65,7 @@ class Episode:
     def checked(self) -> bool:
         """Whether attempts can be judged."""
         return bool(self.task.privilege.reference.strip() or self.task.privilege.tests) or (
-            self.task.verifier == "environment"
+            verifier_of(self.task).answers_itself
         )
 
     @property
@@ -74,6 +75,10 @@ class Episode:
     @property
     def over(self) -> bool:
         return all(r.stop_reason for r in self.rollouts)
+
+
+class TooHard(UsageError):
+    """A right answer whose reading took all the time that the judge has, which all visitors share."""
 
 
 def check_length(what: str, text: str) -> str:
@@ -109,7 +114,9 @@ def _reads_as_mathematics(task: Task) -> bool:
     ):
         return False
     try:
-        VERIFIERS["math"].check(task)
+        named("math").check(task)
+    except TooSlow:
+        raise TooHard("The right answer is too hard to read as mathematics: write a simpler one.") from None
     except ValueError:
         return False
     return True
@@ -119,14 +126,14 @@ def playable(tasks: Sequence[Task]) -> tuple[list[Task], str]:
     """The tasks that can be judged here, and a sentence about those that cannot: code needs a working sandbox."""
     from rl2f_hub import sandbox
 
-    code = [t for t in tasks if t.verifier == "unit_tests"]
+    code = [t for t in tasks if verifier_of(t).is_remote]
     if not code:
         return list(tasks), ""
     try:
         sandbox.shared()
     except RL2FError as error:
         note = f"{len(code)} tasks that run model-written code are left out: {error}"
-        return [t for t in tasks if t.verifier != "unit_tests"], note
+        return [t for t in tasks if not verifier_of(t).is_remote], note
     return list(tasks), ""
 
 

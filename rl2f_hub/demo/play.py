@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 from rl2f_hub.demo.episode import MAX_TURNS, Cost, Episode, check_length, rollout_is_checked
 from rl2f_hub.demo.players import Player
-from rl2f_hub.dialogue.runner import Rollout, ask, judge
+from rl2f_hub.dialogue.rollout import Rollout, get_feedback, judge, request_of
 from rl2f_hub.engines import Interrupted, Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Feedback, StopReason, Turn, Verdict
-from rl2f_hub.teachers import Reply, Situation, Teacher
+from rl2f_hub.teachers import Teacher
 from rl2f_hub.teachers.controls import MisleadingTeacher
 from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify.extract import extract_text
+from rl2f_hub.verify import verifier_of
+from rl2f_hub.verify.answer import extract_text
 
 CRITIQUE_TOKENS = 48
 SILENT = "The teacher found no words for this attempt; nothing was changed. Try again, or say yourself what is wrong."
@@ -56,12 +57,12 @@ def by_teacher(players: Sequence[Player], episode: Episode, teacher: Teacher) ->
     if not episode.checked:
         raise UsageError("The teacher has nothing to go by: this task has no right answer to compare with.")
     for player, rollout in _waiting(players, episode):
-        said = ask(teacher, Guard(), [rollout])[0]
+        said = get_feedback(Guard().wrap(teacher), [rollout])[0]
         if said is None:
-            raise UsageError("Stopped." if getattr(teacher, "stopped", False) else SILENT)
-        if shown := getattr(teacher, "shown", None):
+            raise UsageError("Stopped." if teacher.stopped else SILENT)
+        if teacher.shown:
             number = next(i for i, r in enumerate(episode.rollouts) if r is rollout)
-            episode.shown[(number, len(rollout.turns))] = shown[-1]
+            episode.shown[(number, len(rollout.turns))] = teacher.shown[-1]
         tell(player, rollout, said)
 
 
@@ -70,27 +71,19 @@ def by_deceiver(players: Sequence[Player], episode: Episode) -> None:
 
     A dialogue that was solved goes on. Environments are left alone: they answer for themselves.
     """
-    if not episode.checked or episode.task.verifier == "environment":
+    if not episode.checked or verifier_of(episode.task).answers_itself:
         raise UsageError("Nobody can be misled about this task: there is no right answer to lead away from.")
-    deceiver = MisleadingTeacher()
+    deceiver = Guard().wrap(MisleadingTeacher())
     for player, rollout in zip(players, episode.rollouts, strict=True):
         if not rollout.turns or rollout.stop_reason not in (None, StopReason.SOLVED) or len(rollout.turns) >= MAX_TURNS:
             continue
-        speak = deceiver.contradict if rollout.stop_reason is StopReason.SOLVED else deceiver.feedback
-        said = ask(_Speaking(speak), Guard(), [rollout])[0]
+        solved = rollout.stop_reason is StopReason.SOLVED
+        said = (deceiver.challenge_correct if solved else deceiver.feedback)([request_of(rollout)])[0]
         if said is not None:
             rollout.stop_reason = None
             tell(player, rollout, Feedback(said.text, "misleading", said.leaked))
     if not _waiting(players, episode):
         raise UsageError(f"Nobody is left to be misled: each made its {MAX_TURNS} attempts.")
-
-
-@dataclass(slots=True)
-class _Speaking:
-    """One of a deceiver's two ways of speaking, as a teacher."""
-
-    feedback: Callable[[Sequence[Situation]], list[Reply | None]]
-    name: str = "misleading"
 
 
 def _waiting(players: Sequence[Player], episode: Episode) -> list[tuple[Player, Rollout]]:

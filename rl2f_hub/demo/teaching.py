@@ -34,20 +34,24 @@ class SameModelTeacher(ModelTeacher):
         spec = TeacherSpec(kind="self", prompt="brief-v1", max_tokens=96)
         super().__init__(spec, player.student.engine, player.student.chat.tokenizer, "self")
         self.player, self.stop = player, stop
-        self.shown: list[str] = []
+        self._shown: list[str] = []
 
     def _ask(self, asks: list[Ask]) -> list[Answer | str]:
         out: list[Answer | str] = []
         for ask in asks:
-            self.shown.append(ask.text)
+            self._shown.append(ask.text)
             ids = self.format.ids(ask.text, OPEN if ask.again else "")
             sampling = Sampling(self.spec.temperature, TOP_P, self.spec.max_tokens)
             out.append(self.answer(ask, len(ids), self.player.say(ids, ask.seed, 1, sampling, self._drawn)))
         return out
 
     @property
-    def stopped(self) -> bool:
-        return self.stop.is_set()
+    def stopped(self) -> str:
+        return "stopped" if self.stop.is_set() else ""
+
+    @property
+    def shown(self) -> list[str]:
+        return self._shown
 
     def _drawn(self, token: int) -> None:
         if self.stopped:

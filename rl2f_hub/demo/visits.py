@@ -88,6 +88,12 @@ class Pace:
             wait = math.ceil((1 - left) * 60 / self.rate)
             raise UsageError(f"That was a lot at once: please wait {wait} s and press the button again.")
 
+    def charge(self, who: str, actions: float) -> None:
+        """Count that many actions more, even if they were not left: the next ones wait until they are made up for."""
+        with self._lock:
+            when, left = self._buckets.pop(who, (self._clock(), float(self.burst)))
+            self._buckets[who] = (when, left - actions)
+
 
 class Stops:
     """The Stop buttons: one event for each visitor that has something under way."""

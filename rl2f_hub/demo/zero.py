@@ -11,10 +11,9 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from rl2f_hub.demo.players import Player
-from rl2f_hub.engines import Sampling
+from rl2f_hub.engines import Engine, Sampling
 
 SECONDS = 60  # the longest that one attempt may hold a GPU
 
@@ -56,9 +55,8 @@ def drawing(player: Player) -> Callable[[list[int], int, int, Sampling], Iterato
     return draw
 
 
-def _to_gpu(engine: Any) -> None:
+def _to_gpu(engine: Engine) -> None:
     import torch
 
-    model = getattr(engine, "model", None)
-    if model is not None and torch.cuda.is_available():
-        model.to("cuda")
+    if engine.model is not None and torch.cuda.is_available():
+        engine.model.to("cuda")

@@ -8,7 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {"Rollout": "rollout", "ask": "rollout", "judge": "rollout", "Student": "runner", "run_dialogues": "runner"}
+_PUBLIC = {
+    "Rollout": "rollout",
+    "ask": "rollout",
+    "get_feedback": "rollout",
+    "judge": "rollout",
+    "Student": "runner",
+    "run_dialogues": "runner",
+}
 
 __all__ = list(_PUBLIC)
 

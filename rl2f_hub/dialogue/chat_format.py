@@ -24,6 +24,7 @@ Templates differ from a ledger in ways that have a rule each; any other way is r
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from datetime import date
 from functools import lru_cache
@@ -72,6 +73,9 @@ class ChatFormat:
             raise TemplateError(f"tokenizer '{self._name}': no eos token; set `eos_token` to the turn's end")
         source = str(tokenizer.chat_template)
         self._marks = next((marks for marks in THINKING_MARKS if marks[1] in source), THINKING_MARKS[0])
+        tokens = {token.content for token in tokenizer.added_tokens_decoder.values()}
+        marks = [re.escape(mark) for mark in self._marks if mark in tokens]
+        self._thinking = f"({'|'.join(marks)})" if marks else ""  # the thinking marks that are tokens
         self._backend, self._lock = _own_copy(tokenizer.backend_tokenizer, source)
         self._take_apart(thinking)
         self._check_ids()
@@ -180,6 +184,13 @@ class ChatFormat:
         """Ids of outside text, special tokens taken as characters."""
         return self._ids(text, True)
 
+    def encode_attempt(self, text: str) -> list[int]:
+        """Ids of a recorded attempt: `encode`, but with the thinking marks as the tokens that a student samples."""
+        if not self._thinking:
+            return self.encode(text)
+        pieces = filter(None, re.split(self._thinking, text))
+        return [i for piece in pieces for i in self._ids(piece, piece not in self._marks)]
+
     def _ids(self, text: str, as_characters: bool) -> list[int]:
         with self._lock:  # formats of one tokenizer share its copy
             self._backend.encode_special_tokens = as_characters
@@ -266,6 +277,11 @@ class ChatFormat:
         if ledger.spans[-1].role == "template":
             out.append("template", self._opening[closed:], ledger.spans[-1].turn)
         return out
+
+    @property
+    def opened_mark(self) -> str:
+        """The thinking mark that the template itself writes at the start of every attempt; empty where it writes none."""
+        return self._marks[0] if self._thinks_from_start else ""
 
     def _opens_with_thought(self, ledger: Ledger, turn: int) -> bool:
         """Whether the template opened the thinking of an attempt; it has not where the attempt was stripped before."""

@@ -1,25 +1,24 @@
 """A rollout, and what an attempt in it earns: a verdict, then words from the teacher, through the guard.
 
-Nothing here generates. `react` may therefore run in a thread of its own while a model generates for other dialogues,
-as long as the teacher needs no model of this process.
+Nothing here generates. `verify_and_give_feedback` may therefore run in a thread of its own while a model generates for
+other dialogues, as long as the teacher needs no model of this process.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from rl2f_hub.dialogue.context_window import Rules
 from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Sampling
 from rl2f_hub.records import Dialogue, Feedback, StopReason, Task, Turn, Verdict
-from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.teachers.base import FeedbackRequest, Teacher
 from rl2f_hub.teachers.environment import EnvironmentTeacher
-from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify import verify_many
-from rl2f_hub.verify.scorers import many_answers
+from rl2f_hub.teachers.guard import Guard, GuardedTeacher
+from rl2f_hub.verify import Verifier, verifier_of, verify_many
 
 
 @dataclass(slots=True)
@@ -36,6 +35,7 @@ class Rollout:
     turns: list[Turn] = field(default_factory=list)  # those that are judged
     stop_reason: StopReason | None = None
     forked: bool = False
+    opened: str = ""  # the thinking mark with which the chat template begins every attempt, and which the texts lack
     written: list[int] = field(default_factory=list)
 
     def dialogue(self, student: str, teacher: str, sampling: Sampling) -> Dialogue:
@@ -49,57 +49,62 @@ class Rollout:
             turns=tuple(self.turns),
             stop_reason=self.stop_reason,
             student=student,
-            teacher="environment" if self.task.verifier == "environment" else teacher,
+            teacher=EnvironmentTeacher.name if verifier_of(self.task).answers_itself else teacher,
             privilege=self.task.privilege.kind,
             sampling=settings,
         )
 
 
-def react(
+def verify_and_give_feedback(
     attempts: Sequence[tuple[Rollout, str]],
     cut: Sequence[bool],
-    teacher: Teacher,
-    guard: Guard,
+    teacher: GuardedTeacher,
     rules: Rules,
     max_turns: int,
     timings: Timings,
+    verifier: Verifier | None = None,
 ) -> list[Feedback | None]:
     """Judge attempts, of which `cut` says which were cut short, and let the teacher answer: None where it says nothing.
 
-    An attempt that is right and stands has no words; neither has one that is the last by rule, or one that the teacher
-    has nothing to say to. Before a teacher that `resamples` each attempt is judged as a first one, a game that it lost
-    is not the end, and nobody answers.
+    A correct attempt gets no feedback unless the teacher challenges it; neither does an attempt that ends its dialogue by
+    rule. Before a teacher of `independent_attempts` each attempt is judged as a first one, a game that it lost is not the
+    end, and nobody answers.
     """
-    afresh = getattr(teacher, "resamples", False)
+    independent = teacher.independent_attempts
     rollouts = [rollout for rollout, _ in attempts]
     with timings.during("verify"):
-        judge(attempts, afresh)
+        judge(attempts, independent, verifier)
     for rollout, short in zip(rollouts, cut, strict=True):
-        if afresh and rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
+        if independent and rollout.stop_reason is StopReason.GAME_OVER:  # of that game: the next attempt starts another
             rollout.stop_reason = None
         if short:
             rollout.turns[-1] = replace(rollout.turns[-1], cut=True)
             if rules.on_cut == "stop" and rollout.stop_reason is None:
                 rollout.stop_reason = StopReason.TOKEN_LIMIT
     out: list[Feedback | None] = [None] * len(attempts)
-    if afresh:
+    if independent:
         return out
     wrong = [i for i, r in enumerate(rollouts) if r.stop_reason in (None, StopReason.GAME_OVER)]
     solved = [i for i, r in enumerate(rollouts) if r.stop_reason is StopReason.SOLVED and len(r.turns) < max_turns]
     with timings.during("teacher"):
-        words = ask(teacher, guard, [rollouts[i] for i in wrong])
-        doubts = _doubts(teacher, guard, [rollouts[i] for i in solved])
-    for i, said in [*zip(wrong, words, strict=True), *zip(solved, doubts, strict=True)]:
+        feedback = get_feedback(teacher, [rollouts[i] for i in wrong])
+        challenges = teacher.challenge_correct([request_of(rollouts[i]) for i in solved])
+    for i, said in [*zip(wrong, feedback, strict=True), *zip(solved, challenges, strict=True)]:
         out[i] = said
     return out
 
 
-def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None:
+def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False, verifier: Verifier | None = None) -> None:
     """Verify attempts and record each as its rollout's next turn; sets the stop reason when it is the last.
 
-    With `afresh` each attempt is judged as a first one: a game starts again.
+    Args:
+        afresh: judge each attempt as a first one: a game starts again.
+        verifier: judges in place of the verifier that each task names.
     """
-    verdicts = verify_many([(r.task, text, [] if afresh else [t.attempt for t in r.turns]) for r, text in attempts])
+    verdicts = verify_many(
+        [(r.task, r.opened + text, [] if afresh else [r.opened + t.attempt for t in r.turns]) for r, text in attempts],
+        verifier=verifier,
+    )
     for (rollout, text), verdict in zip(attempts, verdicts, strict=True):
         if isinstance(verdict, Exception):  # a verifier's bug costs its own dialogue, never the batch
             reason = f"verifier failed: {type(verdict).__name__}: {verdict}"
@@ -112,35 +117,27 @@ def judge(attempts: Sequence[tuple[Rollout, str]], afresh: bool = False) -> None
             rollout.stop_reason = StopReason.GAME_OVER
 
 
-def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
-    """Feedback for each of `rollouts`, whose last attempt was wrong, as `guard` passes it on; None where there is none.
+def get_feedback(teacher: GuardedTeacher, rollouts: list[Rollout]) -> list[Feedback | None]:
+    """Guarded feedback for each of `rollouts`, whose last attempt was wrong; None where there is none.
 
-    Tasks that are an environment answer for themselves, whoever the teacher of the others is.
+    Tasks whose verifier answers for itself (environments) get its observation, whoever the teacher of the others is.
     """
     out: list[Feedback | None] = [None] * len(rollouts)
-    for speaker, own in ((teacher, False), (EnvironmentTeacher(), True)):
-        places = [i for i, r in enumerate(rollouts) if (r.task.verifier == "environment") is own]
-        for i, feedback in zip(places, guard.pass_on(speaker, [_situation(rollouts[i]) for i in places]), strict=True):
+    for speaker, own in ((teacher, False), (teacher.guard.wrap(EnvironmentTeacher()), True)):
+        places = [i for i, r in enumerate(rollouts) if verifier_of(r.task).answers_itself is own]
+        for i, feedback in zip(places, speaker.feedback([request_of(rollouts[i]) for i in places]), strict=True):
             out[i] = feedback
     return out
 
 
-def _doubts(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
-    """What a misleading teacher says against right attempts; None where an attempt stands, as with any other teacher."""
-    if not rollouts or not hasattr(teacher, "contradict"):
-        return [None] * len(rollouts)
-    return guard.pass_on(_Contradiction(teacher), [_situation(r) for r in rollouts])
+def ask(teacher: Teacher, guard: Guard, rollouts: list[Rollout]) -> list[Feedback | None]:
+    """`get_feedback` under its earlier name, which goes in the next version."""
+    warnings.warn("ask(teacher, guard, ...) is called get_feedback(guard.wrap(teacher), ...)", DeprecationWarning, 2)
+    return get_feedback(guard.wrap(teacher), rollouts)
 
 
-class _Contradiction:
-    """A teacher's `contradict` as the `feedback` that the guard asks for."""
-
-    def __init__(self, teacher: Any) -> None:
-        self.name, self.feedback = f"{teacher.name}'s doubts", teacher.contradict
-
-
-def _situation(r: Rollout) -> Situation:
-    return Situation(
+def request_of(r: Rollout) -> FeedbackRequest:
+    return FeedbackRequest(
         question=r.task.prompt,
         domain=r.task.domain,
         attempts=tuple(t.attempt for t in r.turns),
@@ -149,6 +146,7 @@ def _situation(r: Rollout) -> Situation:
         privilege=r.task.privilege,
         seed=r.seed,
         verifier=r.task.verifier,
-        one_answer=not many_answers(r.task),
+        one_answer=verifier_of(r.task).has_one_answer(r.task),
+        answers_itself=verifier_of(r.task).answers_itself,
         source=r.task.source,
     )

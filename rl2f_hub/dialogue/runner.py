@@ -24,15 +24,15 @@ from typing import Any
 
 from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.context_window import RULES, Context, Rules
-from rl2f_hub.dialogue.rollout import Rollout, ask, judge, react
+from rl2f_hub.dialogue.rollout import Rollout, ask, get_feedback, judge, verify_and_give_feedback
 from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.dialogue.token_ledger import Ledger
 from rl2f_hub.engines import Engine, Interrupted, OnToken, Sampled, Sampling, derive_seed
 from rl2f_hub.records import Feedback, StopReason, Task
-from rl2f_hub.teachers import Teacher
-from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.guard import Guard, GuardedTeacher
+from rl2f_hub.verify import Verifier, as_verifier, verifier_of
 
-__all__ = ["CLOSING_WORDS", "Rollout", "Student", "ask", "judge", "run_dialogues"]
+__all__ = ["CLOSING_WORDS", "Rollout", "Student", "ask", "get_feedback", "judge", "run_dialogues"]
 
 REPLY_TOKENS = 64  # a teacher's reply with its template, where only a guess is needed
 CLOSING_WORDS = "Correct."  # the teacher's last words on a solved dialogue: a target for the critique term only
@@ -50,9 +50,9 @@ class Student:
 def run_dialogues(
     tasks: Sequence[Task],
     student: Student,
-    teacher: Teacher,
+    teacher: Any,
     *,
-    guard: Guard,
+    guard: Guard | None = None,
     max_turns: int,
     sampling: Sampling,
     seed: int,
@@ -64,13 +64,16 @@ def run_dialogues(
     cancelled: Callable[[], bool] = lambda: False,
     on_token: OnToken | None = None,
     overlap: bool | None = None,
+    verifier: Any = None,
 ) -> list[Rollout]:
     """Run one dialogue per task, at most `wave` at once; the rollouts come in the order of the tasks.
 
     Where the engine's cache would not hold `wave` dialogues of the length to be expected, fewer run at once.
 
     Args:
-        teacher: who answers wrong attempts; its words reach the student through `guard` only.
+        teacher: answers wrong attempts: a `Teacher`, a function of a `FeedbackRequest` that returns a text, or a teacher
+            behind its guard (`Guard.wrap`).
+        guard: all feedback passes through it; by default a new one.
         max_turns: attempts that a dialogue may have.
         sampling: how attempts are drawn.
         seeds: one seed a dialogue; by default derived from `seed` and the task's id, so that a task draws the same
@@ -83,40 +86,46 @@ def run_dialogues(
             attempts under way are dropped and all dialogues that are not over end with `cancelled`.
         overlap: generate for one half of the dialogues while the other half is judged and answered; by default where
             that is waited for (`waits`).
+        verifier: judges in place of the verifiers that tasks name: a `Verifier`, or a function (task, attempt) that
+            returns a `Verdict`, a bool or a score.
+    Raises:
+        UsageError: something else as a teacher or verifier.
     """
+    guarded = teacher if isinstance(teacher, GuardedTeacher) else (guard or Guard()).wrap(teacher)
+    verifier = None if verifier is None else as_verifier(verifier)
     if seeds is None:
         seeds = [derive_seed(seed, task.task_id) for task in tasks]
-    rollouts = [Rollout(task, s, student.chat.open(task.prompt)) for task, s in zip(tasks, seeds, strict=True)]
+    opened = student.chat.opened_mark
+    rollouts = [
+        Rollout(task, s, student.chat.open(task.prompt), opened=opened) for task, s in zip(tasks, seeds, strict=True)
+    ]
     if not rollouts:
         return []
     wave = _fitting(rollouts, student.engine, max_turns, sampling, wave)
     if overlap is None:
-        overlap = waits(teacher, tasks)
+        overlap = waits(guarded, tasks)
     crews = 2 if overlap and wave > 1 and _holds_two(student.engine) else 1
-    play = _Play(rollouts, student, teacher, guard, max_turns, rules, timings or Timings(), on_token)
+    play = _Play(rollouts, student, guarded, verifier, max_turns, rules, timings or Timings(), on_token)
     play.run([play.crew(sampling, wave, n, crews) for n in range(crews)], on_wave, cancelled)
     return rollouts
 
 
-def waits(teacher: Teacher, tasks: Sequence[Task]) -> bool:
+def waits(teacher: GuardedTeacher, tasks: Sequence[Task]) -> bool:
     """Whether verdicts or feedback come from other processes or machines, so that time spent on them is idle here.
 
     Never with a model in this process as the teacher: it may be the student's own weights with the adapter switched off,
     which nobody else may use meanwhile.
     """
-    inner: Any = teacher
-    while inner is not None:
-        if getattr(inner, "computes_here", False):
-            return False
-        inner = getattr(inner, "teacher", None)
-    return getattr(teacher, "remote", False) or any(task.verifier == "unit_tests" for task in tasks)
+    if teacher.teacher.is_local_model:
+        return False
+    return teacher.teacher.is_remote or any(verifier_of(task).is_remote for task in tasks)
 
 
 def _fitting(rollouts: list[Rollout], engine: Engine, max_turns: int, sampling: Sampling, wave: int) -> int:
     """How many dialogues to run at once. A guess: the engine keeps to its budget if dialogues grow longer."""
     prompt = max(len(r.ledger.ids) for r in rollouts)
     longest = min(engine.context_length, prompt + max_turns * sampling.turn_tokens + (max_turns - 1) * REPLY_TOKENS)
-    most = getattr(engine, "most_rows", None) or wave  # what an engine has learnt from a lack of memory
+    most = engine.most_rows or wave  # what an engine has learnt from a lack of memory
     return max(1, min(wave, most, len(rollouts), engine.cache_tokens // (longest + 1)))
 
 
@@ -140,8 +149,8 @@ class _Play:
 
     rollouts: list[Rollout]
     student: Student
-    teacher: Teacher
-    guard: Guard
+    teacher: GuardedTeacher
+    verifier: Verifier | None
     max_turns: int
     rules: Rules
     timings: Timings
@@ -181,10 +190,9 @@ class _Play:
         """Fill the crew up and let it make its attempts; False when the one who reads along stopped it."""
         while waiting and len(crew.active) < crew.size:
             crew.active.append(waiting.popleft())
-        afresh = getattr(self.teacher, "resamples", False)
         for i in list(crew.active):
             rollout = self.rollouts[i]
-            if afresh and rollout.turns:
+            if self.teacher.independent_attempts and rollout.turns:
                 rollout.ledger = self.student.chat.open(rollout.task.prompt)
             if not self._goes_on(rollout, crew.context.before_turn(rollout.ledger)):
                 rollout.stop_reason = StopReason.CONTEXT_FULL
@@ -206,7 +214,16 @@ class _Play:
             rollout.written.append(attempt.tokens)
             self.timings.student_tokens += attempt.tokens
         attempts, cut = list(zip(rollouts, texts, strict=True)), [not attempt.stopped for attempt in made]
-        work = partial(react, attempts, cut, self.teacher, self.guard, self.rules, self.max_turns, self.timings)
+        work = partial(
+            verify_and_give_feedback,
+            attempts,
+            cut,
+            self.teacher,
+            self.rules,
+            self.max_turns,
+            self.timings,
+            self.verifier,
+        )
         crew.said = pool.submit(work).result if pool else work
         return True
 
@@ -228,7 +245,7 @@ class _Play:
         rollout = self.rollouts[index]
         turn = len(rollout.turns)
         last = turn == self.max_turns or rollout.stop_reason is StopReason.GAME_OVER
-        if getattr(self.teacher, "resamples", False):
+        if self.teacher.independent_attempts:
             rollout.stop_reason = rollout.stop_reason or (StopReason.TURN_LIMIT if last else None)
             return rollout.stop_reason is None
         if reply is None:

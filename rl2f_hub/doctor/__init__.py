@@ -1,8 +1,9 @@
 """`rl2f doctor [RECIPE]`: can this machine do the work, and can the recipe's work be done, before hours are spent.
 
 Every check is a line with ok, warn or fail and, unless it is ok, the fix. `fail` means that a run would end with an
-error; `warn` that it may, or that something could not be looked at. Nothing is trained or downloaded but the model's
-configuration and tokenizer and the first task of each source.
+error; `warn` that it may, or that something could not be looked at. What the run itself checks is checked by the same
+code. Nothing is trained, and nothing downloaded but the model's configuration and tokenizer and the tasks, which stay in
+the cache where the run will look for them.
 
 Left out: whether a teacher's endpoint answers (it costs money), quotas of the Hub, the network's speed.
 """
@@ -77,12 +78,17 @@ def _run(name: str, check: Callable[..., Any], recipe: Recipe | None, asked: Ask
     try:
         report.checks.extend(check(recipe, asked, report))
     except RL2FError as error:
-        found, _, fix = str(error).partition("; ")
-        report.checks.append(Check(name, "fail", found, fix))
+        report.checks.append(failed(name, error))
     except Exception as error:  # a check is about other people's software: whatever it raises is a finding
         text = " ".join(str(error).split())[:200]
         found, _, fix = (not_installed(error) or f"{type(error).__name__}: {text}; see what it names").rpartition("; ")
         report.checks.append(Check(name, "fail", found, fix))
+
+
+def failed(name: str, error: RL2FError) -> Check:
+    """What an error of ours says, as a line: what was found before its first semicolon, the fix behind it."""
+    found, _, fix = str(error).partition("; ")
+    return Check(name, "fail", found, fix)
 
 
 def _hub_of(recipe: Recipe | None, out: Path) -> AbstractContextManager[Any]:

@@ -13,7 +13,7 @@ from rl2f_hub.recipe import Recipe
 
 GIB = 2**30
 LEAST_DISK = 2 * GIB  # below this a run is likely to end in the middle of a file
-TRACKERS = {"trackio": "trackio", "wandb": "wandb", "tensorboard": "tensorboard"}  # report_to -> package
+TRACKERS = {"trackio": "trackio", "tensorboard": "tensorboard"}  # report_to -> package
 
 
 def versions(recipe: Recipe | None, asked: Asked, report: Report) -> list[Check]:

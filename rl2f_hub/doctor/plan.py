@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from typing import Any
 
-from rl2f_hub.doctor import Asked, Check, Report, Status
+from rl2f_hub.doctor import Asked, Check, Report, Status, failed
 from rl2f_hub.doctor.memory import GIB, PROMPT_TOKENS, Device, estimate
 from rl2f_hub.errors import RL2FError, did_you_mean
 from rl2f_hub.recipe import Recipe
@@ -13,28 +14,27 @@ from rl2f_hub.recipe import Recipe
 TIGHT = 0.9  # of the memory: fragments and kernels' own memory are not in the estimate
 
 
-def batches(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
-    """What must divide what, counted as the trainer will."""
-    spec, n = recipe.train, asked.processes
-    dialogues = spec.prompts_per_step * spec.num_generations
-    parts = spec.accumulation * n
-    out = []
-    if dialogues % parts:
-        fix = "change train.prompts_per_step, train.num_generations or train.accumulation so that it divides"
-        of = f"{spec.accumulation} passes" + (f" on {n} processes" if n > 1 else "")
-        out.append(Check("groups", "fail", f"{dialogues} dialogues a step do not divide into {of}", fix))
-    tasks = sum(source.count for source in recipe.tasks.train)
-    if tasks < spec.prompts_per_step:
-        fix = f"lower train.prompts_per_step to {tasks} or raise tasks.train.*.count"
-        out.append(Check("groups", "fail", f"{tasks} training tasks, {spec.prompts_per_step} prompts a step", fix))
-    found = f"{spec.prompts_per_step} groups of {spec.num_generations}, {dialogues // parts} dialogues a backward pass"
-    return out or [Check("groups", "ok", found)]
+def stages(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
+    """What a run asks of its recipe before it starts."""
+    from rl2f_hub.pipeline import STAGES, check_stage
+
+    errors: dict[str, RL2FError] = {}
+    for stage in STAGES:
+        try:
+            check_stage(recipe, stage, asked.processes)
+        except RL2FError as error:
+            errors.setdefault(str(error), error)
+    if errors:
+        return [failed("stages", error) for error in errors.values()]
+    spec = recipe.train
+    passes = spec.prompts_per_step * spec.num_generations // (spec.accumulation * asked.processes)
+    found = f"{spec.prompts_per_step} groups of {spec.num_generations} per step, {passes} dialogues per backward pass"
+    return [Check("stages", "ok", found)]
 
 
 def trainer_keys(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
     from rl2f_hub.training.trainer import RL2FConfig
 
-    recipe.check_trainable()
     known = [f.name for f in fields(RL2FConfig)]
     unknown = [name for name in recipe.train.grpo if name not in known]
     if unknown:
@@ -55,8 +55,8 @@ def template(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
     except RL2FError as error:
         if asked.model_config is None:
             raise
-        found, _, fix = str(error).partition("; ")
-        return [Check("template", "warn", f"not looked at: {found}", fix)]
+        why = failed("template", error)
+        return [Check("template", "warn", f"not looked at: {why.found}", why.fix)]
     chat = ChatFormat(tokenizer, recipe.dialogue.thinking)
     found = "turns can be appended" + (
         "; thinking of earlier attempts is kept by choice" if chat.drops_thinking else ""
@@ -65,27 +65,26 @@ def template(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
 
 
 def tasks(recipe: Recipe, asked: Asked, report: Report) -> list[Check]:
-    """The first task of every source, and the sandbox where code is judged."""
-    from rl2f_hub.tasks import request_for, stream
+    """All tasks, loaded as the run will load them, and the sandbox where code is judged."""
+    from rl2f_hub.tasks import SPLITS, load_tasks, recipe_sources, recipe_tasks, request_for, stream
 
-    out, code = [], False
-    for split in ("train", "eval", "ood"):
-        for number, source in enumerate(getattr(recipe.tasks, split)):
+    out, sources = [], recipe_sources(recipe)
+    for split in SPLITS:
+        for number, source in enumerate(sources[split]):
             at = f"tasks.{split}[{number}]"
-            try:
-                first = next(stream(request_for(source, at, recipe.seed, split)), None)
+            try:  # the first of each, so that every source that gives none has its line
+                if next(stream(request_for(source, at, recipe.seed, split)), None) is None:
+                    load_tasks({split: [source]}, recipe.seed)  # says why
             except RL2FError as error:
-                found, _, fix = str(error).partition("; ")
-                out.append(Check("tasks", "fail", found, fix))
-                continue
-            if first is None:
-                out.append(Check("tasks", "fail", f"{at}: {source.source} has no tasks", "check split and where"))
-                continue
-            code |= first.verifier == "unit_tests"
-    if not out:
-        count = len(recipe.tasks.train) + len(recipe.tasks.eval) + len(recipe.tasks.ood)
-        out.append(Check("tasks", "ok", f"{count} sources give tasks"))
-    return [*out, *(_sandbox() if code else [])]
+                out.append(failed("tasks", error))
+    if out:
+        return out
+    reports: list[dict[str, Any]] = []
+    every = [task for split in recipe_tasks(recipe, reports).values() for task in split]
+    bad = sum(entry.get("bad_rows", 0) for entry in reports)
+    found = f"{len(every)} tasks of {len(reports)} sources" + (f", {bad} bad rows skipped" if bad else "")
+    out.append(Check("tasks", "ok", found))
+    return [*out, *(_sandbox() if any(task.verifier == "unit_tests" for task in every) else [])]
 
 
 def _sandbox() -> list[Check]:
@@ -150,7 +149,7 @@ def _device(asked: Asked) -> Device:
 
 
 CHECKS = [
-    ("groups", batches),
+    ("stages", stages),
     ("train.grpo", trainer_keys),
     ("template", template),
     ("tasks", tasks),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -79,8 +82,8 @@ class Session(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """Opens sessions.
+class Engine(ABC):
+    """Opens sessions. A subclass needs `context_length`, `cache_tokens` and `open`; all else has a default.
 
     `context_length` is the largest number of ids that a dialogue may reach, `cache_tokens` the largest number of
     positions that the cache of a session may have: what does not fit is fed again at every turn.
@@ -88,13 +91,38 @@ class Engine(Protocol):
 
     context_length: int
     cache_tokens: int
+    most_rows: int | None = None  # dialogues at once, once memory was too short for more
+    model: Any = None  # the torch module that generates, where its weights are in this process
+    pad_id: int = 0  # any valid id, to fill rows up with
+    is_remote: bool = False  # an endpoint: no ids, no log-probabilities, so nothing to train on
+    takes_adapters: bool = False  # `sync` gives it another adapter while it runs
 
+    @abstractmethod
     def open(self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0) -> Session:
         """A session of `len(seeds)` rows with `share` of `cache_tokens`, which must hold its longest dialogue.
 
         Attempts are drawn as `sampling` says and end with one of `stop_ids`.
         """
-        ...
+
+    @property
+    def has_base(self) -> bool:
+        """Whether `without_adapter` gives the base model's words."""
+        return self.model is not None
+
+    @property
+    def generation_config(self) -> Any:
+        """The model's own generation settings; None where it has none."""
+        return None
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """The base model's words within the block. Raises: UsageError where adapters cannot be switched off."""
+        from rl2f_hub.engines.base_weights import base_alone
+
+        return base_alone(self.model)
+
+    def sync(self, folder: str | Path | None) -> None:
+        """From now on generate with the adapter in `folder`, or with the base (None); where it `takes_adapters`."""
+        raise NotImplementedError
 
 
 _U64 = np.uint64

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rl2f_hub.engines import OnToken, Sampled, Sampling
+from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling
+from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.errors import RL2FError, UsageError
 
@@ -20,7 +21,7 @@ PAGE = 64  # ids in a page
 PASS = 1024  # most ids of one forward pass
 
 
-class ContinuousEngine:
+class ContinuousEngine(Engine):
     """Generates with `model.generate_batch`.
 
     Args:
@@ -32,7 +33,7 @@ class ContinuousEngine:
         config = model.config.get_text_config()
         device = next(model.parameters()).device
         self.cache_tokens = cache_budget(config, model.dtype, device) if cache_tokens is None else cache_tokens
-        self.context_length = min(int(getattr(config, "max_position_embeddings", 1 << 20)), self.cache_tokens - PAGE)
+        self.context_length = min(context_of(config), self.cache_tokens - PAGE)
 
     def open(
         self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0

@@ -4,7 +4,7 @@ A server takes messages and gives text: no ids, no log-probabilities, no way to 
 a dialogue counts characters instead: an id is a code point, and three numbers beyond Unicode mark whose turn begins and
 where one ends. So the loop, its rules and the guard are the ones of every student, spans partition the ids, and what
 was said is exactly in them; `Sampled.logprobs` is empty, and tokens are what the server counted (`Sampled.usage`).
-Nothing can be trained on that: generation and training refuse a `remote` engine.
+Nothing can be trained on that: generation and training refuse an engine that `is_remote`.
 
 Every turn sends the whole conversation. A request that does not fit into the model's window ends its dialogue with
 `context_full`, one that fails after its retries with `student_error`; a refused key or an unknown model ends the
@@ -21,10 +21,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from rl2f_hub.dialogue.chat_format import THINKING_MARKS, ChatFormat, Thinking
 from rl2f_hub.endpoints.client import ChatClient, Send
 from rl2f_hub.endpoints.completion import Failure
-from rl2f_hub.engines import OnToken, Sampled, Sampling, derive_seed
+from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling, derive_seed
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe.teacher_sections import EndpointSpec
 from rl2f_hub.records import StopReason, Usage
@@ -34,26 +33,7 @@ ROLES = {USER: "user", ASSISTANT: "assistant"}
 UNKNOWN = 1 << 40  # characters: the window is the server's, and it says itself when it is full
 
 
-class TextChat(ChatFormat):
-    """A chat format without a tokenizer: one id a character."""
-
-    def __init__(self, thinking: Thinking | None = None) -> None:
-        self.thinking = thinking or "keep"
-        self.trims = self.drops_thinking = self._thinks_from_start = False
-        self._marks = THINKING_MARKS[0]
-        self._before, self._opening, self._between = [USER], [END, ASSISTANT], [END, USER]
-        self._past = self._opening
-        self._closing = [END]
-        self.eos_id, self.stop_ids = END, frozenset((END, USER, ASSISTANT))
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(character) for character in text]
-
-    def _read(self, ids: list[int]) -> str:
-        return "".join(map(chr, ids))
-
-
-class EndpointEngine:
+class EndpointEngine(Engine):
     """Asks a server for attempts, many at once.
 
     Args:
@@ -64,7 +44,7 @@ class EndpointEngine:
 
     context_length = UNKNOWN
     cache_tokens = 4 * UNKNOWN
-    remote = True
+    is_remote = True
 
     def __init__(self, spec: EndpointSpec, field: str = "student") -> None:
         self.client = ChatClient(spec, field)

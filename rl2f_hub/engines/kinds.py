@@ -11,6 +11,11 @@ from typing import Any
 from rl2f_hub.errors import RL2FError
 
 
+def context_of(config: Any) -> int:
+    """The most ids that a model reads at once."""
+    return int(getattr(config, "max_position_embeddings", 1 << 20))
+
+
 def windows_of(config: Any) -> dict[str, int | None]:
     """The kinds of attention layers of a model and how far each looks back; None: to the start."""
     window = getattr(config, "sliding_window", None)

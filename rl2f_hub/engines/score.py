@@ -8,20 +8,18 @@ their own (an endpoint) cannot be asked, see `can_score`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rl2f_hub.engines.transformers import TransformersEngine
+from rl2f_hub.engines import Engine
 
 BATCH_TOKENS = 16_384  # padded ids in one forward pass
 
 
-def can_score(engine: Any) -> bool:
+def can_score(engine: Engine) -> bool:
     """Whether an engine has a model here that can be asked."""
-    return getattr(engine, "model", None) is not None and hasattr(engine, "pad_id")
+    return engine.model is not None
 
 
-def log_likelihoods(engine: TransformersEngine, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+def log_likelihoods(engine: Engine, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
     """For each (context, target): log p(target | context) in nats, at temperature 1, in the order given.
 
     An empty target has log-probability 0. Pairs longer than the model's context are nan.
@@ -48,9 +46,7 @@ def log_likelihoods(engine: TransformersEngine, pairs: Sequence[tuple[list[int],
     return out
 
 
-def _score(
-    engine: TransformersEngine, pairs: Sequence[tuple[list[int], list[int]]], batch: list[int], out: list[float]
-) -> None:
+def _score(engine: Engine, pairs: Sequence[tuple[list[int], list[int]]], batch: list[int], out: list[float]) -> None:
     """One forward pass over `batch`, padded on the left so that all targets end in the same column."""
     import torch
 

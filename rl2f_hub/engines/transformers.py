@@ -26,15 +26,15 @@ from typing import Any
 
 import torch
 
-from rl2f_hub.engines import Sampling
+from rl2f_hub.engines import Engine, Sampling
 from rl2f_hub.engines.folded import Folded
-from rl2f_hub.engines.kinds import attention_of, windows_of
+from rl2f_hub.engines.kinds import attention_of, context_of, windows_of
 from rl2f_hub.engines.memory import cache_budget
 from rl2f_hub.engines.session import TransformersSession
 from rl2f_hub.errors import UsageError
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Generates with a `transformers` (or PEFT) causal model that stays where it is.
 
     Args:
@@ -63,9 +63,11 @@ class TransformersEngine:
         self.cache_tokens = cache_budget(config, model.dtype, self.device) if cache_tokens is None else cache_tokens
         if self.cache_tokens < 2:
             raise UsageError(f"cache_tokens: {self.cache_tokens} holds no dialogue; set it to the longest one or more")
-        self.most_rows: int | None = None  # dialogues at once, once memory was too short for more
-        longest = int(getattr(config, "max_position_embeddings", 1 << 20))
-        self.context_length: int = min(longest, self.cache_tokens - 1)
+        self.context_length = min(context_of(config), self.cache_tokens - 1)
+
+    @property
+    def generation_config(self) -> Any:
+        return getattr(self.model, "generation_config", None)
 
     def open(
         self, seeds: list[int], sampling: Sampling, stop_ids: frozenset[int], share: float = 1.0

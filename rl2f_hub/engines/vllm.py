@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.engines import OnToken, Sampled, Sampling, derive_seed
+from rl2f_hub.engines import Engine, OnToken, Sampled, Sampling, derive_seed
 from rl2f_hub.errors import RL2FError, UsageError
 
 CONCURRENCY = 64  # requests to a server at once; it batches them itself
@@ -34,8 +34,11 @@ Adapter = tuple[str, int, str]
 Complete = Callable[[list[list[int]], Sampling, list[int], list[int], "Adapter | None"], list[Sampled]]
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """Generates through `complete`; see `colocated` and `served`."""
+
+    takes_adapters = True
+    has_base = True
 
     def __init__(self, complete: Complete, context_length: int, cache_tokens: int) -> None:
         self._complete, self.context_length, self.cache_tokens = complete, context_length, cache_tokens
@@ -105,6 +108,10 @@ class VllmSession:
                 for token in attempt.ids:
                     on_token(row, token)
         return out
+
+
+# A server takes what a request leaves out from the model's own `generation_config` (Qwen's has a top_k and a penalty).
+NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
 def colocated(model: str, revision: str | None = None, dtype: str = "bfloat16", memory: float = 0.5) -> VllmEngine:
@@ -185,6 +192,7 @@ def served(url: str, model: str, context_length: int) -> VllmEngine:
                     "prompt": job[0],
                     "temperature": sampling.temperature,
                     "top_p": sampling.top_p,
+                    **NEUTRAL,
                     "max_tokens": sampling.turn_tokens,
                     "seed": job[1],
                     "stop_token_ids": stops,

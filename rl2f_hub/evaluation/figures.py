@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.evaluation.report import COLORS, LABELS, TITLES
+from rl2f_hub.kinds import SUITES
 
 MORE_COLORS = ("#8a8f98", "#2f6fb3", "#c2334d", "#c98a1b", "#3f8f5b", "#7a4fa3", "#1f9aa6", "#a0522d")
 
@@ -52,7 +53,7 @@ def draw_accuracy(result: dict[str, Any], title: str, path: Path) -> None:
 def draw_controls(result: dict[str, Any], path: Path) -> None:
     """One panel a student: cumulative accuracy by turn with the teacher and under every control that was played."""
     students = {
-        name: {s: e for s, e in suites.items() if s in TITLES and s != "environment"}
+        name: {s: e for s, e in suites.items() if s in TITLES and not SUITES[s].own_tasks}
         for name, suites in result["students"].items()
     }
     students = {name: suites for name, suites in students.items() if len(suites) > 1}

@@ -95,7 +95,7 @@ def make_plan(
 ) -> Plan:
     """A plan with suites in the order in which they depend on each other, and the games if they are wanted."""
     wanted = tuple(s for s in SUITES if s in suites)
-    games = environment_tasks(games_each, 0) if "environment" in wanted else []
+    games = environment_tasks(games_each, 0) if any(SUITES[s].own_tasks for s in wanted) else []
     plain = [s for s in wanted if not SUITES[s].own_tasks]
     if plain and not tasks:
         raise UsageError("--tasks: missing; name a recipe or a task source, such as reasoning_gym:gsm_symbolic")
@@ -169,7 +169,7 @@ def rows_of(plan: Plan, out: Path, model: str, suite: str) -> list[dict[str, Any
 def summarise(plan: Plan, out: Path) -> dict[str, Any]:
     """All figures from the files of dialogues; the layout stands in docs/evaluation.md."""
     settings, resamples = plan.settings, plan.bootstrap
-    compared = [s for s in plan.suites if s != "environment"]
+    compared = [s for s in plan.suites if not SUITES[s].own_tasks]
     rows = {model: {suite: rows_of(plan, out, model, suite) for suite in compared} for model in plan.models}
     return driver.summarise(parts_of(plan, out), settings.max_turns, resamples, 0) | {
         "versus": versus(rows, settings.max_turns, resamples, 0, {s: settings.went_on(s) for s in compared}),

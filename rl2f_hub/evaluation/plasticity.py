@@ -16,6 +16,7 @@ import numpy as np
 from rl2f_hub.engines.score import can_score, log_likelihoods
 from rl2f_hub.evaluation.intervals import Ratio, estimate
 from rl2f_hub.records import Task
+from rl2f_hub.verify import verifier_of
 
 if TYPE_CHECKING:
     from rl2f_hub.dialogue.runner import Rollout, Student
@@ -25,7 +26,7 @@ MAX_GOLD = 64
 
 def gold_of(task: Task) -> str:
     """The right answer as a student would write it; empty where there is none to write."""
-    return "" if task.verifier == "environment" else task.privilege.reference.rsplit("####", 1)[-1].strip()
+    return "" if verifier_of(task).answers_itself else task.privilege.reference.rsplit("####", 1)[-1].strip()
 
 
 def gold_logps(student: Student, rollouts: Sequence[Rollout]) -> list[list[float | None]]:
@@ -42,8 +43,7 @@ def gold_logps(student: Student, rollouts: Sequence[Rollout]) -> list[list[float
             if span.role == "student" and span.turn <= len(rollout.turns):
                 places.append((i, span.turn - 1))
                 pairs.append((rollout.ledger.ids[: span.start], gold))
-    engine: Any = student.engine
-    for (i, t), value in zip(places, log_likelihoods(engine, pairs), strict=True):
+    for (i, t), value in zip(places, log_likelihoods(student.engine, pairs), strict=True):
         out[i][t] = None if np.isnan(value) else round(value, 4)
     return out
 

@@ -25,6 +25,7 @@ from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, read_rows, write_json
 from rl2f_hub.runtime import processes
+from rl2f_hub.training.checks import tell, untrained
 
 ENVIRONMENT_COUNT = 8  # games of each kind in the suite `environment`
 
@@ -80,9 +81,13 @@ def evaluate(run: Run) -> dict[str, Any]:
     """
     from rl2f_hub.evaluation.figures import draw_accuracy
 
-    run.outputs("train")
-    recipe = run.recipe
-    result = _play_and_summarise(run, list(recipe.students), suites_of(recipe), "metrics.json")
+    recipe, notes, left_out = run.recipe, unchanged(run), not_trained(run)
+    for name, why in notes.items():
+        tell(
+            f"evaluate: {name} {'is left out' if name in left_out else 'answers as the student it started from'}: {why}"
+        )
+    names = [name for name in recipe.students if name not in left_out]
+    result = _play_and_summarise(run, names, suites_of(recipe), "metrics.json")
     if processes.is_main():
         figure = run.path("evaluation", "accuracy_by_turn.png")
         title = f"{recipe.name}: greedy decoding, 95 % bootstrap bands, seed {recipe.seed}"
@@ -104,7 +109,35 @@ def controls(run: Run, suites: Sequence[str], names: Sequence[str]) -> dict[str,
     for name in names:
         if name != "base":  # which needs no training
             run.outputs("warmup" if name == "warmup" else "train")
+            if run.done("train") and (why := not_trained(run).get(name)):
+                raise UsageError(f"--student: {name} was not trained: {why}; leave it out")
     return _play_and_summarise(run, list(names), suites_of(run.recipe, suites), "controls.json")
+
+
+def unchanged(run: Run) -> dict[str, str]:
+    """Students whose adapter is the one that it started from, and why: without an update, or without anything to learn.
+
+    Raises:
+        UsageError: nothing has been trained yet.
+    """
+    spec, out = run.recipe.train, {}
+    results = {"warmup": run.outputs("warmup"), **run.outputs("train")}
+    for name in (name for name in run.recipe.students if name in results):
+        result = results[name]
+        taught = (
+            spec.critique != "off" and spec.critique_coef > 0 and result.get("max_turns", 1) > 1
+        )  # without a reward too
+        if name == "warmup" and run.recipe.warmup.start is not None:
+            continue
+        if not result.get("steps") or (not taught and untrained(result)):
+            out[name] = str(untrained(result))
+    return out
+
+
+def not_trained(run: Run) -> dict[str, str]:
+    """Those of `unchanged` that made no update: nobody is compared with them."""
+    results = {"warmup": run.outputs("warmup"), **run.outputs("train")}
+    return {name: why for name, why in unchanged(run).items() if not results[name].get("steps")}
 
 
 def _play_and_summarise(run: Run, names: list[str], suites: list[tuple[str, str]], file: str) -> dict[str, Any]:

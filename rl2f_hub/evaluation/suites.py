@@ -17,47 +17,14 @@ from rl2f_hub.dialogue.context_window import RULES, Rules
 from rl2f_hub.dialogue.runner import Rollout, Student, run_dialogues
 from rl2f_hub.dialogue.timings import Timings
 from rl2f_hub.engines import Sampling, derive_seed
-from rl2f_hub.evaluation import probes
 from rl2f_hub.evaluation.plasticity import gold_logps
+from rl2f_hub.kinds import SUITES, Suite
 from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Task
-from rl2f_hub.teachers import Teacher, build_teacher
-from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers import Teacher, build_teacher, probes
+from rl2f_hub.teachers.judging import build_guard
+from rl2f_hub.verify import verifier_of
 
-
-@dataclass(frozen=True)
-class Suite:
-    """One way of answering a student.
-
-    Attributes:
-        title: for people.
-        teacher: a kind of teacher; empty: the evaluation's own.
-        plays_on: dialogues can go on after a right attempt, so that the final answer is known without an oracle.
-        gold: log p(reference) is taken before each attempt.
-        pressure: the teacher doubts right answers or names wrong ones.
-        own_tasks: it brings its own tasks.
-    """
-
-    title: str
-    teacher: str = ""
-    plays_on: bool = False
-    gold: bool = False
-    pressure: bool = False
-    own_tasks: bool = False
-
-
-SUITES: dict[str, Suite] = {
-    "teacher": Suite("with the teacher", plays_on=True, gold=True),
-    "try_again": Suite('only "try again"', "try_again", plays_on=True, gold=True),
-    "resample": Suite("fresh attempts, sampled", "none"),
-    "shuffled": Suite("shuffled feedback", "shuffled", gold=True),
-    "leaked": Suite("the answer stated", "leaked"),
-    "misleading": Suite("misleading feedback", "misleading", pressure=True),
-    "are_you_sure": Suite('only "are you sure?"', "are_you_sure", pressure=True),
-    "wrong_answer": Suite("a wrong answer named", "wrong_answer", pressure=True),
-    "autodidact": Suite("its own critique", "itself"),
-    "environment": Suite("games, mazes, negotiation", own_tasks=True),
-}
 ENVIRONMENTS = ("FrozenLake-v0", "Wordle-v0", "KuhnPoker-v0-short", "SimpleNegotiation-v0-short")
 ENVIRONMENT_TURNS = 12  # the least that the suite `environment` is given: these games need more turns than a question
 
@@ -107,7 +74,17 @@ class Settings:
 
     def went_on(self, suite: str) -> bool:
         """Whether dialogues of a suite go on after right attempts."""
-        return suite == "autodidact" or SUITES[suite].pressure or (self.plays_on and SUITES[suite].plays_on)
+        known = SUITES[suite]
+        if known.self_critic or known.pressure:
+            return True
+        return self.plays_on and known.plays_on and not self.spec_of(known).has_independent_attempts
+
+    def spec_of(self, suite: Suite) -> TeacherSpec:
+        """The settings of a suite's teacher. A control is the same for every recipe: never doubted, as the recipe's own
+        teacher of that kind may be."""
+        if suite.teacher in ("", self.teacher.kind):
+            return self.teacher.model_copy(update={"doubt_rate": 0.0}) if suite.teacher else self.teacher
+        return TeacherSpec(kind=suite.teacher)
 
 
 def play(
@@ -120,12 +97,10 @@ def play(
     timings: Timings | None = None,
 ) -> list[dict[str, Any]]:
     """Dialogue rows of one suite, a dialogue a task, in order; their time and tokens are added to `timings`."""
-    if suite == "autodidact":
-        tasks = [task for task in tasks if task.verifier != "environment"]
+    if SUITES[suite].self_critic:
+        tasks = [task for task in tasks if not verifier_of(task).answers_itself]
     teacher = teacher_of(suite, student, settings)
-    guard = (
-        probes.Unguarded() if isinstance(teacher, probes.SelfCritic) else Guard(**settings.teacher.guard.model_dump())
-    )
+    guard = build_guard(settings.teacher, student)
     sampling = settings.sampling(suite)
     rollouts = run_dialogues(
         tasks,
@@ -160,17 +135,11 @@ def play(
 
 def teacher_of(suite: str, student: Student, settings: Settings) -> Teacher:
     """Who answers in a suite."""
-    kind = SUITES[suite].teacher
-    own: dict[str, Callable[[], Teacher]] = {
-        "are_you_sure": probes.AreYouSure,
-        "wrong_answer": probes.WrongAnswer,
-        "itself": lambda: probes.SelfCritic(student, settings.critique, 0.0, settings.critique_tokens),
-    }
-    if kind in own:
-        return own[kind]()
-    spec = settings.teacher if kind in ("", settings.teacher.kind) else kind
-    teacher = build_teacher(spec, student, settings.folder)
-    return probes.PlaysOn(teacher) if settings.plays_on and SUITES[suite].plays_on else teacher
+    known = SUITES[suite]
+    if known.self_critic:
+        return probes.SelfCritic(student, settings.critique, 0.0, settings.critique_tokens)
+    teacher = build_teacher(settings.spec_of(known), student, settings.folder)
+    return probes.PlaysOn(teacher) if settings.plays_on and known.plays_on else teacher
 
 
 def _row(
@@ -183,7 +152,7 @@ def _row(
     row = rollout.dialogue(student.name, teacher, sampling).to_row() | {"seed": seed, "source": rollout.task.source}
     whole = not rollout.forked and not fresh
     for t, turn in enumerate(row["turns"], 1):
-        if getattr(student.engine, "remote", False):
+        if student.engine.is_remote:
             turn["student_tokens"] = turn["heard_tokens"] = None
         elif whole:
             turn["student_tokens"] = len(rollout.ledger.of("student", t))

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.errors import UsageError
 from rl2f_hub.hub.adapter_files import adapter_files, base_of
-from rl2f_hub.hub.commit import Contents, Remote, plan, put
+from rl2f_hub.hub.commit import Contents, Remote, plan, put, stale_model_files
 from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.hub.group import badges, free_tag, group, link_from, link_lines, set_tag
 from rl2f_hub.hub.model_cards import model_card
@@ -78,9 +79,16 @@ def dry_run(run: Run, namespace: str, *, api: Any = None) -> dict[str, Any]:
 
 
 def _all_there(run: Run) -> None:
-    """Refuses a run whose earlier stages are missing, before the Hub is asked anything."""
+    """Refuses a run whose earlier stages are missing or trained nothing, before the Hub is asked anything."""
+    from rl2f_hub.evaluation.stage import unchanged
+
     for stage in ("publish", "train", "evaluate"):
         run.outputs(stage)
+    if why := unchanged(run).get("rl2f"):
+        raise UsageError(
+            f"push: the adapter is the one that RL started from: {why}; use easier tasks, more dialogues per task "
+            "(train.num_generations) or a longer warm-up, then go on with --resume"
+        )
 
 
 def _push_merged(run: Run, namespace: str, base: dict[str, Any], adapter: tuple[str, str], api: Any) -> dict[str, Any]:
@@ -154,8 +162,7 @@ def _collect(
 
 def _contents(files: dict[str, Path | bytes], card: str) -> Callable[[Remote], Contents]:
     def contents(remote: Remote) -> Contents:
-        pickles = tuple(path for path in remote.files if path.endswith((".bin", ".pt", ".pth", ".pkl")))
-        return Contents(files, card, pickles)
+        return Contents(files, card, stale_model_files(remote, files))
 
     return contents
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.runtime.yaml_reader import read_yaml
 
 LARGEST = 2**20  # bytes of a card on the Hub that is still read
 _BEGIN = re.compile(r"^\[//\]: # \(rl2f:begin ([a-z-]+)(?: ([0-9a-f]{12}))?\)[ \t]*$", re.M)
@@ -50,26 +52,37 @@ def sealed(text: str) -> str:
     return f"---\n{head}---\n\n{_listed(names, _load(head))}\n{body.lstrip()}"
 
 
-def merge(ours: str, theirs: str | None) -> Merged:
+def front_matter(text: str) -> dict[str, Any]:
+    """The keys of a card.
+
+    Raises:
+        RL2FError: they are not YAML, or the card is too large to be one.
+    """
+    if len(text) > LARGEST:
+        raise RL2FError("README.md on the Hub is larger than 1 MiB; shorten it there, then run the same command again")
+    return _load(_split(text)[0])
+
+
+def merge(ours: str, theirs: str | None, gone: Collection[str] = ()) -> Merged:
     """Our sealed card and the text on the Hub (None: there is none) as one.
 
+    Args:
+        gone: names of configs whose entries on the Hub do not stand beside ours, as their data are replaced.
     Raises:
         RL2FError: front matter on the Hub that is not YAML, or a card too large to be one.
     """
     if theirs is None or not theirs.strip():
         return merge(ours, ours)  # laid out as it will be after any later merge
-    if len(theirs) > LARGEST:
-        raise RL2FError("README.md on the Hub is larger than 1 MiB; shorten it there, then run the same command again")
-    their_head, their_body = _split(theirs)
+    their_keys, their_body = front_matter(theirs), _split(theirs)[1]
     our_head, our_body = _split(ours)
-    our_keys, their_keys = _load(our_head), _load(their_head)
+    our_keys = _load(our_head)
     our_ends, ends = _ends(our_body), _ends(their_body)
     new = {m[1]: _inside(our_body, m, our_ends) for m in _BEGIN.finditer(our_body)}
     listed = _LIST.search(their_body)
     known = set(listed[1].split(",")) if listed else set()
     if listed and str(their_keys.get("license")) == listed[2]:  # as we wrote it: it follows the data
         their_keys.pop("license")
-    keys = _merged_keys(our_keys, their_keys)
+    keys = _merged_keys(our_keys, their_keys, gone)
     there = {m[1] for m in _BEGIN.finditer(their_body)}
     removed = [name for name in new if name in known and name not in there]
     kept: list[str] = []
@@ -152,13 +165,11 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _load(head: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        data = yaml.safe_load(head) or {}
-        _dump(data)  # it will be written again, and YAML reads numbers that cannot be
-    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
-        reason = " ".join(str(error).split())[:120]
+        data = read_yaml(head) or {}
+        _dump(data)  # it will be written again, and hexadecimal numbers can be longer than Python writes
+    except ValueError as error:
+        reason = str(error)[:120]
         raise RL2FError(
             f"README.md on the Hub: its front matter is not YAML ({reason}); correct it there first"
         ) from None
@@ -175,16 +186,18 @@ def _dump(data: dict[str, Any]) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000) if data else ""
 
 
-def _merged_keys(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+def _merged_keys(ours: dict[str, Any], theirs: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
     out = dict(theirs)
     for key, value in ours.items():
         there = theirs.get(key)
         if key in _OURS or there is None:
             out[key] = value
         elif key in _BY_NAME and isinstance(value, list):
-            names = {entry[_BY_NAME[key]] for entry in value}
+            names = {*(entry[_BY_NAME[key]] for entry in value), *(gone if _BY_NAME[key] == "config_name" else ())}
             entries = there if isinstance(there, list) else [there]
             others = [e for e in entries if isinstance(e, dict) and str(e.get(_BY_NAME[key], "default")) not in names]
+            if any(entry.get("default") for entry in value):  # of which there is one
+                others = [{k: v for k, v in entry.items() if k != "default"} for entry in others]
             out[key] = value + others
         elif key in _UNION and isinstance(value, list):
             entries = there if isinstance(there, list) else [there]

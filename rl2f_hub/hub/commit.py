@@ -11,7 +11,7 @@ whole of it can be repeated too: what has arrived is not sent twice, and equal f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,12 @@ from rl2f_hub.hub.card_merge import merge
 T = TypeVar("T")
 TRIES = 5
 LONGEST_WAIT_S = 300.0
+PICKLES = (".bin", ".pt", ".pth", ".pkl")
+WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin.index.json", ".h5", ".msgpack", ".gguf")
+BESIDE_WEIGHTS = (
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "controls.json"),
+)
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -46,11 +52,12 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a repository should hold: `files` by path, a sealed `card` for README.md, and the paths to `drop`."""
+    """What a repository should hold: `files` by path and a sealed `card`; paths, and configs of its card, to drop."""
 
     files: Mapping[str, Path | bytes]
     card: str | None = None
     drop: tuple[str, ...] = ()
+    drop_configs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,16 @@ def plan(
     }
 
 
+def stale_model_files(remote: Remote, files: Collection[str]) -> tuple[str, ...]:
+    """What a model's repository holds of another model: weights, tokenizer, what its trainer logged; pickles anywhere.
+
+    A loader would find an index of shards that are gone, or a tokenizer that is not the base's.
+    """
+    there = [path for path in remote.files if path not in files]
+    old = [path for path in there if "/" not in path and (path.endswith(WEIGHTS) or path in BESIDE_WEIGHTS)]
+    return tuple(path for path in there if path in old or path.endswith(PICKLES) or path.startswith("trainer/"))
+
+
 def same(source: Path | bytes, there: tuple[int, str] | None) -> bool:
     """Whether a local file is the one on the Hub, by size and by sha256 (large files) or git's sha1 (the others)."""
     if there is None or there[0] != (len(source) if isinstance(source, bytes) else source.stat().st_size):
@@ -231,5 +248,5 @@ def _wait(error: Exception, turn: int) -> float | None:
 def _with_card(contents: Contents, remote: Remote) -> tuple[dict[str, Path | bytes], Any]:
     if contents.card is None:
         return dict(contents.files), None
-    merged = merge(contents.card, remote.text("README.md"))
+    merged = merge(contents.card, remote.text("README.md"), contents.drop_configs)
     return {**contents.files, "README.md": merged.text.encode()}, merged

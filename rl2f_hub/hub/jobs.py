@@ -78,7 +78,7 @@ class Plan:
             )
         if self.recipe.hub.endpoint != "hf" and "127.0.0.1" in self.recipe.hub.endpoint:
             raise UsageError("hub.endpoint: a job cannot reach this machine; add --set hub.endpoint=hf")
-        if any(s.source.startswith(("jsonl:", "csv:", "parquet:", "python:")) for s in self._sources()):
+        if any(s.source.startswith(("jsonl:", "csv:", "tsv:", "parquet:", "python:")) for s in self._sources()):
             raise UsageError(
                 "tasks: a job does not see this machine's files; push the data set to the Hub and name it hub:<owner/name>"
             )

@@ -23,6 +23,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from rl2f_hub.runtime.loopback import is_here
+
 from .history import Repo
 from .names import URL_PREFIX
 from .payload import Payload
@@ -34,7 +36,6 @@ log = logging.getLogger("rl2f_hub.localhub")
 
 KIND_OF = {"models": "model", "datasets": "dataset", "spaces": "space"}
 BODY_BYTES, STRANGER_BYTES = 32 * 1024 * 1024, 4 * 1024 * 1024  # with and without a token
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 Handler = Callable[["Call"], Any]
 Route = tuple[str, str, Handler]  # method, pattern such as "/api/{kind}/{ns}/{name}/tree/{rev}/{path*}", handler
@@ -167,7 +168,7 @@ class App:
         if scope["type"] != "http":
             return
         request, start = Request(scope, receive), time.monotonic()
-        raw = scope["raw_path"].decode("ascii", "replace")
+        raw = "/" + scope["raw_path"].decode("ascii", "replace").lstrip("/")  # HF_ENDPOINT may end in a slash
         who: list[str] = []
         try:
             response = await self._answer(request, raw, who)
@@ -187,7 +188,7 @@ class App:
 
     async def _answer(self, request: Request, raw: str, who: list[str]) -> Response:
         host = request.headers.get("host", "")
-        if self.hub.open_reads and host.rsplit(":", 1)[0] not in LOOPBACK:
+        if self.hub.open_reads and not is_here(host):
             # A page of some web site whose name was rebound to 127.0.0.1 must not read repositories.
             raise Refusal(403, f"Host {host[:80]!r} is not this machine: use 127.0.0.1 or localhost")
         method = "GET" if request.method == "HEAD" else request.method

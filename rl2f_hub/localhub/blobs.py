@@ -149,3 +149,6 @@ class Blobs:
     def read(self, sha256: str, limit: int | None = None) -> bytes:
         with open(self.path(sha256), "rb") as file:
             return file.read() if limit is None else file.read(limit)
+
+    def text(self, sha256: str) -> str:
+        return self.read(sha256).decode("utf-8", "replace")

@@ -1,17 +1,23 @@
 """README.md as data: the YAML front matter of a card, made safe to send as JSON, and its text.
 
-Cards come from anybody, so YAML is loaded without Python objects, and what it expands to is bounded: a few lines of
-nested aliases can stand for billions of values.
+Cards come from anybody and are asked for by every list: `runtime/yaml_reader.py` bounds what reading one may cost, and
+`parsed` remembers by content what was read, so that a card costs once and not once a request.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from datetime import date
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
+from rl2f_hub.runtime.yaml_reader import YamlError, read_yaml
+
 CARD_BYTES = 2 * 1024 * 1024
-_MOST_VALUES, _DEEPEST, _MOST_BITS = 50_000, 40, 1024
+_MOST_BITS = 1024
+_REMEMBERED = 64 * 1024 * 1024  # characters of JSON
 
 _TAGS = {
     "tags": "",
@@ -39,34 +45,25 @@ def split(text: str) -> tuple[str | None, str]:
     raise BadCard("the front matter that begins with --- has no closing ---")
 
 
-def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
-    left[0] -= 1
-    if left[0] < 0 or depth > _DEEPEST:
-        raise BadCard(f"the YAML expands to more than {_MOST_VALUES} values or {_DEEPEST} levels")
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:  # YAML reads hexadecimal ones that JSON cannot write
+def _plain(value: Any) -> Any:
+    """What JSON can write."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:  # hexadecimal ones can be longer than JSON writes
         raise BadCard(f"a number has more than {_MOST_BITS} bits")
-    if isinstance(value, str):  # YAML's escapes can write halves of surrogate pairs, which UTF-8 cannot
-        return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {str(_plain(k, left, depth + 1)): _plain(v, left, depth + 1) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [_plain(v, left, depth + 1) for v in value]
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, date):
-        return value.isoformat()
-    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
+    return value
 
 
 def load_yaml(text: str) -> Any:
     """YAML of a stranger as JSON-ready data, or BadCard."""
-    import yaml
-
     try:
-        value = yaml.safe_load(text)
-    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
-        raise BadCard(" ".join(str(error).split()) or "the YAML is nested too deeply") from None
-    return _plain(value, [_MOST_VALUES])
+        return _plain(read_yaml(text))
+    except YamlError as error:
+        raise BadCard(str(error)) from None
 
 
 def metadata(text: str) -> dict[str, Any]:
@@ -82,12 +79,32 @@ def metadata(text: str) -> dict[str, Any]:
     return value
 
 
-def read_metadata(text: str) -> dict[str, Any]:
-    """As `metadata`, but a broken card counts as an empty one: listing repositories must not fail for it."""
-    try:
-        return metadata(text)
-    except BadCard:
-        return {}
+_known: OrderedDict[tuple[str, str], tuple[Any, str, int]] = OrderedDict()  # value, what is wrong, characters
+_lock = threading.Lock()
+
+
+def parsed(sha256: str, text: Callable[[], str], read: Callable[[str], Any]) -> Any:
+    """`read(text())` of a file's content; remembered by its hash, a failure too. Not to be changed by the caller.
+
+    Raises:
+        BadCard: `read` did.
+    """
+    key = (sha256, read.__name__)
+    with _lock:  # one at a time: a crowd that asks for the same card has it read once
+        if key in _known:
+            _known.move_to_end(key)
+        else:
+            try:
+                value = read(text())
+                _known[key] = (value, "", len(json.dumps(value)))
+            except BadCard as error:
+                _known[key] = (None, str(error), len(str(error)))
+            while len(_known) > 1 and sum(size + 200 for *_, size in _known.values()) > _REMEMBERED:
+                _known.popitem(last=False)
+        value, problem, _ = _known[key]
+    if problem:
+        raise BadCard(problem)
+    return value
 
 
 def tags(data: dict[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ import uvicorn
 from filelock import FileLock, Timeout
 
 from rl2f_hub.errors import RL2FError
+from rl2f_hub.runtime.loopback import is_here
 
 from . import (
     buckets,
@@ -42,7 +43,7 @@ from . import (
     web,
     xet,
 )
-from .app import LOOPBACK, App, Call, Hub
+from .app import App, Call, Hub
 from .blobs import write_atomically
 from .faults import wrap
 from .refusal import Refusal
@@ -123,7 +124,7 @@ def serve(
     root = Path(root).expanduser().resolve()
     instance = instance or secrets.token_hex(8)
     local = f"[{host}]" if ":" in host else host
-    application = build(root, instance, open_reads=local in LOOPBACK)
+    application = build(root, instance, open_reads=is_here(host))
     old = read_state(root)
     listener = bind(host, port, urlsplit(str(old.get("url", ""))).port or 0)
     with listener:

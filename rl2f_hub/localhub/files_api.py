@@ -25,7 +25,7 @@ from .payload import Payload, parse
 from .refusal import Refusal, no_entry
 from .repos_api import large_info, no_namespace
 from .store import is_large
-from .tree import Change, Entry, Tree, folders_of
+from .tree import MOST_FILES, Change, Entry, Tree, folders_of
 
 PAGE = 1000
 LINE_BYTES = 128 * 1024 * 1024
@@ -66,9 +66,10 @@ def children(tree: Tree, folder: str, recursive: bool) -> list[str]:
     prefix, found = folder + "/" if folder else "", set()
     for path in tree:
         if path.startswith(prefix):
-            parts = path[len(prefix) :].split("/")
-            for depth in range(1, len(parts) + 1 if recursive else 2):
-                found.add(prefix + "/".join(parts[:depth]))
+            if recursive:
+                found.update(above for above in (*folders_of(path), path) if len(above) > len(prefix))
+            else:
+                found.add(prefix + path[len(prefix) :].partition("/")[0])
     return sorted(found)
 
 
@@ -211,6 +212,8 @@ async def commit(call: Call) -> dict[str, Any]:
         async for found, change in operations:
             header = found or header
             changes += [change] if change else []
+            if len(changes) > MOST_FILES:
+                raise Refusal(413, f"A commit changes at most {MOST_FILES} files: send several")
     if header is None or not header.text("summary").strip():
         raise Refusal(400, "The commit has no header with a summary")
     author = call.writer().name

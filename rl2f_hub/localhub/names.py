@@ -13,6 +13,11 @@ from .refusal import Refusal
 KINDS = ("model", "dataset", "space")
 URL_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
+PATH_BYTES, PATH_PARTS = (
+    1024,
+    64,
+)  # every folder above a file is written out by lists: depth times length is what it costs
+
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 # First segments of our own URLs: a user of that name would own pages that can never be reached.
 _RESERVED = {"api", "datasets", "spaces", "models", "lfs", "cas", "jobs", "buckets", "collections", "papers", "kernels"}
@@ -52,9 +57,11 @@ def check_kind(kind: object) -> str:
 
 def check_path(path: object) -> str:
     """A relative POSIX path without anything that could leave the folder it is downloaded into."""
-    if not isinstance(path, str) or not path or len(path.encode("utf-8", "surrogatepass")) > 4096:
-        raise Refusal(400, f"Invalid path in repo {str(path)[:80]!r}: use 1 to 4096 bytes")
+    if not isinstance(path, str) or not path or len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES:
+        raise Refusal(400, f"Invalid path in repo {str(path)[:80]!r}: use 1 to {PATH_BYTES} bytes")
     parts = path.split("/")
+    if len(parts) > PATH_PARTS:
+        raise Refusal(400, f"Invalid path in repo {path[:80]!r}: it has {len(parts)} parts, use at most {PATH_PARTS}")
     # "C:" in front would be an absolute path for a client on Windows.
     if any(p in ("", ".", "..") or p.lower() == ".git" for p in parts) or re.match(r"[A-Za-z]:", path):
         raise Refusal(400, f"Invalid path in repo {path[:80]!r}: use a relative path without '.', '..' or '.git'")

@@ -7,10 +7,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .history import Repo
+from .names import PATH_BYTES
 from .page import Html, fill, join
 from .tree import Entry, Tree
 
 ROWS, COLUMNS, CELL, TURNS = 20, 25, 400, 6
+MOST_LOOKS = 200_000  # patterns of a card times files, for one page: the configurations after that are not shown
 # One row group is read at once; a bigger one would cost too much memory for a look.
 GROUP_BYTES = 256 * 1024 * 1024
 
@@ -29,11 +31,14 @@ def configs(tree: Tree, data: dict[str, Any]) -> dict[str, list[str]]:
     """Configuration -> its Parquet files: as the card says, else one configuration per folder."""
     files = [path for path in tree if path.endswith(".parquet")]
     found: dict[str, list[str]] = {}
-    said = data.get("configs")
+    said, looks = data.get("configs"), 0
     for config in said if isinstance(said, list) else []:
         if isinstance(config, dict) and isinstance(config.get("config_name"), str):
-            patterns = _patterns(config.get("data_files"))
-            if matching := [path for p in patterns for path in files if fnmatchcase(path, p.replace("**", "*"))]:
+            patterns = [p.replace("**", "*") for p in _patterns(config.get("data_files")) if len(p) <= PATH_BYTES]
+            looks += len(patterns) * len(files)
+            if looks > MOST_LOOKS:
+                break
+            if matching := [path for p in patterns for path in files if fnmatchcase(path, p)]:
                 found[config["config_name"]] = list(dict.fromkeys(matching))
     if not found:
         for path in sorted(files):

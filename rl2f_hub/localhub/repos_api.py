@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from . import card, gate, results
@@ -146,11 +148,16 @@ def large_info(entry: Entry, key: str) -> dict[str, Any]:
     return {key: entry.sha256, "size": entry.size, "pointerSize": len(pointer(entry.sha256, entry.size))}
 
 
-def card_text(repo: Repo, oid: str) -> str:
+def card_entry(repo: Repo, oid: str) -> Entry | None:
     entry = repo.tree(oid).get("README.md")
-    if entry is None or entry.lfs or entry.size > card.CARD_BYTES:
-        return ""
-    return repo.blobs.read(entry.sha256).decode("utf-8", "replace")
+    return None if entry is None or entry.lfs or entry.size > card.CARD_BYTES else entry
+
+
+def card_data(repo: Repo, oid: str) -> dict[str, Any]:
+    """A card's front matter as JSON-ready data; {} without one; BadCard when it cannot be read."""
+    if (entry := card_entry(repo, oid)) is None:
+        return {}
+    return card.parsed(entry.sha256, partial(repo.blobs.text, entry.sha256), card.metadata)
 
 
 def runtime(values: dict[str, Any]) -> dict[str, Any]:
@@ -160,8 +167,9 @@ def runtime(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(repo: Repo, oid: str, files: bool = True, sizes: bool = False) -> dict[str, Any]:
-    values, data = repo.settings(), card.read_metadata(card_text(repo, oid))
-    tree = repo.tree(oid)
+    values, tree, data = repo.settings(), repo.tree(oid), {}
+    with suppress(card.BadCard):  # a broken card counts as an empty one: lists of repositories must not fail for it
+        data = card_data(repo, oid)
     found = {
         "_id": values["key"], "id": repo.id, "author": repo.namespace, "sha": oid, "private": values["private"],
         "gated": gate.gate_of(values), "disabled": False, "createdAt": values["created"], "lastModified": repo.commit(oid).date,

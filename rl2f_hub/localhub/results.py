@@ -7,12 +7,14 @@ A file that is not so is reported with its name and what is wrong, never dropped
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from . import card
 from .history import Repo
 
-FOLDER, FILES, BYTES, ENTRIES = ".eval_results/", 100, 256 * 1024, 200
+FOLDER, FILES, ENTRIES = ".eval_results/", 100, 200
+BYTES, ALL_BYTES = 64 * 1024, 1024 * 1024  # of one file, of all
 
 
 def _problem(entry: Any) -> str | None:
@@ -32,19 +34,26 @@ def _problem(entry: Any) -> str | None:
     return None
 
 
+def _results(text: str) -> list[dict[str, Any]]:
+    data = card.load_yaml(text)
+    if not isinstance(data, list) or not data or len(data) > ENTRIES:
+        raise card.BadCard(f"not a list of 1 to {ENTRIES} results")
+    if problem := next(filter(None, map(_problem, data)), None):
+        raise card.BadCard(problem)
+    return data
+
+
 def entries(repo: Repo, oid: str) -> list[dict[str, Any]]:
     """{filename, data} of every result at a commit, or {filename, error} of a file that holds none."""
-    tree, found = repo.tree(oid), []
+    tree, found, left = repo.tree(oid), [], ALL_BYTES
     files = [path for path in sorted(tree) if path.startswith(FOLDER) and path.endswith((".yaml", ".yml"))]
     for path in files[:FILES]:
+        sha256, size = tree[path].sha256, tree[path].size
         try:
-            if tree[path].lfs or tree[path].size > BYTES:
-                raise card.BadCard(f"larger than {BYTES} bytes")
-            data = card.load_yaml(repo.blobs.read(tree[path].sha256).decode("utf-8", "replace"))
-            if not isinstance(data, list) or not data or len(data) > ENTRIES:
-                raise card.BadCard(f"not a list of 1 to {ENTRIES} results")
-            if problem := next(filter(None, map(_problem, data)), None):
-                raise card.BadCard(problem)
+            if tree[path].lfs or size > min(BYTES, left):
+                raise card.BadCard(f"larger than {BYTES} bytes, or than {ALL_BYTES} with those before it")
+            left -= size
+            data = card.parsed(sha256, partial(repo.blobs.text, sha256), _results)
         except card.BadCard as error:
             found.append({"filename": path, "error": str(error)})
             continue

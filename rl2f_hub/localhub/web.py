@@ -19,7 +19,7 @@ from .markdown import render
 from .names import KINDS
 from .page import EMPTY, Html, bytes_text, date, error_page, fill, join, page, url
 from .refusal import Refusal
-from .repos_api import NOT_BUILT, card_text, describe
+from .repos_api import NOT_BUILT, card_data, card_entry, describe
 from .style import CSS
 from .web_files import frame, public
 
@@ -161,11 +161,12 @@ def _results(repo: Repo, oid: str) -> Html:
 def repo_page(call: Call) -> Response:
     repo = public(call)
     oid = repo.resolve("main")
-    row, text, tree = describe(repo, oid, files=False), card_text(repo, oid), repo.tree(oid)
+    row, entry, tree = describe(repo, oid, files=False), card_entry(repo, oid), repo.tree(oid)
+    text = repo.blobs.text(entry.sha256) if entry else ""
     found = preview.configs(tree, row["cardData"]) if repo.kind == "dataset" else {}
     notes: list[Html] = []
     try:
-        card.metadata(text)
+        card_data(repo, oid)
     except card.BadCard as error:
         notes.append(fill('<p class="note">The card\'s front matter cannot be read: {error}</p>', error=error))
     if row["gated"]:

@@ -17,13 +17,13 @@ from rl2f_hub.generate import each_row
 from rl2f_hub.hub.commit import Contents, Remote, look, plan, put
 from rl2f_hub.hub.errors import hub_errors
 from rl2f_hub.publish.build import Existing, build, columns_digest, configs_of, prompt_digest
+from rl2f_hub.publish.replaced import INDEX, replaced
 from rl2f_hub.publish.schema import COLUMNS, features
 from rl2f_hub.publish.shards import write_parquet
 from rl2f_hub.publish.traces import write_traces
 from rl2f_hub.records import fingerprint
 from rl2f_hub.runs import Run
 
-INDEX = "rl2f.json"
 PART_KEYS = {"recipe", "recipe_fingerprint", "seed", "student", "dialogue", "teacher", "guard", "stats", "fingerprint"}
 __all__ = ["COLUMNS", "INDEX", "dry_run", "features", "publish", "write_parquet"]
 
@@ -141,15 +141,9 @@ def _contents(
     def contents(remote: Remote) -> Contents:
         if existing is not None and existing.index and remote.text(INDEX) != files[INDEX].decode():
             _still_there(existing, remote)
-        return Contents(files, card, tuple(path for path in remote.files if _is_shard(path) and path not in ours))
+        return Contents(files, card, *replaced(remote, {*files, *ours}, append=existing is not None))
 
     return contents
-
-
-def _is_shard(path: str) -> bool:
-    """Whether a path is one that some version of us gave to a shard of a config."""
-    config, slash, name = path.partition("/")
-    return bool(slash) and config in COLUMNS and "/" not in name and name.endswith(".parquet") and "-0" in name
 
 
 def _still_there(existing: Existing, remote: Remote) -> None:

@@ -184,6 +184,6 @@ class Stats:
 def public_source(source: str) -> str:
     """The name of a task's source without the folders of the machine that it was read on."""
     kind, colon, rest = source.partition(":")
-    if not colon or kind not in ("jsonl", "csv", "parquet", "python"):
+    if not colon or kind not in ("jsonl", "csv", "tsv", "parquet", "python"):
         return source
     return f"{kind}:{Path(rest).name}"

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.hub.commit import Contents
+from rl2f_hub.hub.commit import Contents, Remote
 from rl2f_hub.publish.build import public_source
+from rl2f_hub.publish.replaced import INDEX, replaced
 from rl2f_hub.publish.schema import DERIVED
 from rl2f_hub.publish.shards import Limits, ShardWriter
 from rl2f_hub.tasks.columns import column_of
@@ -152,16 +153,17 @@ def import_contents(
     mapping: Mapping,
     revision: str | None = None,
     license: str | None = None,
-) -> Contents:
-    """What the repository of an import holds: shards, index and card."""
+) -> Callable[[Remote], Contents]:
+    """What the repository of an import holds: shards, index and card; they replace the data set that is there."""
     from rl2f_hub.hub.dataset_cards import imported_card
 
     paths = [shard["path"] for found in made["shards"].values() for shard in found]
     index = {"schema": 1, "columns": "", "shards": made["shards"], "parts": [], "imported": public_source(source)}
     files: dict[str, Path | bytes] = {path: folder / path for path in paths}
-    files["rl2f.json"] = (json.dumps(index, indent=1) + "\n").encode()
+    files[INDEX] = (json.dumps(index, indent=1) + "\n").encode()
     about = {"mapping": mapping, "source": public_source(source), "revision": revision, "correct": mapping.correct}
-    return Contents(files, imported_card(repo_id, made, license=license, **about))
+    card = imported_card(repo_id, made, license=license, **about)
+    return lambda remote: Contents(files, card, *replaced(remote, files))
 
 
 def _conversation(value: Any, mapping: Mapping) -> list[tuple[str, str]]:
@@ -203,7 +205,7 @@ def _verdicts(value: Any, attempts: int) -> list[bool | None]:
 def source_rows(
     source: str, subset: str | None, split: str | None, revision: str | None
 ) -> tuple[Iterator[tuple[int, Any]], dict[str, Any]]:
-    """(rows with numbers, report) of `hub:<owner/name>`, `jsonl:<path>`, `csv:<path>` or `parquet:<path>`.
+    """(rows with numbers, report) of `hub:<owner/name>`, `jsonl:<path>`, `csv:<path>`, `tsv:<path>` or `parquet:<path>`.
 
     Raises:
         UsageError: another kind of source, or one that cannot be read.
@@ -214,8 +216,10 @@ def source_rows(
     from rl2f_hub.tasks.local import file_rows
 
     kind, _, name = source.partition(":")
-    if kind not in ("hub", "jsonl", "csv", "parquet") or not name:
-        raise UsageError(f"source: {source!r} is none of hub:<owner/name>, jsonl:<path>, csv:<path>, parquet:<path>")
+    if kind not in ("hub", "jsonl", "csv", "tsv", "parquet") or not name:
+        raise UsageError(
+            f"source: {source!r} is none of hub:<owner/name>, jsonl:<path>, csv:<path>, tsv:<path>, parquet:<path>"
+        )
     spec = SourceSpec(source=source, count=1, subset=subset, split=split, revision=revision, streaming=True)
     request = Request(spec, name, "import", 0, "train")
     return (hub_rows(request) if kind == "hub" else file_rows(request)), request.report

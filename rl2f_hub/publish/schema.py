@@ -87,13 +87,22 @@ def features(config: str) -> Any:
     return Features(build(COLUMNS[config]))
 
 
+def _history(dialogue: dict[str, Any], turn: int) -> list[dict[str, str]]:
+    """The messages that attempt `turn` (from 0) was made from; after a turn without feedback, the question alone."""
+    out = dialogue["messages"][:1]
+    for past in dialogue["turns"][:turn]:
+        said = [{"role": "assistant", "content": past["attempt"]}, {"role": "user", "content": past["feedback"]}]
+        out = out[:1] if past["feedback"] is None else out + said
+    return out
+
+
 def sft_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
     """One row an attempt: the public history as prompt, the attempt as completion."""
     rows = []
     for i, turn in enumerate(dialogue["turns"]):
         rows.append(
             {
-                "prompt": dialogue["messages"][: 2 * i + 1],
+                "prompt": _history(dialogue, i),
                 "completion": [{"role": "assistant", "content": turn["attempt"]}],
                 "dialogue_id": dialogue["dialogue_id"],
                 "turn": i + 1,
@@ -112,7 +121,7 @@ def critique_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         rows.append(
             {
-                "prompt": dialogue["messages"][: 2 * i + 2],
+                "prompt": [*_history(dialogue, i), {"role": "assistant", "content": turn["attempt"]}],
                 "completion": [{"role": "user", "content": turn["feedback"]}],
                 "dialogue_id": dialogue["dialogue_id"],
                 "turn": i + 1,
@@ -132,7 +141,7 @@ def preference_rows(dialogue: dict[str, Any]) -> list[dict[str, Any]]:
     right = dialogue["turns"][dialogue["solved_at"] - 1]["attempt"]
     return [
         {
-            "prompt": dialogue["messages"][: 2 * i + 1],
+            "prompt": _history(dialogue, i),
             "chosen": [{"role": "assistant", "content": right}],
             "rejected": [{"role": "assistant", "content": turn["attempt"]}],
             "dialogue_id": dialogue["dialogue_id"],

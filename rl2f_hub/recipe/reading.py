@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.recipe.whole import Recipe
+from rl2f_hub.runtime import permits
+from rl2f_hub.runtime.yaml_reader import MOST_CHARACTERS, MOST_VALUES, YamlError, read_yaml
 
 _TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})\b")
 MOST_EXTENDED = 5  # recipes that extend each other
-MOST_PARTS, DEEPEST = 20_000, 50  # of a recipe, so that a few lines of YAML cannot fill the memory
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -46,12 +45,14 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def _read(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a file says, merged into what the recipe says that it extends; `below`: the files that extend this one."""
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read: {error}") from None
     data = _checked(_yaml(text, str(file)), f"{file}: ")
     if not isinstance(data, dict):
         raise UsageError(f"{file}: a recipe is a mapping of keys, this is {type(data).__name__}")
+    _check_files(data, file)
     if "extends" not in data:
         return data
     name = data.pop("extends")
@@ -77,6 +78,20 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _check_files(node: Any, file: Path, at: str = "") -> None:
+    """Refuses sources that lie outside the recipe's folder: a stranger's recipe would publish your files as tasks."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            _check_files(value, file, f"{at}.{key}" if at else str(key))
+    elif isinstance(node, str) and at.endswith(".source") and node.startswith(("csv:", "jsonl:", "parquet:")):
+        name = node.partition(":")[2]
+        if not permits.allowed("outside_files") and not Path(name).resolve().is_relative_to(file.resolve().parent):
+            raise UsageError(
+                f"{at}: {node[:80]!r} lies outside the recipe's folder, and tasks are published; move it there, or allow "
+                "it: `rl2f --allow-outside-files ...`"
+            )
+
+
 def recipe_files() -> list[Path]:
     """The recipes that come with rl2f_hub: beside the package in a checkout, inside it once installed."""
     here = Path(__file__).parents[1]
@@ -99,29 +114,19 @@ def _find(path: Path) -> Path:
 
 def _yaml(text: str, at: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except Exception as error:  # beside YAMLError, PyYAML lets out what its constructors of dates and numbers raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"{at}: not valid YAML: {reason}") from None
+        return read_yaml(text)
+    except YamlError as error:
+        raise UsageError(f"{at}: not valid YAML: {error}") from None
 
 
-def _checked(value: Any, at: str) -> Any:
-    """What YAML gave, if it can be written as JSON again, and without shared parts. `at`: the place, for errors."""
-    return _unshared(value, itertools.count(), at)
-
-
-def _unshared(node: Any, parts: Iterator[int], at: str, depth: int = 0) -> Any:
-    """The same values with a copy for every YAML alias, so that an override changes one place."""
-    if next(parts) > MOST_PARTS or depth > DEEPEST:  # aliases of aliases, or one that holds itself
-        raise UsageError(
-            f"recipe: more than {MOST_PARTS} parts or {DEEPEST} levels, its YAML aliases written out; use fewer of them"
-        )
+def _checked(node: Any, at: str) -> Any:
+    """What YAML gave, if a manifest can hold it. `at`: the place, for errors."""
     if isinstance(node, dict):
         if odd := [key for key in node if not isinstance(key, str)]:
             raise UsageError(f"{at.removesuffix(': ')}: the key {str(odd[0])[:40]!r} is no text; put it in quotes")
-        return {_value(key, at): _unshared(value, parts, _below(at, key), depth + 1) for key, value in node.items()}
+        return {_value(key, at): _checked(value, _below(at, key)) for key, value in node.items()}
     if isinstance(node, list):
-        return [_unshared(value, parts, _below(at, i), depth + 1) for i, value in enumerate(node)]
+        return [_checked(value, _below(at, i)) for i, value in enumerate(node)]
     return _value(node, at)
 
 
@@ -130,11 +135,11 @@ def _below(at: str, key: str | int) -> str:
 
 
 def _value(value: Any, at: str) -> Any:
-    """A text, number, truth value or null that manifests can hold; YAML has more than that."""
+    """A text, number, truth value or null that manifests can hold."""
     at = at.removesuffix(": ")
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise UsageError(f"{at}: {ascii(value)[:80]} holds a NUL or half a character; leave it out")
+        if "\0" in value:
+            raise UsageError(f"{at}: {ascii(value)[:80]} holds a NUL; leave it out")
         if _TOKEN.search(value):  # not repeated here either
             raise UsageError(
                 f"{at}: this looks like a token, and recipes are published; set HF_TOKEN or name `key_env`"
@@ -142,11 +147,8 @@ def _value(value: Any, at: str) -> Any:
     elif isinstance(value, int):
         if value.bit_length() > 64:
             raise UsageError(f"{at}: a whole number of {value.bit_length()} bits; at most 64 are read")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise UsageError(f"{at}: {value} is no number to go by; give a finite one")
-    elif value is not None:
-        raise UsageError(f"{at}: {str(value)[:40]!r} is of the kind {type(value).__name__}; put a text in quotes")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{at}: {value} is no number to go by; give a finite one")
     return value
 
 
@@ -175,7 +177,7 @@ def _override(data: dict[str, Any], text: str) -> None:
 
 def _index(part: str) -> int:
     """The number that names an entry of a list; beyond every list where it is none."""
-    return int(part) if re.fullmatch(r"[0-9]{1,6}", part) else MOST_PARTS
+    return int(part) if re.fullmatch(r"[0-9]{1,6}", part) else MOST_VALUES
 
 
 def _explain(error: ValidationError) -> str:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rl2f_hub.recipe.base import Positive, Rate, Share, Spec
+from rl2f_hub.kinds import CREDITS, SUITES
+from rl2f_hub.recipe.base import Positive, Rate, Share, Spec, kind_name
+from rl2f_hub.recipe.grpo_fields import check_grpo
 from rl2f_hub.recipe.task_sections import SourceSpec
 
 _REPO_NAME = re.compile(r"(?=.{1,96}$)(?![-.])(?!.*(?:--|\.\.))[A-Za-z0-9._-]*[A-Za-z0-9_]")
@@ -191,7 +193,7 @@ Baseline = Literal["single_turn_rl", "try_again_rl", "shuffled_rl", "sft", "reje
 
 
 class TrainSpec(Spec):
-    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes any field of TRL's GRPOConfig.
+    """RL. A step samples `prompts_per_step` x `num_generations` dialogues. `grpo` takes fields of TRL's GRPOConfig.
 
     `credit`: `dialogue` gives every token of a dialogue its one advantage; `turn` gives every turn its own, from the
     return that follows it and a baseline over the group's other dialogues that got as far. `critique`: how the student
@@ -213,7 +215,7 @@ class TrainSpec(Spec):
     accumulation: Positive = 1  # backward passes a step: splits the batch to save memory
     learning_rate: Rate = 1e-3  # of the adapter
     temperature: Annotated[float, Field(gt=0)] = 1.0  # of the attempts
-    credit: Literal["dialogue", "turn"] = "dialogue"
+    credit: Annotated[str, kind_name(CREDITS)] = "dialogue"
     critique: Literal["joint", "separate", "off"] = "joint"
     critique_coef: Annotated[float, Field(ge=0)] = 0.1
     critique_phase: CritiquePhaseSpec = CritiquePhaseSpec()
@@ -225,12 +227,20 @@ class TrainSpec(Spec):
     offline: OfflineSpec = OfflineSpec()
     grpo: dict[str, Any] = {}
 
+    @field_validator("grpo")
+    @classmethod
+    def _nothing_that_the_pipeline_owns(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return check_grpo(values)
+
     @field_validator("baselines")
     @classmethod
     def _each_once(cls, names: list[str]) -> list[str]:
         if len(set(names)) != len(names):
             raise ValueError(f"{names} names a baseline twice; name each once")
         return names
+
+
+SuiteName = Annotated[str, kind_name(SUITES, own=False)]
 
 
 class EvaluateSpec(Spec):
@@ -243,20 +253,10 @@ class EvaluateSpec(Spec):
     """
 
     max_turns: Positive = 6  # at least `dialogue.max_turns`
-    suites: list[
-        Literal[
-            "teacher",
-            "try_again",
-            "resample",
-            "shuffled",
-            "leaked",
-            "misleading",
-            "are_you_sure",
-            "wrong_answer",
-            "autodidact",
-            "environment",
-        ]
-    ] = ["teacher", "try_again"]  # docs/teachers.md and docs/evaluation.md say what each is
+    suites: list[Annotated[str, kind_name(SUITES, own=False)]] = [
+        "teacher",
+        "try_again",
+    ]  # docs/teachers.md and docs/evaluation.md say what each is
     sampled: bool = True  # also with sampling, beside greedy decoding
     plays_on: bool = False
     gold_tasks: Annotated[int, Field(ge=0)] = 0

@@ -6,19 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rl2f_hub.recipe.base import Positive, Share, Spec
+from rl2f_hub.kinds import VERIFIERS
+from rl2f_hub.recipe.base import Positive, Share, Spec, kind_name
 
-VerifierName = Literal[
-    "integer", "text", "choice", "math", "grid", "reasoning_gym", "unit_tests", "environment", "python"
-]
+VerifierName = Annotated[str, kind_name(VERIFIERS)]
 COLUMN_FIELDS = ("id", "prompt", "reference", "solution", "tests", "choices", "domain")
 
 
 class SourceSpec(Spec):
     """One task source and how many tasks to take from it.
 
-    `source` is `reasoning_gym:<data set>`, `hub:<owner/name>`, `csv:<path>`, `jsonl:<path>`, `parquet:<path>`,
-    `textarena:<environment>`, `python:<file>:<class>`, or the name of a preset (`rl2f tasks list`).
+    `source` is `reasoning_gym:<data set>`, `hub:<owner/name>`, `csv:<path>`, `tsv:<path>`, `jsonl:<path>`,
+    `parquet:<path>`, `textarena:<environment>`, `python:<file>:<class>`, or the name of a preset (`rl2f tasks list`).
 
     The fields from `id` to `domain` name columns of a row (`a.b` reaches into a nested one); `prompt` may also be a
     template with columns in braces: `"{question} Choices: {options}"`.
@@ -39,6 +38,13 @@ class SourceSpec(Spec):
     tests: str | None = None  # column of unit tests
     choices: str | None = None  # column of the options of a multiple choice
     domain: str | None = None
+    aliases: str | dict[str, list[str]] | None = (
+        None  # text: other right answers, a column (a list, or split at `|`) or by reference
+    )
+    fold: bool | None = None  # text: letters count without their diacritics
+    thinking_marks: list[tuple[str, str]] | None = (
+        None  # opening and closing marks of scratch work that verifiers do not know
+    )
     subset: str | None = None  # hub: the data set's configuration
     split: str | None = None  # hub: train, test, ...
     revision: str | None = None  # hub: a commit, tag or branch; a branch is resolved and recorded

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rl2f_hub.recipe.base import Positive, Share, Spec
+from rl2f_hub.kinds import TEACHERS
+from rl2f_hub.recipe.base import Positive, Share, Spec, kind_name
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+TeacherName = Annotated[str, kind_name(TEACHERS)]
 PrivilegeName = Literal["answer", "solution", "tests", "verdict"]
 
 
@@ -75,6 +77,12 @@ class GuardSpec(Spec):
 
     max_retries: Annotated[int, Field(ge=0)] = 2  # how often a leaking reply is asked for again
     check_code: bool = False  # also run programs in feedback against the hidden tests, in the sandbox
+    judge: Literal["none", "self", "model", "endpoint"] = "none"  # a model that reads what the detectors let through
+    judge_model: TeacherModelSpec | None = None  # for `judge: model`; None: teacher.model
+    judge_endpoint: EndpointSpec | None = None  # for `judge: endpoint`, with its own bounds; None: teacher.endpoint
+    judge_tokens: Positive = 16  # of one verdict
+    judge_max_calls: Positive | None = None  # prompts to the judge in one stage; None: any number
+    judge_without_verdict: Literal["stop", "pass"] = "stop"  # text without a verdict: unreadable, failed, budget spent
 
 
 class TeacherSpec(Spec):
@@ -86,18 +94,7 @@ class TeacherSpec(Spec):
     `answer`). `prompt` names a set of templates under `teachers/prompts/`, or a folder with a set of one's own.
     """
 
-    kind: Literal[
-        "scripted",
-        "self",
-        "model",
-        "endpoint",
-        "none",
-        "try_again",
-        "shuffled",
-        "leaked",
-        "careless",
-        "misleading",
-    ] = "scripted"  # docs/teachers.md says what each does
+    kind: TeacherName = "scripted"  # docs/teachers.md says what each does
     strength: Literal["direction", "place", "full"] = "full"  # scripted: how much of what is wrong is said
     phrasings: Annotated[int, Field(ge=1, le=6)] = 1  # scripted: in how many ways
     rate: Share = 1.0  # misleading, leaked, careless: the share of replies that mislead or state the answer
@@ -116,13 +113,18 @@ class TeacherSpec(Spec):
     @model_validator(mode="after")
     def _parts(self) -> TeacherSpec:
         if self.curriculum is not None and self.curriculum.hints:
-            if self.kind not in ("scripted", "self", "model", "endpoint"):
+            if self.kind in TEACHERS and not TEACHERS[self.kind].weaker_hints:
                 raise ValueError(f"curriculum.hints: {self.kind} has no weaker hints; set it to false")
             if self.privilege is not None:
                 raise ValueError(
                     "privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false"
                 )
-        if self.kind in ("model", "endpoint") and getattr(self, self.kind) is None:
+        if (self.kind, self.model) == ("model", None) or (self.kind, self.endpoint) == ("endpoint", None):
             example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
             raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")
         return self
+
+    @property
+    def has_independent_attempts(self) -> bool:
+        """Whether no dialogue has a history: every attempt is a first one."""
+        return self.kind in TEACHERS and TEACHERS[self.kind].independent_attempts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -109,4 +109,16 @@ class Recipe(Spec):
     @property
     def fingerprint(self) -> str:
         """Equal for recipes that must give equal results."""
-        return fingerprint([self.model_dump(mode="json", exclude={"hub", "description", "name"})])[:16]
+        dumped = self.model_dump(mode="json", exclude={"hub", "description", "name"})
+        return fingerprint([_without_unset(dumped)])[:16]
+
+
+LATER = frozenset(
+    {"aliases", "fold", "thinking_marks"}
+)  # keys younger than the first fingerprints: unset they change none
+
+
+def _without_unset(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_unset(value) for key, value in node.items() if not (key in LATER and value is None)}
+    return [_without_unset(value) for value in node] if isinstance(node, list) else node

@@ -25,3 +25,9 @@ def direct(environment: Mapping[str, str]) -> dict[str, str]:
 def proxied(environment: Mapping[str, str]) -> bool:
     """Whether any proxy is named."""
     return any(environment.get(name) or environment.get(name.upper()) for name in PROXIES)
+
+
+def is_here(host: str) -> bool:
+    """Whether a Host header, or an address to listen at, names this machine's loopback; a port may follow."""
+    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    return name.lower() in HERE or host in HERE

@@ -1,7 +1,8 @@
-"""What the user has allowed in this process beyond the safe defaults: two switches, both off.
+"""What the user has allowed in this process beyond the safe defaults: three switches, all off.
 
 `local_code` lets a recipe run a task class from a file of the user's own (`source: "python:..."`); `unsafe_code` lets
-model-written code run without the sandbox. Only a flag of the command line or a caller in Python turns them on, never
+model-written code run without the sandbox; `outside_files` lets a recipe take tasks from files that lie outside its own
+folder, which would be published. Only a flag of the command line or a caller in Python turns them on, never
 a recipe, a data set or the environment: what comes from outside cannot permit itself.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _allowed: set[str] = set()
-NAMES = ("local_code", "unsafe_code")
+NAMES = ("local_code", "unsafe_code", "outside_files")
 
 
 def allowed(name: str) -> bool:

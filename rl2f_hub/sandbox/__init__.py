@@ -1,10 +1,10 @@
 """Model-written code in isolation. `shared()` is the sandbox of this process, `Sandbox` and `Limits` make another.
 
 How it holds (a module each): bubblewrap gives every interpreter its own user, process, network, IPC, host name and
-control group namespace, a read-only system without home, repository, /etc and /proc, an empty environment and a small
-private /tmp (`bubblewrap`). The interpreter starts once and is forked for every attempt (`inside/zygote`); a fork gets
-limits of CPU time, memory, file size and open files and a system call filter that denies new processes, sockets and
-any reach into other processes, and ignores new modes, owners and times of files (`inside/lockdown`); after it, all that
+control group namespace, nothing but the standard library and the libraries that it loads, read-only, an empty
+environment and a small private /tmp (`bubblewrap`). The interpreter starts once and is forked for every attempt (`inside/zygote`); a fork gets
+limits of CPU time, memory, file size and open files and a system call filter that allows what has no effect beyond the
+process and its own files (`inside/lockdown`); after it, all that
 is left in the namespace is killed, /tmp emptied, and an interpreter that does not answer as it should is replaced
 (`cell`). An attempt and its tests run in two such sandboxes; plain data passes between them and real builtins are
 compared on the tests' side (`inside/link`, `inside/checks`), so nothing that an attempt prints, patches, raises or exits
@@ -12,8 +12,8 @@ with can make it pass.
 
 What it does not cover:
 - a fault of the Linux kernel, of bubblewrap or of the interpreter: there is no virtual machine around it;
-- side channels (timing, caches), and what an attempt can learn of the machine: processor, kernel version, libraries;
-- what may be read in /usr and in the interpreter's library folder: whatever is installed there can be read by attempts;
+- side channels (timing, caches, counters of the kernel that the next attempt can read, such as process numbers), and what
+  an attempt can learn of the machine: processor, kernel version, libraries;
 - use of the processor, memory bandwidth and kernel memory (many small files) within the limits, by all workers at once;
 - who the code is for the kernel: started by root, it is root's user id without any capability, in a user namespace;
 - wrong tests: a set of tests that accepts everything accepts everything. Tests can run code too, in their own sandbox;
@@ -21,7 +21,7 @@ What it does not cover:
   write the user's files, the tests and tokens among them. There is no protection worth that name.
 
 What it costs right code: no new processes and no sockets (threads are possible), no packages beyond the standard
-library, at most `Limits`. Objects of the attempt's own classes are compared by identity alone.
+library (numpy is not there), at most `Limits`. Results must be plain data: see `inside/plain` and `inside/checks`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """bubblewrap: whether it works here, and the command line that starts an interpreter inside it.
 
-Inside there is: the system's libraries and the interpreter with its standard library, read-only; a private /tmp of
-limited size; four harmless devices; nothing else. No network, no /proc, nothing of /etc but the loader's cache, no
-home, no repository, no variable of the caller's environment; user, process, network, IPC, host name and control group
-namespaces of its own.
+Inside there is: the interpreter with its standard library and the shared libraries that it loads, read-only; a private
+/tmp of limited size; two harmless devices; nothing else. No installed package, no network, no /proc, nothing of /etc but
+the loader's cache, no home, no repository, no variable of the caller's environment; user, process, network, IPC, host
+name and control group namespaces of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,9 @@ def why_not() -> str | None:
         return f"the system call filter does not know {os.uname().machine}; use x86_64 or aarch64"
     if shutil.which("bwrap") is None:
         return f"bubblewrap is not installed; {_INSTALL}"
+    for path in (interpreter(), *_standard_library()):
+        if Path(path).is_relative_to("/tmp"):  # a folder of its own lies there, inside
+            return f"the interpreter lies under /tmp ({path}), where the sandbox has a folder of its own; use one elsewhere"
     try:
         done = subprocess.run(
             [*_walls(1), interpreter(), "-sSBP", "-c", "import os; print(os.getpid())"],
@@ -74,20 +78,23 @@ def interpreter() -> str:
 
 def _walls(file_mib: int) -> list[str]:
     """The bubblewrap command up to the program to start."""
-    walls = ["bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    found = (
+        shutil.which("bwrap") or "bwrap"
+    )  # in full: what it starts gets another PATH, by which it would be looked up
+    walls = [found, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     walls += ["--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--new-session"]
     walls += ["--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
-    for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store"):
-        path = Path(folder)
-        if path.is_symlink():
+    for folder in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(folder):
             walls += ["--symlink", os.readlink(folder), folder]
-        elif path.is_dir():
-            walls += ["--ro-bind", folder, folder]
     walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    for path in _interpreter_files():
-        if not path.is_relative_to("/usr") and not path.is_relative_to("/nix/store"):
-            walls += ["--ro-bind", str(path), str(path)]
-    for device in ("null", "zero", "random", "urandom"):
+    walls += ["--ro-bind-try", "/usr/share/zoneinfo", "/usr/share/zoneinfo"]
+    for path in _bound():
+        walls += ["--ro-bind", path, path]
+    for path in _hidden():
+        is_folder = os.path.isdir(path)
+        walls += ["--tmpfs", path, "--remount-ro", path] if is_folder else ["--ro-bind", os.devnull, path]
+    for device in ("null", "zero"):  # no other: neither of these holds a state
         walls += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     walls += ["--ro-bind", str(INSIDE), "/cell/inside"]
     # the size holds for all files together: what lies in memory must have a limit
@@ -95,20 +102,45 @@ def _walls(file_mib: int) -> list[str]:
     return walls
 
 
-def _interpreter_files() -> list[Path]:
-    """The interpreter, its libraries and its standard library; not the whole prefix, which may be somebody's home.
+@functools.cache
+def _standard_library() -> tuple[str, ...]:
+    """The folders of the standard library: not those of a virtual environment, which sysconfig says if nothing is said."""
+    compiled = {"platbase": sys.base_exec_prefix}
+    found = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib", vars=compiled)
+    return tuple(dict.fromkeys(map(os.path.realpath, found)))
 
-    Nor a virtual environment, for which sysconfig takes `platbase` if nothing else is said.
+
+@functools.cache
+def _bound() -> tuple[str, ...]:
+    """What the interpreter needs: itself, its standard library, and the shared libraries that these load.
+
+    Not the prefix and not /usr: packages are installed there, and with them the data that tasks come from.
+
+    Raises:
+        OSError: there is no `ldd`.
     """
-    prefix, compiled = Path(sys.base_prefix), {"platbase": sys.base_exec_prefix}
-    paths = [
-        Path(interpreter()),
-        Path(sysconfig.get_path("stdlib")),
-        Path(sysconfig.get_path("platstdlib", vars=compiled)),
-    ]
-    paths += [prefix / "lib", prefix / "lib64"]
-    kept: list[Path] = []
-    for path in sorted({Path(p) for p in paths if Path(p).exists()}, key=lambda p: len(p.parts)):
-        if not any(path.is_relative_to(k) for k in kept):
-            kept.append(path)
-    return kept
+    program = interpreter()
+    compiled = [str(path) for folder in _standard_library() for path in Path(folder).glob("lib-dynload/*.so")]
+    compiled = [path for path in compiled if "_tkinter" not in path]  # half a desktop, for windows that cannot open
+    told = subprocess.run(
+        [shutil.which("ldd") or "/usr/bin/ldd", program, *compiled], capture_output=True, text=True, timeout=60
+    ).stdout
+    libraries = set(re.findall(r"(/\S+) \(0x", told))
+    # loaded by the C library itself, when a thread ends
+    libraries |= {f"{os.path.dirname(path)}/libgcc_s.so.1" for path in libraries if "/libc." in path}
+    # by the real name of its folder: /lib may be a link
+    files = {os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) for path in libraries}
+    kept = {path for path in files if os.path.isfile(path) and not path.startswith(_standard_library())}
+    return (*_standard_library(), program, *sorted(kept))
+
+
+@functools.cache
+def _hidden() -> tuple[str, ...]:
+    """What lies in the folders of the standard library and is no part of it: site-packages above all."""
+    known = sys.stdlib_module_names | {"lib-dynload", "__pycache__"}
+    entries = [entry for folder in _standard_library() for entry in os.scandir(folder)]
+    return tuple(
+        entry.path
+        for entry in entries
+        if entry.name.partition(".")[0] not in known and not entry.name.startswith("_sysconfigdata")
+    )

@@ -64,10 +64,13 @@ class CodeJob:
 class Limits:
     """What one run of an attempt, and of its tests, may use. CPU time is the limit meant to bind; wall time is looser.
 
+    CPU time is counted anew for every test, by the attempt's own process: code that interferes with that has `test_s` for
+    a test, and `wall_s` of CPU time for all of them.
+
     A worker holds two processes, so a sandbox can take up to `workers` * 2 * (`memory_mib` + `file_mib`) of memory.
 
     Attributes:
-        cpu_s: CPU seconds of a process.
+        cpu_s: CPU seconds before the tests, and for each test.
         test_s: wall seconds of one test statement or stdio case.
         wall_s: wall seconds of all tests together.
         memory_mib: address space of a process, its libraries included.
@@ -80,7 +83,7 @@ class Limits:
 
     cpu_s: int = 5
     test_s: float = 10.0
-    wall_s: float = 30.0
+    wall_s: float = 120.0
     memory_mib: int = 512
     processes: int = 64
     file_mib: int = 16
@@ -93,7 +96,8 @@ class Limits:
 class CodeResult:
     """`passed` or not, after so many `seconds`.
 
-    `reason` is a sentence without any test's content, `observation` the first failure in full (private).
+    `reason` is for everybody: what went wrong before any test, else which test failed and nothing that the attempt could
+    choose after it had seen a test. `observation` is the first failure in full (private); it begins with how it failed.
 
     `passed_tests` of `total_tests` counts tests in order up to and without the first failure.
     """

@@ -1,22 +1,27 @@
 """One job in a pair of cells: the attempt in one, its tests in the other, nothing between them but two pipes.
 
 Form `function`: the tests' process decides and reports here (`inside/checks.py`). Form `stdio`: the attempt runs as a
-program once a case, and its output is compared here: lines must agree after white space at their ends is dropped, and
-blank lines at the end do not count.
+program once a case, and its output is compared here (`output.py`).
 
-A `reason` never holds anything of a test's content; names of exceptions and line numbers are the attempt's own.
+A `reason` may be read by whoever wrote the attempt. An attempt that has seen a test's input can choose how to fail: which
+exception, which line, which signal, to be slow or wrong. So once a test has begun the reason is the number of the test
+that failed and nothing else; how it failed is the first line of the private observation. What happens before that
+(syntax, imports, a missing function) depends on the code alone and is told in full.
 """
 
 from __future__ import annotations
 
+import ast
 import builtins
 import json
 import signal
+import sys
 import time
 from typing import Any
 
 from rl2f_hub.sandbox.cell import Cell, Ended, close_all, pipes
 from rl2f_hub.sandbox.jobs import CodeJob, CodeResult, Limits
+from rl2f_hub.sandbox.output import same_output
 from rl2f_hub.sandbox.talk import Talk
 
 GRACE_S = 0.5  # the tests' process notices a late answer itself and can say more about it; this is for when it cannot
@@ -74,10 +79,12 @@ class Pair:
             close_all(fd for pipe in made for fd in pipe)
             raise
         close_all(fd for pipe in made for fd in pipe if fd not in mine)
-        job_text = {"code": job.code, "context": job.context, "entry_points": tests.entry_points}
-        tests_text = {"setup": tests.setup, "tests": tests.tests, "entry_points": tests.entry_points}
+        job_text: dict[str, Any] = {"code": job.code, "context": job.context, "entry_points": tests.entry_points}
+        job_text |= {"cpu_s": limits.cpu_s}
+        tests_text: dict[str, Any] = {"setup": tests.setup, "tests": tests.tests, "entry_points": tests.entry_points}
+        tests_text |= {"test_s": limits.test_s, "cpu_s": limits.cpu_s}
         reports = _Reports(len(tests.tests), limits.test_s + GRACE_S)
-        talk = Talk({code[1]: _json(job_text), checks[1]: _json(tests_text | {"test_s": limits.test_s})})
+        talk = Talk({code[1]: _json(job_text), checks[1]: _json(tests_text)})
         talk.listen(report[0], reports.take)
         why = talk.run(time.monotonic() + limits.wall_s, lambda: reports.deadline)
         self.attempts.sweep()
@@ -89,16 +96,15 @@ class Pair:
 
     def _programs(self, job: CodeJob) -> tuple[int, str, str]:
         ends = time.monotonic() + self.limits.wall_s
-        for i, (given, wanted) in enumerate(job.tests.cases):
-            reason, observation = self._program(job.code, given, wanted, ends)
+        cases = job.tests.cases
+        for i, (given, wanted) in enumerate(cases):
+            reason, observation = self._program(job, given, wanted, ends)
             if reason:
-                whole = reason.startswith("syntax error")
-                said = reason if whole else f"test {i + 1} of {len(job.tests.cases)} failed: {reason}"
-                return i, said, f"input: {_cut(given)}\nexpected: {_cut(wanted)}\n{observation}"
-        return len(job.tests.cases), "", ""
+                return i, reason.replace(PLACE, f"test {i + 1} of {len(cases)} failed"), observation
+        return len(cases), "", ""
 
-    def _program(self, code: str, given: str, wanted: str, ends: float) -> tuple[str, str]:
-        """Why one case failed ("" when it passed) and what it printed."""
+    def _program(self, job: CodeJob, given: str, wanted: str, ends: float) -> tuple[str, str]:
+        """Why one case failed ("" when it passed), with `PLACE` for which, and its observation."""
         text, given_pipe, out, err = made = pipes(4)
         mine = {text[1], given_pipe[1], out[0], err[0]}
         try:
@@ -108,8 +114,9 @@ class Pair:
             raise
         close_all(fd for pipe in made for fd in pipe if fd not in mine)
         limit = self.limits.output_bytes + len(wanted.encode("utf-8", "replace"))
-        printed, complaints = _Tail(limit, stop=True), _Tail(1 << 14, stop=False)
-        talk = Talk({text[1]: _json({"code": code}), given_pipe[1]: given.encode("utf-8", "replace")})
+        printed, complaints = _Tail(limit, stop=True), _Complaints(1 << 14, stop=False)
+        program = _json({"code": job.code, "context": job.context})
+        talk = Talk({text[1]: program, given_pipe[1]: given.encode("utf-8", "replace")})
         talk.listen(out[0], printed.take)
         talk.listen(err[0], complaints.take)
         case_ends = time.monotonic() + self.limits.test_s
@@ -117,35 +124,48 @@ class Pair:
         self.attempts.sweep()
         ended = self.attempts.swept()
         self._broken |= ended.status is None
+        syntax = complaints.told.get("syntax")
+        if syntax:
+            return f"syntax error{_at(syntax[0], job)}", str(syntax[1])
         output = bytes(printed.data).decode("utf-8", "replace")
         errors = bytes(complaints.data).decode("utf-8", "replace").strip()
-        observation = f"printed: {_cut(output)}" + (f"\nerrors: {errors[-SHOWN:]}" if errors else "")
-        last = errors.splitlines()[-1] if errors else ""
+        how = self._how(why, ended, errors.splitlines()[-1] if errors else "") or (
+            "" if same_output(output, wanted) else "wrong output"
+        )
+        if how and complaints.header is None:  # nothing of the program has run
+            return f"{how} before the tests", ""
+        observation = f"{HOW}{how}\ninput: {_cut(given)}\nexpected: {_cut(wanted)}\nprinted: {_cut(output)}"
+        observation += f"\nerrors: {errors[-SHOWN:]}" if errors else ""
+        lacks = how and _lacking(job.code)
+        return how and PLACE + (f"; there is no module `{lacks}` here" if lacks else ""), observation
+
+    def _how(self, why: str, ended: Ended, last: str) -> str:
+        """How a program ended, "" when by itself and without an error; `last` is the last line of its errors."""
         if why == "stopped":
-            return "output limit", observation
-        if why == "late" or _out_of_time(ended, self.limits):
-            return "time limit", observation
+            return "output limit"
+        if why == "late" or _out_of_time(ended, self.limits.cpu_s):
+            return "time limit"
         if ended.status is None or ended.status < 0:
-            return _crash(ended), observation
-        if ended.status and last.startswith(("SyntaxError", "IndentationError", "TabError")):
-            return "syntax error", observation
+            return _crash(ended)
         if ended.status and last.startswith("MemoryError"):
-            return "memory limit", observation
-        if ended.status:
-            name = last.split(":", 1)[0]
-            known = isinstance(getattr(builtins, name, None), type)  # no other word of the program's own: see below
-            return (f"raised {name}" if known else f"ended with an error, status {ended.status}"), observation
-        return ("" if same_output(output, wanted) else "wrong output"), observation
+            return "memory limit"
+        if not ended.status:
+            return ""
+        name = last.split(":", 1)[0]
+        known = isinstance(getattr(builtins, name, None), type)
+        return f"raised {name}" if known else f"ended with an error, status {ended.status}"
 
 
+HOW = "failed: "  # begins the first line of an observation
+PLACE = "{place}"
 _NOTHING = (0, "the task has no tests", "")
-
-
-def same_output(printed: str, wanted: str) -> bool:
-    """Whether two outputs agree line by line, white space at the ends of lines and blank lines at the end aside."""
-    return [line.rstrip() for line in printed.rstrip().splitlines()] == [
-        line.rstrip() for line in wanted.rstrip().splitlines()
-    ]
+_KINDS = {
+    "wrong": "wrong value",
+    "not plain": "the test needs plain data, and not an object of the attempt's own",
+    "too large": "a value is too large to compare",
+    "unsendable": "a value cannot cross the sandbox",
+    "malformed": "broke the connection to its tests",
+}
 
 
 class _Reports:
@@ -192,60 +212,88 @@ class _Tail:
         return True
 
 
+class _Complaints(_Tail):
+    """What a program writes to its errors; before it, in the first line, what the harness says of its code (`told`)."""
+
+    def __init__(self, limit: int, stop: bool) -> None:
+        super().__init__(limit, stop)
+        self.header: bytes | None = None
+        self.told: dict[str, Any] = {}
+        self._first = b""
+
+    def take(self, data: bytes) -> bool:
+        if self.header is not None:
+            return super().take(data)
+        self._first += data
+        if b"\n" not in self._first:
+            return True
+        self.header, _, rest = self._first.partition(b"\n")
+        self.told = json.loads(self.header)
+        return super().take(rest)
+
+
+def _lacking(code: str) -> str:
+    """A module that the program imports at its top level and that the sandbox does not have; read off its text alone."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    named = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module or "" for node in body if isinstance(node, ast.ImportFrom) and not node.level]
+    tops = [name.partition(".")[0] for name in named]
+    return next((top[:60] for top in tops if top not in sys.stdlib_module_names), "")
+
+
 def _explained(
     reports: _Reports, why: str, attempt: Ended, judge: Ended, job: CodeJob, limits: Limits
 ) -> tuple[str, str]:
-    """Reason and observation of a `function` job; reason "" when all tests passed.
-
-    The attempt sees the tests' arguments and names its own exceptions: a name or a line number of its choice would
-    carry them into a sentence that the student reads. So only builtin names and lines that exist are repeated.
-    """
+    """Reason and observation of a `function` job; reason "" when all tests passed."""
     end = reports.end or {}
     kind, observation = str(end.get("kind", "")), str(end.get("observation", ""))
     if kind == "passed":
         return "", ""
-    before = end.get("before") is True
-    place = f"test {reports.passed + 1} of {reports.total} failed: "
-    line = end.get("line")
-    at = f" on line {line}" if isinstance(line, int) and 0 < line <= job.code.count("\n") + 1 else ""
+    how = _how_it_failed(kind, end, why, attempt, judge, job, limits)
+    if kind in ("syntax", "missing", "load") or end.get("before") is True:
+        return how, observation
+    return f"test {reports.passed + 1} of {reports.total} failed", f"{HOW}{how}\n{observation}".rstrip()
+
+
+def _how_it_failed(
+    kind: str, end: dict[str, Any], why: str, attempt: Ended, judge: Ended, job: CodeJob, limits: Limits
+) -> str:
+    before = " before the tests" if end.get("before") is True or kind == "load" else ""
     name = str(end.get("name", ""))
     known = name if isinstance(getattr(builtins, name, None), type) else "an exception of its own"
-    if _out_of_time(attempt, limits) or why == "late" or kind == "time":
-        return "time limit before the tests" if before else place + "time limit", observation
+    most = limits.cpu_s if before else max(limits.cpu_s, limits.wall_s)  # tests renew the time that they have
+    if _out_of_time(attempt, most) or why == "late" or kind == "time":
+        return f"time limit{before}"
     if kind == "syntax":
-        return f"syntax error{at}", observation
+        return f"syntax error{_at(end.get('line'), job)}"
     if kind == "missing":
-        name = name if name in job.tests.entry_points else job.tests.entry_points[0]
-        return f"does not define `{name}`", observation
+        return f"does not define `{name if name in job.tests.entry_points else job.tests.entry_points[0]}`"
     if name == "MemoryError" and kind in ("load", "raised"):
-        return ("" if kind == "load" else place) + "memory limit", observation
-    if kind == "load":
-        return f"raised {known}{at} before the tests", observation
-    if kind == "wrong":
-        return place + "wrong value", observation
-    if kind == "raised":
-        return f"{place}raised {known}{at}", observation
+        return "memory limit"
+    if kind in ("load", "raised"):
+        return f"raised {known}{_at(end.get('line'), job)}{before}"
+    if kind == "gone" and (attempt.status is None or attempt.status < 0):
+        return f"{_crash(attempt)}{before}"
     if kind in ("exit", "gone"):
-        if kind == "gone" and (attempt.status is None or attempt.status < 0):
-            return (f"{_crash(attempt)} before the tests" if before else place + _crash(attempt)), observation
-        return "exited before the tests" if before else f"{place}exited", observation
+        return f"exited{before}"
     if kind == "tests":
-        return f"{place}the value makes the test itself raise {known}", observation
-    if kind == "too large":
-        return f"{place}a value is too large to compare", observation
-    if kind == "unsendable":
-        return f"{place}a value cannot cross the sandbox", observation
-    if kind == "malformed":
-        return f"{place}broke the connection to its tests", observation
-    if _out_of_time(judge, limits):
-        return f"{place}time limit of the tests themselves", observation
-    return f"{place}the tests' own process ended early", observation
+        return f"the value makes the test itself raise {known}"
+    if kind in _KINDS:
+        return _KINDS[kind] + before
+    return (
+        "time limit of the tests themselves" if _out_of_time(judge, limits.cpu_s) else "the tests' process ended early"
+    )
 
 
-def _out_of_time(ended: Ended, limits: Limits) -> bool:
-    if ended.status == -signal.SIGXCPU:
-        return True
-    return ended.status == -signal.SIGKILL and ended.cpu_s >= limits.cpu_s
+def _at(line: Any, job: CodeJob) -> str:
+    return f" on line {line}" if isinstance(line, int) and 0 < line <= job.code.count("\n") + 1 else ""
+
+
+def _out_of_time(ended: Ended, cpu_s: float) -> bool:
+    return ended.status == -signal.SIGXCPU or (ended.status == -signal.SIGKILL and ended.cpu_s >= cpu_s)
 
 
 def _crash(ended: Ended) -> str:

@@ -18,18 +18,22 @@ from rl2f_hub.dialogue.chat_format import ChatFormat, Thinking
 from rl2f_hub.dialogue.runner import Student
 from rl2f_hub.engines import Engine
 from rl2f_hub.engines.transformers import TransformersEngine
-from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.errors import RL2FError, UsageError, out_of_memory
 from rl2f_hub.hub.errors import elsewhere
 from rl2f_hub.recipe import EngineSpec, LoraSpec, ModelSpec
+from rl2f_hub.runtime.quiet import ignore_library_warnings
 from rl2f_hub.students import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 from rl2f_hub.students.quantization import check_quantization
 
 if TYPE_CHECKING:
     from rl2f_hub.engines.vllm import VllmEngine
 
+ignore_library_warnings()
+
 # What PEFT imports or opens because an adapter's configuration says so.
 NAMING = ("megatron_config", "corda_config", "lora_ga_config", "prompt_tuning_init_state_dict_path")
 NAMING_TYPES = ("XLORA", "MULTITASK_PROMPT_TUNING")
+MOST_SIZE = 1 << 30  # of any whole number in a config.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ def load_tokenizer(origin: Origin) -> Any:
 def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32") -> Any:
     """A base model on the best device there is; `nf4` loads 4-bit weights with double quantisation."""
     check_quantization(quantization)
+    _check_config(origin)
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -72,11 +77,35 @@ def load_model(origin: Origin, quantization: str = "none", dtype: str = "float32
     return model.to("cuda") if cuda and quantization == "none" else model
 
 
+def _check_config(origin: Origin) -> None:
+    """Refuses a configuration that no adapter here can be trained on, or that would be built for ever.
+
+    Raises:
+        RL2FError: weights that are quantised already (GPTQ, AWQ, ...), or a size that no model has.
+    """
+    from transformers import AutoConfig
+
+    config = _from_pretrained(AutoConfig, origin).to_dict()
+    settings = config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else settings
+    if method not in (None, "bitsandbytes"):
+        raise RL2FError(
+            f"model {origin.location!r}: its weights are quantised already ({str(method)[:40]}); give the base that it was "
+            "made from, and model.quantization nf4 to hold it in 4 bits"
+        )
+    for name, value in config.items():
+        least, most = (1, 1000) if name == "num_hidden_layers" else (-1, MOST_SIZE)
+        if isinstance(value, int) and not least <= value <= most:
+            raise RL2FError(f"model {origin.location!r}: config.json: {name} is {value}; use {least} to {most}")
+
+
 def _from_pretrained(kind: Any, origin: Origin, **options: Any) -> Any:
     try:
         with _read_whole():
             return kind.from_pretrained(origin.location, revision=origin.revision, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a stranger's config.json makes transformers raise whatever Python has
+        if out_of_memory(error) or isinstance(error, RL2FError):
+            raise
         at = f" at revision {origin.revision}" if origin.revision else ""
         raise RL2FError(f"model {origin.location!r}{at}: cannot be loaded ({_why(error)}") from None
 
@@ -94,6 +123,9 @@ def _why(error: Exception) -> str:
         return "no such folder, and no name that the Hub allows); give a folder or <owner/name>"
     if isinstance(cause, hf.LocalEntryNotFoundError):
         return "the Hub cannot be reached); check the network and HF_ENDPOINT, or give a folder"
+    if not isinstance(error, OSError | ValueError):
+        said = " ".join(str(error).split())[:160]
+        return f"{type(error).__name__}: {said}); its config.json or tokenizer files hold values that make no model: mend them"
     return f"{' '.join(str(error).split())[:200]}); check the id and HF_ENDPOINT, or give a folder"
 
 
@@ -221,7 +253,8 @@ def open_student(
     Raises:
         RL2FError: it cannot be opened.
     """
-    from rl2f_hub.engines.endpoint import EndpointEngine, TextChat, parse_endpoint
+    from rl2f_hub.dialogue.text_chat import TextChat
+    from rl2f_hub.engines.endpoint import EndpointEngine, parse_endpoint
 
     endpoint = parse_endpoint(spec, key_env)
     if endpoint is None:
@@ -333,7 +366,7 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     folder = Path(model_id)
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
@@ -351,6 +384,10 @@ def _adapter_file(model_id: str, revision: str | None, name: str) -> Path | None
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):  # which says that the Hub was not reached
             return None
+        if name == ADAPTER_CONFIG and isinstance(
+            try_to_load_from_cache(model_id, "config.json", revision=revision), str
+        ):
+            return None  # what was loaded from there before was a whole model
         raise RL2FError(
             f"model {model_id!r}: the Hub could not be reached; check HF_ENDPOINT and the network"
         ) from None

@@ -6,15 +6,17 @@ that agree after their numbers are sorted (so 12 * 34 and 34 * 12) count as one,
 
 from __future__ import annotations
 
-import importlib
+import json
 import logging
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import SOURCES, find_part
 from rl2f_hub.records import Task
 
 if TYPE_CHECKING:
@@ -25,16 +27,6 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("ood", "eval", "train", "pretrain")  # in the order in which they choose
 MAX_DUPLICATES = 5_000  # this many known tasks in a row: the source has no more to give
-SOURCES = {  # prefix -> the module whose `tasks(request)` streams it
-    "reasoning_gym": "rl2f_hub.tasks.reasoning_gym",
-    "hub": "rl2f_hub.tasks.hub",
-    "csv": "rl2f_hub.tasks.local",
-    "jsonl": "rl2f_hub.tasks.local",
-    "parquet": "rl2f_hub.tasks.local",
-    "human_eval": "rl2f_hub.tasks.human_eval",
-    "textarena": "rl2f_hub.tasks.textarena",
-    "python": "rl2f_hub.tasks.plugin",
-}
 
 
 @dataclass(slots=True)
@@ -60,15 +52,19 @@ def near_key(prompt: str) -> str:
 
 
 def recipe_tasks(recipe: Recipe, reports: list[dict[str, Any]] | None = None) -> dict[str, list[Task]]:
-    """All splits of a recipe; `pretrain` is what a student from scratch learns the language of tasks from.
+    """All splits of a recipe; `reports` and errors: as in `load_tasks`."""
+    return load_tasks(recipe_sources(recipe), recipe.seed, reports)
 
-    `reports` and errors: as in `load_tasks`.
+
+def recipe_sources(recipe: Recipe) -> dict[str, list[SourceSpec]]:
+    """Split -> its sources, each with the recipe's rule for bad rows where it has none of its own.
+
+    `pretrain` is what a student from scratch learns the language of tasks from.
     """
     sources = {split: getattr(recipe.tasks, split) for split in SPLITS[:3]}
     sources["pretrain"] = recipe.model.scratch.tasks if recipe.model.scratch else []
     rule = recipe.tasks.on_bad_row
-    sources = {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
-    return load_tasks(sources, recipe.seed, reports)
+    return {k: [s.model_copy(update={"on_bad_row": s.on_bad_row or rule}) for s in v] for k, v in sources.items()}
 
 
 def load_tasks(
@@ -83,18 +79,43 @@ def load_tasks(
         UsageError: a source that is unknown, cannot be read or has too few tasks.
     """
     seen: set[str] = set()
+    ids: set[str] = set()
     out: dict[str, list[Task]] = {}
     for split in (s for s in SPLITS if s in sources):
         tasks: list[Task] = []
         for number, source in enumerate(sources[split]):
             request = request_for(source, f"tasks.{split}[{number}]", seed, split)
-            tasks += _take(request, seen)
+            tasks += _with_own_ids(_take(request, seen), ids, request)
             if request.report.get("bad_rows"):
                 log.warning("%s: %d bad rows skipped", source.source, request.report["bad_rows"])
             if reports is not None:
                 reports.append({"split": split, "source": source.source, **request.report})
         random.Random(f"{seed}/{split}").shuffle(tasks)
         out[split] = tasks
+    return out
+
+
+def _with_own_ids(tasks: list[Task], ids: set[str], request: Request) -> list[Task]:
+    """The tasks of one source, those renamed (and counted) whose id is that of a task of another source.
+
+    Two files of one name, or two that number their rows from 1, give the same ids to different tasks.
+
+    Raises:
+        UsageError: a source that gives one id to two tasks.
+    """
+    own = [task.task_id for task in tasks]
+    if len(set(own)) < len(own):
+        twice = next(name for i, name in enumerate(own) if name in own[:i])
+        raise UsageError(
+            f"{request.at}.source: {request.spec.source} gives two tasks the id {twice!r}; give each its own"
+        )
+    out = []
+    for task in tasks:
+        while task.task_id in ids:
+            request.report["renamed_ids"] = request.report.get("renamed_ids", 0) + 1
+            task = replace(task, task_id=f"{task.task_id}@{request.at.removeprefix('tasks.')}")
+        out.append(task)
+    ids.update(task.task_id for task in out)
     return out
 
 
@@ -118,8 +139,14 @@ def request_for(source: SourceSpec, at: str = "tasks", seed: int = 0, split: str
 
 def stream(request: Request) -> Iterator[Task]:
     """The tasks of one source in its own order, without any check for duplicates."""
-    module = importlib.import_module(SOURCES[request.spec.source.partition(":")[0]])
-    return module.tasks(request)
+    found = find_part(SOURCES, request.spec.source.partition(":")[0], f"{request.at}.source")(request)
+    marks = request.spec.thinking_marks
+    return found if marks is None else map(partial(_with_marks, marks), found)
+
+
+def _with_marks(marks: list[tuple[str, str]], task: Task) -> Task:
+    """The task whose verifier knows more thinking marks."""
+    return replace(task, config=json.dumps(json.loads(task.config) | {"thinking_marks": marks}, sort_keys=True))
 
 
 def _take(request: Request, seen: set[str]) -> list[Task]:

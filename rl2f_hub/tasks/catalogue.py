@@ -17,7 +17,7 @@ GENERAL = [
     ("textarena:<environment>", "games, negotiation", "endless", "MIT", "environment", "solution where there is one"),
     ("hub:<owner/name>", "any", "the data set's", "the data set's", "as the recipe says", "the columns it names"),
     (
-        "csv:<path>, jsonl:<path>, parquet:<path>",
+        "csv:<path>, tsv:<path>, jsonl:<path>, parquet:<path>",
         "any",
         "the file's",
         "yours",

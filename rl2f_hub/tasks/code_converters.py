@@ -11,7 +11,6 @@ import binascii
 import builtins
 import json
 import pickletools
-import re
 import zlib
 from typing import Any
 
@@ -20,15 +19,48 @@ from rl2f_hub.tasks.converters import Row, string_of, strings_of
 
 MAX_TESTS_BYTES = 64 << 20  # of one problem's unpacked tests: the archive of a row is outside data too
 STDIO = "\n\nWrite a Python program that reads the input from standard input and prints the answer to standard output."
-# JSON knows neither tuples nor sets; APPS also writes the expected value as a list with it alone.
+# What the graders of APPS (testing_util.py) and LiveCodeBench (testing_utils.py) import before an attempt runs, less numpy,
+# which the sandbox does not have.
+_APPS_PRELUDE = """
+import sys, time, itertools, collections, math, fractions, random, heapq
+from itertools import accumulate, product, permutations, combinations
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+from typing import *
+from heapq import *
+"""
+_LCB_MODULES = (
+    "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json "
+    "builtins typing"
+).split()
+_LCB_PRELUDE = "\n".join(
+    [f"from {name} import *" for name in _LCB_MODULES]
+    + [f"import {', '.join(_LCB_MODULES)}", "sys.setrecursionlimit(50000)"]
+)
+# JSON knows neither tuples nor sets; APPS also writes the expected value as a list with it alone. Floats may be off as
+# numbers in standard output may (`sandbox/output.py`).
 _SAME = """
-def _plain(value):
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+import math
+from collections import deque
 
 
 def _same(got, wanted, boxed=False):
-    got = _plain(got)
-    return got == wanted or (boxed and isinstance(wanted, list) and len(wanted) == 1 and got == wanted[0])
+    if boxed and isinstance(wanted, list) and len(wanted) == 1 and _same(got, wanted[0]):
+        return True
+    if isinstance(wanted, list):
+        same = isinstance(got, (list, tuple, deque)) and len(got) == len(wanted)
+        return same and all(_same(a, b) for a, b in zip(got, wanted))
+    if isinstance(wanted, dict):
+        same = isinstance(got, dict) and len(got) == len(wanted)
+        keys = {str(key): key for key in got} if same else {}
+        return same and all(key in keys and _same(got[keys[key]], item) for key, item in wanted.items())
+    if isinstance(wanted, float):
+        number = not isinstance(got, (str, bytes, list, tuple, dict, set, type(None)))
+        if not number:
+            return False
+        return math.isclose(got, wanted, rel_tol=1e-6, abs_tol=1e-6) or (got != got and wanted != wanted)
+    return got == wanted
 """
 
 
@@ -62,18 +94,15 @@ def apps(row: Row, config: Row) -> Row | None:
     pairs = _limited(list(zip(inputs, outputs, strict=True)), config)
     solution = next(iter(_solutions(row)), "")
     question = string_of(row, "question").strip()
+    made = row | {"_config": {"prelude": _APPS_PRELUDE}}
     if not (name := tests.get("fn_name")):
         code = CodeTests("stdio", cases=tuple((_lines(given), _lines(wanted)) for given, wanted in pairs))
-        return row | {"_prompt": question + STDIO, "_solution": solution, "_tests": code.to_json()}
+        return made | {"_prompt": question + STDIO, "_solution": solution, "_tests": code.to_json()}
     if any(not isinstance(arguments, list) for arguments, _ in pairs):
         return None
     starter = row.get("starter_code") or ""
     prompt = question + _function_wanted(name, starter)
-    return row | {
-        "_prompt": prompt,
-        "_solution": _as_function(solution, name),
-        "_tests": _calls(name, pairs, boxed=True),
-    }
+    return made | {"_prompt": prompt, "_solution": solution, "_tests": _calls(name, pairs, boxed=True)}
 
 
 def codeforces(row: Row, config: Row) -> Row | None:
@@ -100,8 +129,9 @@ def live_code_bench(row: Row, config: Row) -> Row:
         raise ValueError("column 'public_test_cases' holds no tests")
     pairs = _limited(_cases(tests), config)
     question = string_of(row, "question_content").strip()
+    made = row | {"_config": {"prelude": _LCB_PRELUDE}}
     if tests[0].get("testtype") != "functional":
-        return row | {"_prompt": question + STDIO, "_tests": CodeTests("stdio", cases=tuple(pairs)).to_json()}
+        return made | {"_prompt": question + STDIO, "_tests": CodeTests("stdio", cases=tuple(pairs)).to_json()}
     name = _json(string_of(row, "metadata"), "metadata").get("func_name")
     calls = [
         (
@@ -111,7 +141,7 @@ def live_code_bench(row: Row, config: Row) -> Row:
         for given, wanted in pairs
     ]
     prompt = question + _function_wanted(name, string_of(row, "starter_code"))
-    return row | {"_prompt": prompt, "_tests": _calls(name, calls)}
+    return made | {"_prompt": prompt, "_tests": _calls(name, calls)}
 
 
 def _json(text: str, what: str) -> Any:
@@ -249,10 +279,3 @@ def _signature(name: str, starter: str) -> str:
             argument.annotation = None
         found.returns = None
     return ast.unparse(found).split("\n")[0]
-
-
-def _as_function(solution: str, name: Any) -> str:
-    """A solution written as a method of `Solution`, with the plain function beside it."""
-    if not re.search(r"^class Solution\b", solution, re.MULTILINE):
-        return solution
-    return f"{solution.rstrip()}\n\n\n{name} = Solution().{name}\n"

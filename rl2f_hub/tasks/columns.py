@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
+from rl2f_hub.kinds import OWN, VERIFIERS, load_own
+from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.tasks import Request
+from rl2f_hub.tasks import Request, near_key
+from rl2f_hub.verify import named, verifier_of
 from rl2f_hub.verify.exact import LETTERS
+from rl2f_hub.verify.plugin import settings_of as plugin_settings
 
 _BRACES = re.compile(r"\{([A-Za-z_][\w. ]*)\}")
 
 NEEDED = ("prompt", "reference", "tests")  # a source that names one of these columns needs it in every row
-NEED_THEIR_SOURCE = ("reasoning_gym", "environment", "python")  # verifiers that work on their own source's tasks only
 RESERVED = (
     "_config",
     "_verifier",
@@ -58,6 +61,7 @@ def rows_to_tasks(
         request.report.setdefault("filtered", 0)
     if request.spec.where:
         request.report.setdefault("elsewhere", 0)  # good rows that `where` does not want
+    keys: dict[str, str] = {}  # id -> what was asked under it
     for number, row in rows:
         try:
             if isinstance(row, Exception):
@@ -75,6 +79,10 @@ def rows_to_tasks(
             if task is None:
                 request.report["filtered"] += 1
                 continue
+            if (
+                keys.setdefault(task.task_id, key := near_key(task.prompt)) != key
+            ):  # a row that comes twice is a duplicate
+                raise ValueError(f"its id {task.task_id[:60]!r} is that of an earlier row with another question")
         except ValueError as error:
             if request.spec.on_bad_row != "skip":
                 named = (
@@ -93,10 +101,8 @@ def rows_to_tasks(
 
 def _checked(task: Task, leave_out_unreadable: bool) -> bool:
     """Whether the verifier can use the task's reference."""
-    from rl2f_hub.verify import VERIFIERS
-
     try:
-        VERIFIERS[task.verifier].check(task)
+        verifier_of(task).check(task)
     except ValueError:
         if not leave_out_unreadable:
             raise
@@ -106,8 +112,16 @@ def _checked(task: Task, leave_out_unreadable: bool) -> bool:
 
 def _wanted(row: dict[str, Any], where: dict[str, Any]) -> bool:
     return all(
-        column_of(row, column) in (value if isinstance(value, list) else [value]) for column, value in where.items()
+        any(_same(column_of(row, column), one) for one in (value if isinstance(value, list) else [value]))
+        for column, value in where.items()
     )
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether a value is the one of the recipe; a text (all that CSV has) may also write the number or truth value."""
+    if isinstance(found, str) and isinstance(wanted, bool | int | float):
+        return found.strip().casefold() == str(wanted).casefold()
+    return bool(found == wanted)
 
 
 def column_of(row: dict[str, Any], name: str) -> Any:
@@ -157,15 +171,25 @@ def _plain(value: Any, name: str) -> str:
 def _whole(text: str, name: str) -> str:
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError(f"column {name!r} holds half a character (a lone surrogate), a text is needed")
+    if "\0" in text:
+        raise ValueError(f"column {name!r} holds a NUL, a text is needed")
     return text
 
 
 def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
-    from rl2f_hub.verify import VERIFIERS
-
     spec = request.spec
     verifier = spec.verifier or row.get("_verifier", "text")
-    if not isinstance(verifier, str) or verifier not in VERIFIERS or verifier in NEED_THEIR_SOURCE:
+    settings: dict[str, Any] = dict(row.get("_config", {}))
+    if spec.verifier is not None and spec.verifier.startswith(OWN):
+        load_own(spec.verifier, f"{request.at}.verifier")  # before there are tasks of it
+        verifier, settings = "python", settings | plugin_settings(spec.verifier, {})
+    elif (
+        not isinstance(verifier, str)
+        or verifier not in VERIFIERS
+        or (
+            named(verifier).needs_its_source and "plugin" not in settings  # which only a class of the user's own has
+        )
+    ):
         raise ValueError(f"verifier {str(verifier)[:60]!r} is unknown{did_you_mean(str(verifier), VERIFIERS)}")
     values = {
         field: _text(row, field, name)
@@ -178,13 +202,14 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
     if verifier in ("math", "integer") and "####" in (worked := values.get("reference", "")):
         # a worked solution that ends in `#### answer`, as GSM8K writes it: the answer alone is the reference
         values = {"solution": worked} | values | {"reference": worked.rsplit("####", 1)[-1].strip()}
-    settings: dict[str, Any] = dict(row.get("_config", {}))
     if spec.choices is not None:
         found = column_of(row, spec.choices)
         options = _options(found, spec.choices)
         prompt += "\n" + "\n".join(f"({letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
         values["reference"] = _letter(column_of(row, spec.reference or "reference"), options, _labels(found))
         settings["options"] = options
+    if verifier == "text":
+        settings |= _spellings(row, spec, values["reference"])
     kind = "tests" if "tests" in values else "solution" if "solution" in values else "answer"
     return Task(
         task_id=values.get("id") or default_id,
@@ -197,6 +222,18 @@ def _task(row: dict[str, Any], request: Request, default_id: str) -> Task:
         seed=request.seed,
         split=request.split,
     )
+
+
+def _spellings(row: dict[str, Any], spec: SourceSpec, reference: str) -> dict[str, Any]:
+    """What the verifier `text` is told beside the reference: other right answers, and whether diacritics count."""
+    known: Any = spec.aliases.get(reference, []) if isinstance(spec.aliases, dict) else []
+    if isinstance(spec.aliases, str):
+        known = column_of(row, spec.aliases)
+        known = known.split("|") if isinstance(known, str) else known or []
+    if not isinstance(known, list):
+        raise ValueError(f"column {spec.aliases!r} is {str(known)[:60]!r}, a list of texts is needed")
+    aliases = [alias for value in known if (alias := _plain(value, "aliases").strip())]
+    return ({"aliases": aliases} if aliases else {}) | ({"fold": True} if spec.fold else {})
 
 
 def _options(value: Any, name: str) -> list[str]:

@@ -6,7 +6,7 @@ write down. A run that is resumed reads the tasks in its own folder, not the Hub
 
 Rows come in the data set's order and are numbered from 0, as the Hub's viewer shows them. Without `split` the only
 split is taken, or `train`. Only Parquet, JSON and CSV files are read: no loading script and no pickle ever runs, and a
-folder that happens to have the data set's name is not taken for it.
+folder that happens to have the data set's name is not taken for it. CSV is read as `csv:` reads it: every value is text.
 
 Left out: slices in `split` (use `count`), columns of images or audio, several subsets at once.
 """
@@ -25,9 +25,11 @@ from rl2f_hub.recipe.task_sections import COLUMN_FIELDS
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
+from rl2f_hub.tasks.local import csv_rows, text_lines
 from rl2f_hub.tasks.presets import PRESETS, Preset
 
 log = logging.getLogger(__name__)
+CSV_READ = ("sep", "delimiter", "name", "version", "data_dir", "data_files", "description", "features")
 FORMATS = ("parquet", "json", "csv")  # what may be read; `pandas`, for one, would unpickle
 
 
@@ -163,6 +165,8 @@ def _rows(request: Request, builder: Any, split: str) -> Iterator[tuple[int, Any
     """Checks size and columns, then gives an iterator of (number, row)."""
     spec = request.spec
     request.report["streaming"] = spec.streaming
+    if builder.name == "csv":
+        return _guarded(request, _csv(request, builder, split))
     known = (builder.info.splits or {}).get(split)
     _not_too_many(request, split, known.num_examples if known is not None else None)
     if spec.streaming:
@@ -173,6 +177,37 @@ def _rows(request: Request, builder: Any, split: str) -> Iterator[tuple[int, Any
         _not_too_many(request, split, len(rows))
     _columns_exist(request, list(rows.features or ()))
     return _guarded(request, rows)
+
+
+def _csv(request: Request, builder: Any, split: str) -> Iterator[Any]:
+    """Rows of CSV files as texts: the library would guess types, and so make 7 of 007 and nothing of NA."""
+    import fsspec
+    from huggingface_hub import hf_hub_download
+
+    commit, config = request.report["revision"], builder.config
+    if told := {
+        name: value
+        for name, value in vars(config).items()
+        if name not in CSV_READ and value != vars(type(config)())[name]
+    }:
+        raise UsageError(
+            f"{request.at}.source: the card of {request.name} sets {sorted(told)[0]!r} for its CSV files, which is not read; "
+            "use a copy of it in Parquet or JSON"
+        )
+    number = 0
+    for url in map(str, config.data_files[split]):
+        path = url.partition(f"@{commit}/")[2]
+        where = (
+            url if request.spec.streaming else hf_hub_download(request.name, path, repo_type="dataset", revision=commit)
+        )
+        with fsspec.open(where, "rb", compression="infer") as raw:
+            at = f"{request.at}: {request.name}, {path}"
+            for _, row in csv_rows(text_lines(raw, at), at, None if config.sep == "," else config.sep):
+                if isinstance(row, dict) and not number:
+                    _columns_exist(request, list(row))
+                number += 1
+                _not_too_many(request, split, number)
+                yield row
 
 
 def _guarded(request: Request, rows: Any) -> Iterator[tuple[int, Any]]:

@@ -1,17 +1,20 @@
-"""Tasks from files on this machine: `csv:<path>`, `jsonl:<path>` (JSON Lines) or `parquet:<path>`, by column names.
+"""Tasks from files on this machine: `csv:<path>`, `tsv:<path>`, `jsonl:<path>` (JSON Lines) or `parquet:<path>`, by column names.
 
 Without a mapping the columns `prompt` and `reference` are read, and `task_id`, `solution` and `domain` where the first
-row has them. `verifier` may also be a column. A CSV file is UTF-8 with a line of names; its separator is the comma,
-semicolon or tab that this line has most of. Every value of it is text.
+row has them. `verifier` may also be a column. Text is UTF-8, with or without a byte-order mark, or UTF-16; a line in
+another encoding is a bad row. A CSV file begins with a line of names; its separator is the comma, semicolon or tab that
+splits this line into most names, or the one that a spreadsheet's first line `sep=;` names. Every value of it is text.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Task
@@ -19,6 +22,8 @@ from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
 
 OPTIONAL = {"id": "task_id", "solution": "solution", "domain": "domain"}
+SEPARATORS = (",", ";", "\t")
+NO_UTF8 = "not UTF-8 text; save the file as UTF-8"
 
 
 def tasks(request: Request) -> Iterator[Task]:
@@ -48,18 +53,52 @@ def file_rows(request: Request) -> Iterator[tuple[int, Any]]:
     if not file.is_file():
         raise UsageError(f"{request.at}.source: no file {request.name!r}; give the path of a file")
     kind = request.spec.source.partition(":")[0]
-    return _json_file(file) if kind == "jsonl" else _csv_file(file) if kind == "csv" else _parquet(file, request)
+    return _parquet(file, request) if kind == "parquet" else _text_rows(file, kind, f"{request.at}: {request.name!r}")
+
+
+def _text_rows(file: Path, kind: str, at: str) -> Iterator[tuple[int, Any]]:
+    with file.open("rb") as raw:
+        if kind == "jsonl":
+            yield from json_lines(text_lines(raw, at))
+        else:
+            yield from csv_rows(text_lines(raw, at), at, "\t" if kind == "tsv" else None)
 
 
 def _own_verifier(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "_verifier": row["verifier"]} if "verifier" in row else row
 
 
+def text_lines(raw: BinaryIO, at: str) -> Iterator[str]:
+    """The lines of a file with their ends; bytes that are not UTF-8 stay as lone surrogates, for `check_text`.
+
+    Raises:
+        UsageError: UTF-16 or UTF-32 that breaks off. `at` names the file.
+    """
+    encoding = json.detect_encoding(raw.read(4))
+    raw.seek(0)
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    try:
+        yield from io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
+    except UnicodeDecodeError:
+        raise UsageError(f"{at}: begins as {encoding.upper()} and is {NO_UTF8}") from None
+
+
+def check_text(text: str) -> None:
+    """
+    Raises:
+        ValueError: `text` holds bytes that `text_lines` could not decode.
+    """
+    if not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text):
+        raise ValueError(NO_UTF8)
+
+
 def json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
     """(line number, value) of every line that is not blank; in place of a value the error that reading it gave."""
     for number, line in enumerate(lines, 1):
+        line = line.lstrip("\ufeff")  # also where files with a mark were joined
         if line.strip():
             try:
+                check_text(line)
                 yield number, json.loads(line)
             except ValueError as error:
                 yield number, error
@@ -67,31 +106,55 @@ def json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
                 yield number, ValueError("nested too deeply")
 
 
-def _json_file(file: Path) -> Iterator[tuple[int, Any]]:
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        yield from json_lines(lines)
+def csv_rows(lines: Iterator[str], at: str, separator: str | None = None) -> Iterator[tuple[int, Any]]:
+    """(number of its last line, row) of a table, every value a text; in place of a row the error that reading it gave.
 
+    Rows without any value are no rows. White space around the names of columns is not part of them.
 
-def _csv_file(file: Path) -> Iterator[tuple[int, Any]]:
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        head = lines.readline()
-        lines.seek(0)
-        reader = csv.DictReader(lines, delimiter=max(",;\t", key=head.count), strict=True)
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                yield reader.reader.line_num, ValueError(f"not CSV ({error})")
-                continue
-            if row is None:
+    Args:
+        separator: None to find it in the line of names.
+    Raises:
+        UsageError: names that cannot be read or come twice, a quote that is never closed. `at` names the file.
+    """
+    csv.field_size_limit(2**31 - 1)  # the library's own is 131,072 characters
+    before = 0  # lines above the names
+    head = ""
+    for head in lines:
+        if head[:4].casefold() == "sep=" and len(head.rstrip("\r\n")) == 5 and not before:
+            separator = separator or head[4]
+        elif head.strip():
+            break
+        before += 1
+    separator = separator or max(SEPARATORS, key=lambda s: len(next(csv.reader([head], delimiter=s), ())))
+    reader = csv.reader(itertools.chain([head], lines), delimiter=separator, strict=True)
+    try:
+        names = [name.strip() for name in next(reader, ())]
+        check_text("".join(names))
+    except (csv.Error, ValueError) as error:
+        raise UsageError(f"{at}, line {before + 1}: no names of columns: {error}") from None
+    if twice := [name for i, name in enumerate(names) if name and name in names[:i]]:
+        raise UsageError(f"{at}: two columns are named {twice[0]!r}; give each its own name")
+    while True:
+        first = before + reader.line_num + 1
+        try:
+            values = next(reader, None)
+            if values is None:
                 return
-            if None in row:
-                yield (
-                    reader.reader.line_num,
-                    ValueError(f"has more values than the {len(reader.fieldnames or ())} columns named"),
-                )
-            else:
-                yield reader.reader.line_num, row
+            check_text("".join(values))
+            if any(value.strip() for value in values[len(names) :]):
+                raise ValueError(f"has more values than the {len(names)} columns named")
+        except csv.Error as error:
+            if "unexpected end of data" in str(error):  # all that follows is lost: no single bad row
+                raise UsageError(
+                    f"{at}, line {first}: not CSV (a quote is never closed, up to the end of the file); close it"
+                ) from None
+            yield before + reader.line_num, ValueError(f"not CSV ({error})")
+        except ValueError as error:
+            yield before + reader.line_num, error
+        else:
+            if any(value.strip() for value in values):
+                padded = itertools.zip_longest(names, values[: len(names)])
+                yield before + reader.line_num, dict(padded)
 
 
 def _parquet(file: Path, request: Request) -> Iterator[tuple[int, Any]]:

@@ -8,8 +8,10 @@ The class needs two methods, and may take the source's `config` as keyword argum
         def verify(self, task, attempt):       # -> bool, a score from 0 to 1, or an rl2f_hub.records.Verdict
             ...
 
-`verify` may be left out: then the source's `verifier` compares with the reference. The file is code of the user's own
-and runs as such, so it is only loaded with the permit `local_code` (`--allow-local-code`).
+`verify` may be left out: then the source's `verifier` compares with the reference. A class that is a `verify.Environment`
+is a world of its own: instead of `verify` it has `reset` and `step`, needs no `reference`, and may give a winning line as
+`solution`, one move per line. The file is code of the user's own and runs as such, so it is only loaded with the permission
+`local_code` (`--allow-local-code`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from typing import Any
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.columns import rows_to_tasks
-from rl2f_hub.verify.plugin import load
+from rl2f_hub.verify import Environment
+from rl2f_hub.verify.plugin import HasVerify, make, settings_of
 
 
 def tasks(request: Request) -> Iterator[Task]:
@@ -32,9 +35,10 @@ def tasks(request: Request) -> Iterator[Task]:
     Raises:
         UsageError: not permitted, no such file or class, or a bad row.
     """
-    file, _, class_name = request.name.rpartition(":")
-    made = load(file, class_name, json.dumps(request.spec.config, sort_keys=True), request.at)
-    own = callable(getattr(made, "verify", None)) and request.spec.verifier is None
+    config = json.dumps(request.spec.config, sort_keys=True)
+    made = make(request.spec.source, config, f"{request.at}.source")
+    world = isinstance(made, Environment)
+    own = not world and isinstance(made, HasVerify) and request.spec.verifier is None
     mapping = {
         "prompt": "prompt",
         "reference": "reference",
@@ -42,14 +46,21 @@ def tasks(request: Request) -> Iterator[Task]:
         "domain": "domain",
         "id": "task_id",
     }
-    request.spec = request.spec.model_copy(
-        update={k: v for k, v in mapping.items() if getattr(request.spec, k) is None}
-    )
+    named = {field: column for field, column in mapping.items() if field not in _given(request)}
+    request.spec = request.spec.model_copy(update=named)
+    added: dict[str, Any] = {"_config": settings_of(request.spec.source, request.spec.config)}
+    if world:
+        added["_verifier"] = "environment"
     rows = ((number, row) for number, row in enumerate(made.tasks(request.seed)))
-    settings = {"plugin": {"file": str(Path(file).resolve()), "class": class_name, "config": request.spec.config}}
-    for task in rows_to_tasks(rows, request, prefix=Path(file).stem, convert=lambda row: _settled(row, settings)):
+    prefix = Path(request.name.rpartition(":")[0]).stem
+
+    def settled(row: dict[str, Any]) -> dict[str, Any]:
+        return ({"reference": ""} if world else {}) | row | added
+
+    for task in rows_to_tasks(rows, request, prefix=prefix, convert=settled):
         yield replace(task, verifier="python") if own else task
 
 
-def _settled(row: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "_config": settings}
+def _given(request: Request) -> set[str]:
+    """The columns that the source names itself."""
+    return {name for name, value in request.spec.model_dump().items() if value is not None}

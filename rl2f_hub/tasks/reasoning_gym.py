@@ -18,8 +18,8 @@ from typing import Any
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.records import Privilege, Task, fingerprint
 from rl2f_hub.tasks import Request
-from rl2f_hub.verify.extract import as_integer
 from rl2f_hub.verify.limited import HASH_SEED, shared
+from rl2f_hub.verify.quantity import as_integer
 
 FINITE = {"acre": 1_000, "word_ladder": 20_000}  # these build all their items at once: so many, and no more
 # Items of these depend on the order of sets, hence on the interpreter's hash seed, or on the global random state: they
@@ -160,7 +160,11 @@ def _dataset(name: str, config: str, seed: int, block: int) -> Any:
 def _item(name: str, config: str, seed: int, index: int) -> dict[str, Any]:
     if name in UNSTABLE:
         if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
-            return shared().item(name, config, seed, index)
+            try:
+                where = "rl2f_hub.tasks.reasoning_gym:plain_item"
+                return shared().call(where, name=name, config=config, seed=seed, index=index)
+            except ValueError as error:
+                raise ValueError(f"reasoning_gym:{name}: item {index}: {error}") from None
         random.seed(f"{seed}/{index}")
     return _dataset(name, config, seed, index // 1_000_000)[index]
 

@@ -4,6 +4,9 @@ For each task: the reference (bare, and as a sentence where it is one line) must
 question quoted, perturbed references, another task's reference and a list of candidates must be refused. Code is
 perturbed by single changes of its syntax tree (`mutants.py`); environments by moves that lead elsewhere. A perturbation
 can happen to be another right answer: that is what the bounds are for.
+
+The first tasks whose bare reference passes are also tried in every wrapping that fits them (`wrappings.py`): `wrapped`
+ones must be accepted, `trap` ones refused, and each is counted by its name.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from rl2f_hub.recipe.task_sections import SourceSpec
 from rl2f_hub.records import Task
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.mutants import mutants
-from rl2f_hub.verify import verify_many
-from rl2f_hub.verify.scorers import many_answers
+from rl2f_hub.tasks.wrappings import wrapped
+from rl2f_hub.verify import verifier_of, verify_many
 
-PERTURBED = 3  # perturbed references tried a task
+EXAMPLES = 5  # surprises that a report shows
+PERTURBED = 3  # perturbed references tried per task
+WRAPPED_TASKS = 5  # tasks per source that are tried in every wrapping
 
 
 @dataclass(slots=True)
@@ -47,14 +52,24 @@ class SourceReport:
     @property
     def false_rejects(self) -> float:
         """Share of right attempts that were judged wrong."""
-        right = sum(n for probe, n in self.tried.items() if probe in RIGHT)
-        return 1 - sum(self.accepted[p] for p in RIGHT) / right if right else 0.0
+        right = [probe for probe in self.tried if is_right(probe)]
+        tried = sum(self.tried[p] for p in right)
+        return 1 - sum(self.accepted[p] for p in right) / tried if tried else 0.0
 
     @property
     def false_accepts(self) -> float:
         """Share of wrong attempts that were judged right."""
-        wrong = sum(n for probe, n in self.tried.items() if probe not in RIGHT + UNDECIDED)
-        return sum(n for probe, n in self.accepted.items() if probe not in RIGHT + UNDECIDED) / wrong if wrong else 0.0
+        wrong = [probe for probe in self.tried if not is_right(probe) and probe not in UNDECIDED]
+        tried = sum(self.tried[p] for p in wrong)
+        return sum(self.accepted[p] for p in wrong) / tried if tried else 0.0
+
+    @property
+    def failed_wrappings(self) -> list[str]:
+        """The wrappings that were judged wrongly at least once, with how often they were accepted of how often tried."""
+        wrappings = [p for p in self.tried if p.startswith((WRAPPED, TRAP))]
+        return [
+            f"{p} {self.accepted[p]}/{n}" for p in wrappings if self.accepted[p] != (n := self.tried[p]) * is_right(p)
+        ]
 
     @property
     def seconds_per_verdict(self) -> float:
@@ -69,6 +84,7 @@ class SourceReport:
             "false_rejects": round(self.false_rejects, 4),
             "false_accepts": round(self.false_accepts, 4),
             "accepted": {p: f"{self.accepted[p]}/{n}" for p, n in self.tried.items()},
+            "failed_wrappings": self.failed_wrappings,
             "errors": self.errors,
             "tasks_without_failing_mutant": self.unmutated,
             "tasks_without_reference": self.unreferenced,
@@ -79,7 +95,13 @@ class SourceReport:
 
 
 RIGHT = ("reference", "reference stated")
+WRAPPED, TRAP = "wrapped: ", "trap: "  # what the probes of `wrappings.py` begin with
 UNDECIDED = ("perturbed, may be right", "another's, may be right")  # tasks with many right answers: shown, not counted
+
+
+def is_right(probe: str) -> bool:
+    """Whether the attempts of a probe must be accepted."""
+    return probe in RIGHT or probe.startswith(WRAPPED)
 
 
 def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
@@ -98,80 +120,103 @@ def validate(spec: SourceSpec, seed: int = 0) -> SourceReport:
         report.note = "the source has no tasks"
         return report
     report.tasks, report.verifier = len(tasks), tasks[0].verifier
-    report.unreferenced = sum(right_attempt(t) is None and t.verifier != "environment" for t in tasks)
+    report.unreferenced = sum(right_attempt(t) is None and not verifier_of(t).answers_itself for t in tasks)
     probes = [p for i, task in enumerate(tasks) for p in _probes(task, tasks[(i + 1) % len(tasks)], seed)]
-    started = time.perf_counter()
-    verdicts = verify_many([(task, attempt, earlier) for _, task, attempt, earlier in probes])
-    report.seconds = time.perf_counter() - started
-    failed: Counter[str] = Counter()
-    for (probe, task, attempt, _), verdict in zip(probes, verdicts, strict=True):
-        report.tried[probe] += 1
-        if isinstance(verdict, Exception):
-            report.errors += 1
-            _example(report, task, probe, attempt, f"raised {verdict}")
-            continue
-        report.accepted[probe] += verdict.correct
-        failed[task.task_id] += probe == "perturbed" and not verdict.correct
-        if verdict.correct != (probe in RIGHT) and probe not in UNDECIDED:
-            _example(report, task, probe, attempt, verdict.reason)
+    accepted = _judge(report, probes)
+    _judge(report, list(_wrapped_probes(tasks, probes, accepted)))
+    failed = Counter(p.task.task_id for p, ok in zip(probes, accepted, strict=True) if p.name == "perturbed" and not ok)
     report.unmutated = sum(not failed[task.task_id] for task in tasks) if report.verifier == "unit_tests" else 0
     return report
 
 
-def _example(report: SourceReport, task: Task, probe: str, attempt: str, reason: str) -> None:
-    if len(report.examples) < 5:
-        report.examples.append(f"{task.task_id}: {probe} {attempt[-80:]!r}: {reason}")
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An attempt at a task, `name`d by what it tries."""
+
+    name: str
+    task: Task
+    attempt: str
+    earlier: tuple[str, ...] = ()
 
 
-Probe = tuple[str, Task, str, tuple[str, ...]]  # name, task, attempt, earlier attempts
+def _judge(report: SourceReport, probes: Sequence[Probe]) -> list[bool]:
+    """Whether each probe was accepted (an error counts as refused), noted in the report."""
+    shown: set[str] = set()  # one example per probe
+    started = time.perf_counter()
+    verdicts = verify_many([(p.task, p.attempt, p.earlier) for p in probes])
+    report.seconds += time.perf_counter() - started
+    for p, verdict in zip(probes, verdicts, strict=True):
+        report.tried[p.name] += 1
+        if isinstance(verdict, Exception):
+            report.errors += 1
+            surprise = f"raised {verdict}"
+        else:
+            report.accepted[p.name] += verdict.correct
+            surprise = verdict.reason if verdict.correct != is_right(p.name) and p.name not in UNDECIDED else ""
+        if surprise and p.name not in shown and len(report.examples) < EXAMPLES:
+            shown.add(p.name)
+            report.examples.append(f"{p.task.task_id}: {p.name} {p.attempt[-80:]!r}: {surprise}")
+    return [not isinstance(verdict, Exception) and verdict.correct for verdict in verdicts]
+
+
+def _wrapped_probes(tasks: Sequence[Task], probes: Sequence[Probe], accepted: Sequence[bool]) -> Iterator[Probe]:
+    """Wrapped attempts at the first tasks whose bare reference is accepted, with a wrong answer that is refused.
+
+    Another task's answer looks more like one than a perturbed reference; another task's function has another name, and
+    is no second attempt at this one.
+    """
+    judged = list(zip(probes, accepted, strict=True))
+    sound = [p.task for p, ok in judged if p.name == "reference" and ok]
+    for task in sound[:WRAPPED_TASKS]:
+        right = right_attempt(task)
+        refused = [p for p, ok in judged if p.task is task and not ok and p.name.startswith(("another's", "perturbed"))]
+        refused.sort(key=lambda p: p.name.startswith("perturbed") != (p.task.verifier == "unit_tests"))
+        for wrapping, attempt in wrapped(task, right or "", refused[0].attempt if refused else None):
+            yield Probe((WRAPPED if wrapping.right else TRAP) + wrapping.name, task, attempt)
 
 
 def _probes(task: Task, other: Task, seed: int) -> Iterator[Probe]:
-    yield "empty", task, "", ()
-    yield "question", task, task.prompt, ()
-    if task.verifier == "environment":
+    yield Probe("empty", task, "")
+    yield Probe("question", task, task.prompt)
+    if verifier_of(task).answers_itself:
         yield from _walks(task, other)
         return
     right = right_attempt(task)
     if right is None:
         return
-    doubt = ", may be right" if many_answers(task) else ""
-    yield "reference", task, right, ()
+    doubt = "" if verifier_of(task).has_one_answer(task) else ", may be right"
+    yield Probe("reference", task, right)
     if task.verifier == "unit_tests":
         for mutant in mutants(right, seed, PERTURBED):
-            yield "perturbed", task, mutant, ()
+            yield Probe("perturbed", task, mutant)
     else:
         if "\n" not in right and len(right) < 200:
-            yield "reference stated", task, f"I worked it out. The answer is {right}", ()
+            yield Probe("reference stated", task, f"I worked it out. The answer is {right}")
         wrong = perturbed(right, random.Random(f"{seed}/{task.task_id}"))
         for value in wrong[:PERTURBED]:
-            yield f"perturbed{doubt}", task, value, ()
+            yield Probe(f"perturbed{doubt}", task, value)
         if wrong and "\n" not in right and "," not in right:
-            yield "listing", task, f"{wrong[0]}, {right} or {wrong[-1]}x", ()
+            yield Probe("listing", task, f"{wrong[0]}, {right} or {wrong[-1]}x")
     foreign = right_attempt(other)
     if foreign is not None and " ".join(foreign.split()).casefold() != " ".join(right.split()).casefold():
-        yield f"another's{doubt}", task, foreign, ()
+        yield Probe(f"another's{doubt}", task, foreign)
 
 
 def _walks(task: Task, other: Task) -> Iterator[Probe]:
     """An environment's solution is a list of moves, one a line: played whole it wins, without its last move it does not."""
     moves = task.privilege.solution.splitlines()
     if moves:
-        yield "reference", task, moves[-1], tuple(moves[:-1])
+        yield Probe("reference", task, moves[-1], tuple(moves[:-1]))
     if len(moves) > 1:
-        yield "perturbed", task, moves[-2], tuple(moves[:-2])
+        yield Probe("perturbed", task, moves[-2], tuple(moves[:-2]))
     foreign = other.privilege.solution.splitlines()
     if foreign and foreign != moves:
-        yield "another's", task, foreign[0] if len(moves) > 1 else foreign[-1], ()
+        yield Probe("another's", task, foreign[0] if len(moves) > 1 else foreign[-1])
 
 
 def right_attempt(task: Task) -> str | None:
     """An attempt that must be accepted, made of the task's privilege; None where the source gives none."""
-    if task.verifier == "unit_tests":
-        return task.privilege.solution or None
-    reference = task.privilege.reference
-    if task.verifier == "math":
-        reference = reference.rsplit("####", 1)[-1].strip()  # GSM8K's reference is its worked solution
+    reference = verifier_of(task).right_attempt(task)
     return reference if reference.strip() and reference != "None" else None
 
 
@@ -206,7 +251,7 @@ def summary_rows(reports: Sequence[SourceReport]) -> list[list[str]]:
         if r.note:
             rows.append([r.source, "-", "0", "-", "-", "-", "-", r.note])
             continue
-        notes = [f"{p} {r.accepted[p]}/{n}" for p, n in r.tried.items() if r.accepted[p] != n * (p in RIGHT)]
+        notes = [f"{p} {r.accepted[p]}/{n}" for p, n in r.tried.items() if r.accepted[p] != n * is_right(p)]
         notes += [f"{r.errors} verifier errors"] if r.errors else []
         notes += [f"{r.unmutated} tasks without a failing mutant"] if r.unmutated else []
         notes += [f"{r.unreferenced} of {r.tasks} tasks have no known right answer"] if r.unreferenced else []

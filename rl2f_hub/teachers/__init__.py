@@ -1,17 +1,17 @@
-"""Teachers: who answers a wrong attempt. A teacher sees a `Situation`, privilege included, and returns words.
+"""Teachers answer wrong attempts. A teacher sees a `FeedbackRequest`, privilege included, and returns a `Reply`.
 
-Nothing a teacher says reaches a student except through `guard.Guard`. `build_teacher` maps the recipe's names to
-builders; what loads or asks a model is imported there and no earlier.
+Nothing a teacher says reaches a student except through `guard.Guard`. `build_teacher` makes a teacher of a recipe's
+section; its kinds are in `rl2f_hub.kinds`, and their modules are imported when they are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.records import Privilege, Usage, Verdict
+from rl2f_hub.kinds import TEACHERS, find_part
+from rl2f_hub.teachers.base import FeedbackRequest, FunctionTeacher, Reply, Teacher, WrappedTeacher, as_teacher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,114 +19,55 @@ if TYPE_CHECKING:
     from rl2f_hub.dialogue.runner import Student
     from rl2f_hub.recipe.teacher_sections import TeacherSpec
 
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What the teacher sees after a wrong attempt: the public history, the verdict and the privilege.
-
-    `verifier` judged it; without `one_answer` the reference is only one of many right answers. `objection` says what was
-    wrong with the teacher's last words on it, where the guard asks again.
-    """
-
-    question: str  # the task's prompt
-    domain: str  # `Task.domain`
-    attempts: tuple[str, ...]  # all so far; the last one is to be answered
-    feedbacks: tuple[str, ...]  # what followed the attempts before it
-    verdict: Verdict  # of the last attempt
-    privilege: Privilege
-    seed: int = 0  # for whoever draws words
-    verifier: str = ""
-    one_answer: bool = True
-    source: str = ""  # `Task.source`
-    objection: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A teacher's raw `text` and what `kind` of feedback it is (`digits`, `position`, `format`, `try_again`, ...).
-
-    `usage` is what a model took for them; the guard passes it on, with that of replies it asked for again added.
-    """
-
-    text: str
-    kind: str
-    usage: Usage | None = None
-
-
-class Teacher(Protocol):
-    """Answers wrong attempts, a batch at a time. Any object with these two will do."""
-
-    name: str  # for the records
-
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        """A reply to each of `situations`, in order; None where it has nothing to say."""
-        ...
+__all__ = [
+    "FeedbackRequest",
+    "FunctionTeacher",
+    "Reply",
+    "Teacher",
+    "WrappedTeacher",
+    "as_teacher",
+    "build_teacher",
+    "teacher_record",
+]
 
 
 def build_teacher(spec: str | TeacherSpec, student: Student | None = None, folder: Path | None = None) -> Teacher:
     """The teacher a recipe describes; a name alone is enough for those that need no settings.
 
     Args:
-        spec: a kind, or a recipe's section `teacher`.
+        spec: a kind, or a recipe's section `teacher`. `python:<file>:<name>` is a class or function of your own.
         student: whose base weights teach, for the kind `self`.
         folder: the stage's folder in a run, where an endpoint's bill is kept (and beside the run, its replies).
     Raises:
-        UsageError: an unknown kind, or one that lacks its settings or its student.
+        UsageError: an unknown kind, one that lacks its settings or its student, or code that is not permitted.
     """
-    from rl2f_hub.teachers import controls
-    from rl2f_hub.teachers.scripted import ScriptedTeacher
-
-    def scripted() -> Teacher:
-        return ScriptedTeacher() if isinstance(spec, str) else ScriptedTeacher(spec.strength, spec.phrasings)
-
-    def misleading() -> Teacher:
-        return controls.MisleadingTeacher(1.0 if isinstance(spec, str) else spec.rate)
-
-    def leaking(unguarded: bool) -> Teacher:
-        return controls.LeakedTeacher(1.0 if isinstance(spec, str) else spec.rate, unguarded=unguarded)
-
-    def own() -> Teacher:
-        from rl2f_hub.teachers.model import SelfTeacher
-
-        return SelfTeacher(_settings(spec), student)
-
-    def another() -> Teacher:
-        from rl2f_hub.teachers.model import open_model_teacher
-
-        return open_model_teacher(_settings(spec))
-
-    def endpoint() -> Teacher:
-        from rl2f_hub.teachers.endpoint import open_endpoint_teacher
-
-        return open_endpoint_teacher(_settings(spec), folder)
-
     kind = spec if isinstance(spec, str) else spec.kind
-    teachers: dict[str, Callable[[], Teacher]] = {
-        "scripted": scripted,
-        "none": controls.NoTeacher,
-        "try_again": controls.TryAgainTeacher,
-        "shuffled": controls.ShuffledTeacher,
-        "leaked": lambda: leaking(True),
-        "careless": lambda: leaking(False),
-        "misleading": misleading,
-        "self": own,
-        "model": another,
-        "endpoint": endpoint,
-    }
-    if kind not in teachers:
-        raise UsageError(f"teacher.kind: {kind!r} is unknown; choose one of {', '.join(sorted(teachers))}")
-    made = teachers[kind]()
-    rate = 0.0 if isinstance(spec, str) else spec.doubt_rate
-    return controls.DoubtingTeacher(made, rate) if rate else made
-
-
-def _settings(spec: str | TeacherSpec) -> TeacherSpec:
-    if isinstance(spec, str):
+    if isinstance(spec, str) and kind in TEACHERS and TEACHERS[kind].section:
         raise UsageError(f"teacher.kind: {spec!r} needs its settings; pass the recipe's `teacher` section")
-    return spec
+    found = find_part({name: known.where for name, known in TEACHERS.items()}, kind, "teacher.kind")
+    if not (isinstance(found, type) and issubclass(found, Teacher)):
+        return _doubting(as_teacher(found, student), spec)
+    if isinstance(spec, str):
+        from rl2f_hub.recipe.teacher_sections import TeacherSpec
+
+        spec = TeacherSpec(kind=spec)
+    return _doubting(found.from_spec(spec, student, folder), spec)
+
+
+def _doubting(teacher: Teacher, spec: str | TeacherSpec) -> Teacher:
+    from rl2f_hub.teachers.controls import DoubtingTeacher
+
+    rate = 0.0 if isinstance(spec, str) else spec.doubt_rate
+    return DoubtingTeacher(teacher, rate) if rate else teacher
 
 
 def teacher_record(teacher: Teacher) -> dict[str, Any]:
     """What a manifest says about a teacher: its name and, of a model, privilege, templates, counts and usage."""
-    more = getattr(teacher, "record", None)
-    return {"name": teacher.name, **(more() if more else {})}
+    return {"name": teacher.name, **teacher.record()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Situation":  # the name of earlier versions; it goes in the next one
+        warnings.warn("rl2f_hub.teachers.Situation is called FeedbackRequest", DeprecationWarning, stacklevel=2)
+        return FeedbackRequest
+    raise AttributeError(f"module 'rl2f_hub.teachers' has no attribute {name!r}")

@@ -20,7 +20,7 @@ import json
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.endpoints.client import ChatClient, Send
 from rl2f_hub.endpoints.completion import Failure, checked
@@ -28,7 +28,11 @@ from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe.teacher_sections import EndpointSpec, TeacherSpec
 from rl2f_hub.records import Usage
 from rl2f_hub.runs import write_atomic
+from rl2f_hub.teachers.base import Teacher
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
+
+if TYPE_CHECKING:
+    from rl2f_hub.dialogue.runner import Student
 
 log = logging.getLogger(__name__)
 BILL = "teacher_bill.json"
@@ -44,6 +48,9 @@ class EndpointTeacher(PromptedTeacher):
         UsageError: a key that is not set, a cache folder that cannot be written.
     """
 
+    is_remote = True
+    stopped: str = ""  # a reason of `counts`
+
     def __init__(self, spec: TeacherSpec, cache: Path | None = None, bill: Path | None = None) -> None:
         super().__init__(spec)
         assert spec.endpoint is not None
@@ -51,20 +58,30 @@ class EndpointTeacher(PromptedTeacher):
         self.name = f"endpoint:{self.endpoint.model}"
         self.client = ChatClient(self.endpoint, "teacher.endpoint")
         self.client.counts = self.counts  # one table of everything that happened
-        self.remote = True  # read by the dialogue loop: its words are waited for
         self.cache, self.bill = cache, bill
         self.paid = _read_bill(bill)
-        self.stopped = ""  # why no further request is sent: a reason of `counts`
         if cache is not None:
             try:
                 cache.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(f"teacher.endpoint.cache: {cache}: {error.strerror}; name another folder") from None
 
+    @classmethod
+    def from_spec(cls, spec: TeacherSpec, student: Student | None, folder: Path | None) -> Teacher:
+        """The teacher of a recipe with `kind: endpoint`: its bill goes to `folder`, replies to `teacher-cache` beside the run."""
+        if spec.endpoint is None:
+            raise UsageError("teacher.endpoint: missing; give {url: <server>/v1, model: <name>}")
+        beside = folder.parent.parent / "teacher-cache" if folder else None
+        cache = Path(spec.endpoint.cache) if spec.endpoint.cache else beside
+        return cls(spec, cache, folder / BILL if folder else None)
+
+    def keep_bill_at(self, path: Path) -> None:
+        self.bill, self.paid = path, _read_bill(path)
+
     def _fits(self, text: str) -> bool:
         return len(text) <= self.endpoint.max_prompt_chars
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         down: set[str] = set()
         try:
             return self.client.each(asks, partial(self._one, down))
@@ -182,17 +199,3 @@ def _read_bill(file: Path | None) -> Usage:
         return Usage(int(row["prompt_tokens"]), int(row["completion_tokens"]), float(row["cost"]))
     except (OSError, ValueError, KeyError, TypeError):
         raise RL2FError(f"{file}: not a teacher's bill; delete it to count from zero") from None
-
-
-def open_endpoint_teacher(spec: TeacherSpec, folder: Path | None) -> EndpointTeacher:
-    """The teacher of a recipe with `kind: endpoint`.
-
-    Args:
-        folder: the stage's folder in a run: the bill goes there, replies into `teacher-cache` beside the run.
-    """
-    if spec.endpoint is None:
-        raise UsageError("teacher.endpoint: missing; give {url: <server>/v1, model: <name>}")
-    cache = (
-        Path(spec.endpoint.cache) if spec.endpoint.cache else folder.parent.parent / "teacher-cache" if folder else None
-    )
-    return EndpointTeacher(spec, cache, folder / BILL if folder else None)

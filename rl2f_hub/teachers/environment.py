@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers.base import FeedbackRequest, Reply, Teacher
 
 
-class EnvironmentTeacher:
+class EnvironmentTeacher(Teacher):
     """Passes on what the environment showed after the last attempt."""
 
     name = "environment"
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [Reply(s.verdict.observation, "environment") if s.verdict.observation else None for s in situations]
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
+        return [Reply(s.verdict.observation, "environment") if s.verdict.observation else None for s in requests]

@@ -10,42 +10,59 @@ there is something to choose from: a student that lists fifty numbers does not m
 
 Of a program's hidden tests a teacher may show one failing input, never what is expected, an assertion, or more inputs.
 
-Left out: see `leaks/__init__.py` for what the detectors do not cover. A teacher with the attribute `unguarded` (the
-control `leaked`) says what it likes; its leaks are recorded all the same.
+A student hears a `GuardedTeacher` only, which `Guard.wrap` makes. Left out: see `leaks/__init__.py` for what the detectors
+do not cover. A teacher that is not `guarded` (the control `leaked`) says what it likes, and its leaks are recorded; one
+that does not see the privilege has nothing to leak.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any
 
 from rl2f_hub.records import Feedback, Usage
 from rl2f_hub.sandbox.jobs import CodeJob, CodeTests
-from rl2f_hub.teachers import Reply, Situation, Teacher
-from rl2f_hub.teachers.leaks import FORMS, WORLD_FORMS, find_leaks, leaks_in
+from rl2f_hub.teachers.base import FeedbackRequest as Situation
+from rl2f_hub.teachers.base import Reply, Teacher, as_teacher
+from rl2f_hub.teachers.leaks import ADDS_UP, FORMS, WORLD_FORMS, find_leaks, leaks_in
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.leaks.secret import secret_of, whole
 from rl2f_hub.teachers.leaks.solutions import code_in
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify.extract import extract_code
+from rl2f_hub.verify.code_blocks import extract_code
 
-__all__ = ["NEUTRAL", "REDACTED", "Guard", "Judge", "find_leaks"]
+__all__ = ["NEUTRAL", "REDACTED", "Guard", "GuardedTeacher", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)
+Speak = Callable[[Sequence[Situation]], Sequence[Reply | str | None]]
 
 REDACTED = "[redacted]"
 NEUTRAL = "Not yet. Check your work and try again."  # says nothing about any task
 
 
-class Judge(Protocol):
-    """A second opinion on replies in which the detectors found nothing, for instance a model's."""
+class Judge(ABC):
+    """A second opinion on replies in which the detectors found nothing, for instance a model's (`judging.ModelJudge`).
 
+    What it counts in `counts` is added to the guard's.
+    """
+
+    counts: Counter[str] = Counter()
+
+    @abstractmethod
     def leaks(self, situation: Situation, text: str) -> bool | None:
         """Whether `text` gives the answer away; None where there is no opinion (counted as `judge_silent`)."""
-        ...
+
+    def leaks_in_each(self, cases: Sequence[tuple[Situation, str]]) -> list[bool | None]:
+        """The same for many at once, in order."""
+        return [self.leaks(situation, text) for situation, text in cases]
+
+    def record(self) -> dict[str, Any]:
+        """For manifests."""
+        return {}
 
 
 @dataclass
@@ -74,27 +91,46 @@ class Guard:
 
             shared()
 
+    def emptied(self) -> Guard:
+        """The same guard, judge included, with counts of its own."""
+        return replace(self, counts=Counter())
+
+    def wrap(self, teacher: Any) -> GuardedTeacher:
+        """The teacher behind this guard; anything that `as_teacher` takes."""
+        return GuardedTeacher(as_teacher(teacher), self)
+
     def pass_on(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
         """Guarded feedback in the order of `situations`; None where the teacher gave nothing.
 
         `Feedback.leaked` names the forms of the last reply, before anything was cut out of it; `kind` stays as the
         teacher said; `usage` includes replies that were asked for again.
         """
-        unguarded = getattr(teacher, "unguarded", False)
-        out = self._ask(teacher, situations)
+        teacher = as_teacher(teacher)
+        out = self._pass_on(teacher, teacher.feedback, situations)
+        if silent := out.count(None):
+            self.counts["teacher_error"] += silent
+        return out
+
+    def challenge(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
+        """The same for what a teacher says against right attempts; None where an attempt stands, which is no error."""
+        return self._pass_on(teacher, teacher.challenge_correct, situations)
+
+    def _pass_on(self, teacher: Teacher, speak: Speak, situations: Sequence[Situation]) -> list[Feedback | None]:
+        unguarded = not teacher.guarded
+        out = self._ask(teacher, speak, situations)
         for retry in range(1, self.max_retries + 1 - unguarded * self.max_retries):
             again = [i for i, f in enumerate(out) if f is not None and f.leaked]
             if not again:
                 break
             self.counts["retried"] += len(again)
-            fresh = self._ask(teacher, [_objected(situations[i], out[i], retry) for i in again])
+            fresh = self._ask(teacher, speak, [_objected(situations[i], out[i], retry) for i in again])
             for i, feedback in zip(again, fresh, strict=True):
                 if feedback is not None:  # else the earlier reply stays, to be redacted
                     out[i] = replace(feedback, usage=_both(out[i], feedback))
         for i, feedback in enumerate(out):
             if feedback is None:
-                self.counts["teacher_error"] += 1
-            elif not feedback.leaked:
+                continue
+            if not feedback.leaked:
                 self.counts["passed"] += 1
             elif unguarded:
                 self.counts["unguarded"] += 1
@@ -102,11 +138,11 @@ class Guard:
                 out[i] = replace(feedback, text=self._mended(feedback, situations[i]))
         return out
 
-    def _ask(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
+    def _ask(self, teacher: Teacher, speak: Speak, situations: Sequence[Situation]) -> list[Feedback | None]:
         if not situations:
             return []
         try:
-            replies = teacher.feedback(situations)
+            replies = [Reply(r) if isinstance(r, str) else r for r in speak(situations)]
         except Exception as error:  # a teacher that fails as a whole fails these dialogues, not the run
             log.warning("teacher %s failed: %s: %s", teacher.name, type(error).__name__, error)
             replies = []
@@ -119,10 +155,16 @@ class Guard:
                 out.append(None)
                 continue
             text = reply.text[:MAX_CHARS]  # what is not read must not be passed on
-            leaks = leaks_of(text, situation, reply.kind) or self._judged(text, situation)
+            leaks = leaks_of(text, situation, reply.kind) if teacher.sees_privilege else ()
             out.append(Feedback(text, reply.kind, leaks, reply.usage))
-        if self.check_code:
+        if self.check_code and teacher.sees_privilege:
             self._run_code(out, situations)
+        if self.judge is not None and teacher.sees_privilege:
+            places = [i for i, f in enumerate(out) if f is not None and not f.leaked and f.kind != "environment"]
+            texts = [(situations[i], f.text) for i in places if (f := out[i]) is not None]
+            for i, leaked_so in zip(places, self._judged(texts), strict=True):
+                if leaked_so and (feedback := out[i]) is not None:
+                    out[i] = replace(feedback, leaked=("judge",))
         for feedback in out:
             if feedback is not None and feedback.leaked:
                 leaked += 1
@@ -130,12 +172,14 @@ class Guard:
         self.counts["leaked"] += leaked
         return out
 
-    def _judged(self, text: str, situation: Situation) -> tuple[str, ...]:
-        if self.judge is None:
-            return ()
-        verdict = self.judge.leaks(situation, text)
-        self.counts["judge_silent"] += verdict is None
-        return ("judge",) if verdict else ()
+    def _judged(self, cases: Sequence[tuple[Situation, str]]) -> list[bool]:
+        if self.judge is None or not cases:
+            return [False] * len(cases)
+        before = Counter(self.judge.counts)
+        verdicts = self.judge.leaks_in_each(cases)
+        self.counts.update(self.judge.counts - before)
+        self.counts["judge_silent"] += verdicts.count(None)
+        return [bool(verdict) for verdict in verdicts]
 
     def _run_code(self, out: list[Feedback | None], situations: Sequence[Situation]) -> None:
         """Mark replies whose code passes the tests."""
@@ -160,12 +204,37 @@ class Guard:
     def _mended(self, feedback: Feedback, situation: Situation) -> str:
         """The reply with the answer cut out, else the scripted hint, else the neutral sentence."""
         text = _redacted(feedback.text, situation)
-        if text != feedback.text and not leaks_of(text, situation, feedback.kind) and not self._judged(text, situation):
+        is_clean = text != feedback.text and not leaks_of(text, situation, feedback.kind)
+        if is_clean and not any(self._judged([(situation, text)])):
             self.counts["redacted"] += 1
             return text
         self.counts["fell_back"] += 1
         hint = None if feedback.kind == "environment" else _scripted(situation)
         return hint.text if hint is not None and not leaks_of(hint.text, situation, hint.kind) else NEUTRAL
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedTeacher:
+    """A teacher behind a guard: the only form in which the dialogue loop takes one."""
+
+    teacher: Teacher
+    guard: Guard
+
+    @property
+    def name(self) -> str:
+        return self.teacher.name
+
+    @property
+    def independent_attempts(self) -> bool:
+        return self.teacher.independent_attempts
+
+    def feedback(self, requests: Sequence[Situation]) -> list[Feedback | None]:
+        """See `Guard.pass_on`."""
+        return self.guard.pass_on(self.teacher, requests)
+
+    def challenge_correct(self, requests: Sequence[Situation]) -> list[Feedback | None]:
+        """See `Guard.challenge`."""
+        return self.guard.challenge(self.teacher, requests)
 
 
 def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]:
@@ -175,7 +244,18 @@ def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]
     what it shows of a secret ("_ L U M") is the game.
     """
     known = (situation.question, *situation.attempts)
-    return leaks_in(text, situation.privilege, known, WORLD_FORMS if kind == "environment" else None)
+    if kind == "environment":
+        return leaks_in(text, situation.privilege, known, WORLD_FORMS)
+    found = leaks_in(text, situation.privilege, known)
+    if found or not situation.feedbacks:
+        return found
+    # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86".
+    earlier = "\n".join(situation.feedbacks)[-MAX_CHARS // 2 :]
+    together = leaks_in(f"{earlier}\n{text}", situation.privilege, known)
+    fresh = [form for form in together if form in ADDS_UP]
+    if not fresh or ((before := set(leaks_in(earlier, situation.privilege, known))) and not set(fresh) - before):
+        return ()
+    return tuple(fresh)
 
 
 def _objected(situation: Situation, feedback: Feedback | None, retry: int) -> Situation:

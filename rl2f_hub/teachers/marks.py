@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from fractions import Fraction
 from typing import Any
 
@@ -152,32 +154,119 @@ def mark_grid(given: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -
 
 
 def mark_text(given: str, wanted: str) -> Finding:
-    """The first word (or, in one-word answers, character) at which the answer departs from the reference."""
-    a, b, unit = given.split(), wanted.split(), "word"
-    if len(b) <= 1:
-        a, b, unit = list(given), list(wanted), "character"
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x.casefold() != y.casefold():
-            right = f"the first {i} {unit}s are right; " if i > 1 else f"the first {unit} is right; " if i else ""
-            return Finding(
-                "position", "another text is asked for", f"{unit} {i + 1}", f"{right}{unit} {i + 1} is wrong"
-            )
-    if len(a) == len(b):
+    """How an answer in words departs from the reference: number and order of its words, spelling, or altogether.
+
+    The reference is only compared with the answer ("2 letters longer"); no letter and no word of it is said.
+    """
+    a, b = given.casefold().split(), wanted.casefold().split()
+    if a == b:
         return same("format", "The answer is not written in the form that was asked for.")
-    length = f"too {'short' if len(a) < len(b) else 'long'}"
-    return Finding("length", "the length", length, f"what is there is right, but the answer is {length}")
+    if len(a) == len(b) == 1:
+        return _mark_word(a[0], b[0])
+    right = _shared_start(a, b)
+    if right in (len(a), len(b)):
+        return _mark_length(len(a), len(b), "word")
+    if len(b) == 1:
+        return Finding("length", "too many words", "one word is asked for", f"one word is asked for, not {len(a)}")
+    if sorted(a) == sorted(b):
+        text = "the right words in the wrong order"
+        return Finding("order", "the order of the words", text, f"{text}, first at word {right + 1}")
+    if len(a) == len(b) and all(x == y or _is_close(x, y) for x, y in zip(a, b, strict=True)):
+        text = "close in spelling"
+        return Finding("spelling", text, text, f"{text}, first wrong in word {right + 1}")
+    common = (Counter(a) & Counter(b)).total()
+    if not common:
+        text = f"another answer is asked for, of {len(b)} words"
+        return Finding("another", "another answer is asked for", text, f"{text}; none of yours belongs to it")
+    belong = f"of the {_count(len(b), 'word')} of the answer you have {common}"
+    full = f"{_first_right(right, 'word')}word {right + 1} is wrong; {belong}"
+    return Finding("position", "another text is asked for", f"word {right + 1}", full)
+
+
+def _mark_word(a: str, b: str) -> Finding:
+    """One word or code against another, both in lower case and different."""
+    unit = "letter" if b.isalpha() else "character"
+    right, longer = _shared_start(a, b), len(b) - len(a)
+    if right in (len(a), len(b)):
+        return _mark_length(len(a), len(b), unit)
+    if sorted(a) == sorted(b):
+        text = f"the right {unit}s in the wrong order"
+        return Finding("order", f"the order of the {unit}s", text, f"{text}, first at {unit} {right + 1}")
+    first = f"{unit} {right + 1} is wrong"
+    if _is_close(a, b):
+        text = "close in spelling"
+        length = f", and it is {_count(abs(longer), unit)} too {'short' if longer > 0 else 'long'}" if longer else ""
+        return Finding("spelling", text, f"{text}, but {first}", f"{text}: {_first_right(right, unit)}{first}{length}")
+    if not b.isalpha():
+        placed = sum(x == y for x, y in zip(a, b, strict=False))
+        full = f"{_first_right(right, unit)}{first}; {placed} of your {len(a)} characters are in place, of {len(b)}"
+        return Finding("position", "another text is asked for", f"character {right + 1}", full)
+    if not any(c.isalpha() for c in a):
+        return same("another", "a word of letters is asked for")
+    form = "another form of that word" if right >= max(3, 0.6 * min(len(a), len(b))) else "another word"
+    than = "longer" if longer > 0 else "shorter"
+    size = f"{_count(abs(longer), 'letter')} {than}" if longer else "of the same length"
+    begins = "the same letter" if right == 1 else f"the same {right} letters" if right else "another letter"
+    rough = f"{form} is asked for, {f'a {than} one' if longer else size}"
+    return Finding("another", f"{form} is asked for", rough, f"{form} is asked for, {size}, beginning with {begins}")
+
+
+def _mark_length(given: int, wanted: int, unit: str) -> Finding:
+    """One of two sequences, of so many words or letters, begins with the other."""
+    text = f"too {'short' if given < wanted else 'long'}"
+    right = "what is there is right, " if given < wanted else _first_right(wanted, unit).replace(";", ",")
+    return Finding(
+        "length", "the length", text, f"{right}but the answer is {text} by {_count(abs(given - wanted), unit)}"
+    )
+
+
+def _shared_start(a: Sequence[str], b: Sequence[str]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _is_close(a: str, b: str) -> bool:
+    """Whether the words differ as a slip of spelling does: in about one letter of four, or in the order of letters."""
+    if sorted(a) == sorted(b):
+        return True
+    return max(len(a), len(b)) <= 60 and SequenceMatcher(None, a, b, autojunk=False).ratio() >= 0.75
+
+
+def _count(n: int, unit: str) -> str:
+    return f"{n} {unit}{'s' if n != 1 else ''}"
+
+
+def _first_right(n: int, unit: str) -> str:
+    return f"the first {n} {unit}s are right; " if n > 1 else f"the first {unit} is right; " if n else ""
+
+
+_WAYS_TO_FAIL = {
+    "wrong value": "wrong value",
+    "wrong output": "wrong output",
+    "raised": "an exception",
+    "time limit": "too slow",
+    "memory limit": "too much memory",
+    "exited": "it exits",
+}
 
 
 def mark_code(verdict: Verdict) -> Finding:
-    """Which test fails and how; in full the failing call or input and what came of it, never what was expected."""
+    """Which test fails; in full also how, the failing call or input and what came of it, never what was expected.
+
+    Whoever wrote the attempt could have it fail in a way that tells what the test holds, so how it fails is said only where
+    the test's input is said too, and without lines, numbers and names.
+    """
     where = re.match(r"test \d+ of \d+", verdict.reason)
     coarse = f"{where[0]} fails" if where else verdict.reason
     observed = verdict.observation
     shown = ""
+    if where and observed.startswith("failed: "):
+        how, _, observed = observed.removeprefix("failed: ").partition("\n")
+        plain = next((word for word in _WAYS_TO_FAIL if how.startswith(word)), "")
+        shown = f": {_WAYS_TO_FAIL[plain]}" if plain else ""
     if observed.startswith("input: "):
         given = observed.split("\nexpected: ", 1)[0].removeprefix("input: ")
         printed = observed.rsplit("\nprinted: ", 1)[-1].split("\nerrors: ", 1)[0].strip()
-        shown = f"; for the input {given!r} it printed {f'{printed!r}' if printed else 'nothing'}"
+        shown += f"; for the input {given!r} it printed {f'{printed!r}' if printed else 'nothing'}"
     elif where and observed and not observed.startswith("test: "):
-        shown = f"; {observed.splitlines()[0]}"
+        shown += f"; {observed.splitlines()[0]}"
     return Finding("tests", coarse, verdict.reason, verdict.reason + shown)

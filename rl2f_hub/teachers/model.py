@@ -15,19 +15,22 @@ Left out: merged adapters and adapters without a PEFT model around them, which c
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rl2f_hub.dialogue.runner import Student
-from rl2f_hub.engines import Sampled, Sampling
+from rl2f_hub.engines import Engine, Sampled, Sampling
 from rl2f_hub.errors import UsageError
 from rl2f_hub.recipe.teacher_sections import TeacherModelSpec, TeacherSpec
 from rl2f_hub.records import Usage
+from rl2f_hub.teachers.base import Teacher
 from rl2f_hub.teachers.prompted import Answer, Ask, PromptedTeacher
 from rl2f_hub.teachers.reply import CLOSE, OPEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rl2f_hub.dialogue.runner import Student
 
 TOP_P = 0.95  # cuts the tail in which small models lose the thread; greedy replies do not know it
 
@@ -67,23 +70,37 @@ class ModelTeacher(PromptedTeacher):
     """A loaded model as the teacher.
 
     Args:
-        engine: a `TransformersEngine` on that model.
+        engine: an engine on that model.
         tokenizer: the model's own.
     """
 
-    computes_here = True  # read by the dialogue loop: nothing else may use the model meanwhile
+    is_local_model = True
 
-    def __init__(self, spec: TeacherSpec, engine: Any, tokenizer: Any, name: str) -> None:
+    def __init__(self, spec: TeacherSpec, engine: Engine, tokenizer: Any, name: str) -> None:
         super().__init__(spec)
         self.name = name
         self.engine = engine
         self.tokenizer = tokenizer
-        self.format = PromptFormat(tokenizer, getattr(getattr(engine, "model", None), "generation_config", None))
+        self.format = PromptFormat(tokenizer, engine.generation_config)
+
+    @classmethod
+    def from_spec(cls, spec: TeacherSpec, student: Student | None, folder: Path | None) -> Teacher:
+        """The teacher of a recipe with `kind: model`; its model is loaded once per process.
+
+        Raises:
+            UsageError: no `model` section, or a tokenizer without a chat template.
+            RL2FError: the model cannot be loaded.
+        """
+        if spec.model is None:
+            raise UsageError("teacher.model: missing; give {id: <Hub id or path>}")
+        engine, tokenizer = _loaded(spec.model)
+        at = f"@{spec.model.revision}" if spec.model.revision else ""
+        return ModelTeacher(spec, engine, tokenizer, f"model:{spec.model.id}{at}")
 
     def _fits(self, text: str) -> bool:
         return len(self.format.ids(text, OPEN)) + self.spec.max_tokens <= self.engine.context_length
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         ids = [self.format.ids(ask.text, OPEN if ask.again else "") for ask in asks]
         order = sorted(range(len(asks)), key=lambda i: len(ids[i]))  # like lengths together: less padding
         out: list[Answer | str] = [""] * len(asks)
@@ -121,79 +138,19 @@ class SelfTeacher(ModelTeacher):
     def __init__(self, spec: TeacherSpec, student: Student | None) -> None:
         if student is None:
             raise UsageError("teacher.kind: 'self' needs the student; pass it to build_teacher")
-        if not hasattr(student.engine, "model") and not hasattr(student.engine, "without_adapter"):
+        if not student.engine.has_base:
             raise UsageError("teacher.kind: 'self' needs a student whose weights are here; choose another kind")
         super().__init__(spec, student.engine, student.chat.tokenizer, "self")
 
+    @classmethod
+    def from_spec(cls, spec: TeacherSpec, student: Student | None, folder: Path | None) -> Teacher:
+        return cls(spec, student)
+
     def _weights(self) -> Any:
-        apart = getattr(self.engine, "without_adapter", None)  # an engine that keeps base and adapter apart itself
-        return apart() if apart is not None else base_alone(self.engine.model)
+        return self.engine.without_adapter()
 
 
-@contextmanager
-def base_alone(model: Any) -> Iterator[None]:
-    """The model without its adapters, and afterwards everything as it was.
-
-    Put back: the training flag of every module, `requires_grad` of every parameter (PEFT changes both when it switches
-    an adapter), the random state of the CPU and all GPUs. The settings for caching and checkpointing are not touched.
-
-    Raises:
-        UsageError: adapters that cannot be switched off.
-    """
-    import torch
-
-    _check_adapters(model)
-    modes = [(module, module.training) for module in model.modules()]
-    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus):
-        try:
-            if any(wanted for _, wanted in trainable):
-                # Says to the engine that a backward pass may follow, also when a trainer generates in eval mode: a
-                # 4-bit base must then not be repacked for inference.
-                model.training = True
-            with model.disable_adapter() if _is_peft(model) else nullcontext():
-                yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter, wanted in trainable:
-                parameter.requires_grad_(wanted)
-
-
-def _is_peft(model: Any) -> bool:
-    peft = sys.modules.get("peft")
-    return peft is not None and isinstance(model, peft.PeftModel | peft.PeftMixedModel)
-
-
-def _check_adapters(model: Any) -> None:
-    peft = sys.modules.get("peft")
-    if peft is None:
-        return
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    if layers and not _is_peft(model):
-        raise UsageError("teacher.kind: 'self': the adapter sits inside a plain model; pass the PEFT model")
-    if any(layer.merged for layer in layers):
-        raise UsageError("teacher.kind: 'self': the adapter is merged into the base; unmerge it first")
-
-
-def open_model_teacher(spec: TeacherSpec) -> ModelTeacher:
-    """The teacher of a recipe with `kind: model`; its model is loaded once a process.
-
-    Raises:
-        UsageError: no `model` section, or a tokenizer without a chat template.
-        RL2FError: the model cannot be loaded.
-    """
-    if spec.model is None:
-        raise UsageError("teacher.model: missing; give {id: <Hub id or path>}")
-    engine, tokenizer = _loaded(spec.model)
-    at = f"@{spec.model.revision}" if spec.model.revision else ""
-    return ModelTeacher(spec, engine, tokenizer, f"model:{spec.model.id}{at}")
-
-
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # a teacher and a judge
 def _loaded(spec: TeacherModelSpec) -> tuple[Any, Any]:
     from rl2f_hub.engines.transformers import TransformersEngine
     from rl2f_hub.students.load import open_pair

@@ -1,7 +1,7 @@
 """What all teachers that are models have in common: render a prompt, ask, read the reply, ask once more, give up.
 
 Subclasses only `_ask`. A reply without usable feedback is asked for once more, with a prompt that says so and another
-seed; after that the situation gets None, and with it its dialogue a `teacher_error`, while the batch goes on. Every
+seed; after that the request gets None, and with it its dialogue a `teacher_error`, while the batch goes on. Every
 failure is counted under its reason in `counts`, and each reason is logged once, in one line.
 """
 
@@ -11,12 +11,13 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rl2f_hub.engines import derive_seed
 from rl2f_hub.recipe.teacher_sections import TeacherSpec
 from rl2f_hub.records import Usage
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers.base import FeedbackRequest, Reply, Teacher
 from rl2f_hub.teachers.prompts import NoPrompt, PromptSet
 from rl2f_hub.teachers.reply import read_reply
 
@@ -42,15 +43,13 @@ class Answer:
     usage: Usage
 
 
-class PromptedTeacher:
+class PromptedTeacher(Teacher):
     """Feedback in a model's own words.
 
     Attributes:
         counts: `asked`, `asked_again` and the reasons for which there was no feedback.
         spent: what all replies took, those without usable feedback included.
     """
-
-    name: str
 
     def __init__(self, spec: TeacherSpec) -> None:
         self.spec = spec
@@ -60,26 +59,26 @@ class PromptedTeacher:
         self.spent = Usage()
         self._told: set[str] = set()
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        out: list[Reply | None] = [None] * len(situations)
-        used = [Usage()] * len(situations)
-        places = list(range(len(situations)))
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
+        out: list[Reply | None] = [None] * len(requests)
+        used = [Usage()] * len(requests)
+        places = list(range(len(requests)))
         for again in (False, True):
             asked: list[tuple[int, Ask]] = []
             for i in places:
-                ask = self._prompt(situations[i], again)
+                ask = self._prompt(requests[i], again)
                 if ask is not None:
                     asked.append((i, ask))
             places = []
             self.counts["asked"] += len(asked)
-            answers = self._ask([ask for _, ask in asked]) if asked else []
+            answers = self.ask([ask for _, ask in asked]) if asked else []
             for (i, ask), answer in zip(asked, answers, strict=True):
                 if isinstance(answer, str):
                     self._fail(answer)
                     continue
                 used[i] += answer.usage
                 self.spent += answer.usage
-                limit, question = self.spec.max_feedback_chars, situations[i].question
+                limit, question = self.spec.max_feedback_chars, requests[i].question
                 text, reason = read_reply(answer.text, question, limit, answer.complete, ask.text)
                 if text:
                     out[i] = Reply(text, KIND, used[i])
@@ -90,14 +89,14 @@ class PromptedTeacher:
                     places.append(i)
         return out
 
-    def _prompt(self, situation: Situation, again: bool) -> Ask | None:
+    def _prompt(self, request: FeedbackRequest, again: bool) -> Ask | None:
         try:
-            prompt = self.prompts.render(situation, self.spec.privilege, self._fits, again)
+            prompt = self.prompts.render(request, self.spec.privilege, self._fits, again)
         except NoPrompt as failure:
             self._fail(failure.reason, str(failure))
             return None
         self.templates[prompt.template] += 1
-        seed = derive_seed("teacher", situation.seed, len(situation.attempts), again)
+        seed = derive_seed("teacher", request.seed, len(request.attempts), again)
         return Ask(prompt.text, seed, again)
 
     def _fail(self, reason: str, message: str = "") -> None:
@@ -109,9 +108,12 @@ class PromptedTeacher:
     def _fits(self, text: str) -> bool:
         raise NotImplementedError
 
-    def _ask(self, asks: list[Ask]) -> list[Answer | str]:
+    def ask(self, asks: list[Ask]) -> list[Answer | str]:
         """An answer, or the reason why there is none, for each ask, in order."""
         raise NotImplementedError
+
+    def keep_bill_at(self, path: Path) -> None:
+        """Where what is paid is kept, for whoever has a bill."""
 
     def record(self) -> dict[str, Any]:
         """For the manifest: privilege, the templates that were used with their digests, counts and usage."""

@@ -1,19 +1,20 @@
 """The scripted teacher: feedback computed from privilege and attempt, without a model.
 
 It finds out what is wrong (`marks.py`): digits of a whole number, size of a decimal, items of a list, cells of a grid,
-the first wrong word, the failing test of a program; and says it in one of three strengths and several phrasings. It
-quotes only what the student wrote, so the student has to act on the words; the answer itself is never said, though
-enough feedback narrows it down: that is what feedback is for. Where a question has many right answers, the difference
-from one of them says nothing, and the teacher only says that the conditions are not met.
+number, order and spelling of words, the failing test of a program; and says it in one of three strengths and several
+phrasings. It quotes only what the student wrote, so the student has to act on the words; the answer itself is never
+said, though enough feedback narrows it down: that is what feedback is for. Where a question has many right answers, the
+difference from one of them says nothing, and the teacher only says that the conditions are not met.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.teachers import Reply, Situation
+from rl2f_hub.teachers.base import FeedbackRequest, Reply, Teacher
 from rl2f_hub.teachers.marks import (
     Finding,
     as_grid,
@@ -27,7 +28,13 @@ from rl2f_hub.teachers.marks import (
     mark_text,
     same,
 )
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rl2f_hub.dialogue.runner import Student
+    from rl2f_hub.recipe.teacher_sections import TeacherSpec
 
 STRENGTHS = ("direction", "place", "full")
 PHRASINGS = (
@@ -40,7 +47,7 @@ PHRASINGS = (
 )
 
 
-class ScriptedTeacher:
+class ScriptedTeacher(Teacher):
     """Marks what is wrong with the last attempt and in which direction.
 
     Args:
@@ -57,10 +64,14 @@ class ScriptedTeacher:
             raise UsageError(f"teacher.phrasings: {phrasings} is refused; there are 1 to {len(PHRASINGS)}")
         self.strength, self.phrasings = strength, phrasings
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [self._one(s) for s in situations]
+    @classmethod
+    def from_spec(cls, spec: TeacherSpec, student: Student | None, folder: Path | None) -> Teacher:
+        return cls(spec.strength, spec.phrasings)
 
-    def _one(self, s: Situation) -> Reply:
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
+        return [self._one(s) for s in requests]
+
+    def _one(self, s: FeedbackRequest) -> Reply:
         found = find(s)
         if found.kind == "format":
             return Reply(found.full, found.kind)
@@ -70,8 +81,8 @@ class ScriptedTeacher:
         return Reply(phrasing.format(found.at(self.strength)), found.kind)
 
 
-def find(s: Situation) -> Finding:
-    """What is wrong with the last attempt of a situation."""
+def find(s: FeedbackRequest) -> Finding:
+    """What is wrong with the last attempt of a request."""
     if s.privilege.tests:
         return mark_code(s.verdict)
     answer, reference = s.verdict.answer, s.privilege.reference

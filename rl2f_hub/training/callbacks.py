@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from transformers import TrainerCallback, TrainerState
@@ -12,6 +12,13 @@ from transformers import TrainerCallback, TrainerState
 from rl2f_hub.errors import RL2FError
 from rl2f_hub.runs import MARKER, write_atomic
 from rl2f_hub.runtime.progress import Advance
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A trainer whose checkpoints hold more than weights, optimizer and step."""
+
+    def restore(self, checkpoint: Path) -> None: ...
 
 
 class WholeCheckpoints(TrainerCallback):
@@ -83,3 +90,5 @@ def train_to_end(trainer: Any, resume: str | None, steps: int) -> None:
         return
     trainer.state = TrainerState.load_from_json(str(Path(resume) / "trainer_state.json"))
     trainer._load_from_checkpoint(resume)
+    if isinstance(trainer, Resumable):
+        trainer.restore(Path(resume))

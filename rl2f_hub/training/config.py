@@ -12,6 +12,10 @@ from typing import Any
 from trl import GRPOConfig
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.kinds import CREDITS, find_part
+from rl2f_hub.runtime.quiet import ignore_library_warnings
+
+ignore_library_warnings()
 
 # GRPOConfig's settings that only TRL's own generation reads, with their values there.
 _TRL_GENERATION: dict[str, Any] = {
@@ -33,7 +37,7 @@ class RL2FConfig(GRPOConfig):
         turn_tokens (`int`, defaults to `256`): most tokens of one attempt.
         discount (`float`, defaults to `0.7`): the return of a dialogue solved at turn t is `discount ** (t - 1)`.
         credit (`str`, defaults to `"dialogue"`): `dialogue` gives all attempts of a dialogue its one advantage; `turn`
-            gives each its own (see `credit.py`), divided as `scale_rewards` says.
+            gives each its own (see `credit.py`), divided as `scale_rewards` says; `python:<file>:<name>` is your own.
         critique_coef (`float`, defaults to `0.1`): weight of the cross-entropy on the teacher's words, which is taken at
             temperature 1 whatever the policy's is.
         thinking (`str`, *optional*): `keep` for a student whose chat template drops the thinking of earlier attempts: it
@@ -73,7 +77,7 @@ class RL2FConfig(GRPOConfig):
         self._check_ranges()
         self._check_choices()
         self._check_generation()
-        if self.credit == "turn":
+        if self.credit != "dialogue":
             self._check_turn_credit()
 
     def _check_ranges(self) -> None:
@@ -99,9 +103,9 @@ class RL2FConfig(GRPOConfig):
                 f"thinking: {self.thinking!r} is refused in training: attempts would not be trained on the context that "
                 "they were sampled from; set 'keep'"
             )
-        for name, choices in (("on_cut", ("go_on", "stop")), ("credit", ("dialogue", "turn"))):
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name}: {getattr(self, name)!r} is unknown; choose {' or '.join(choices)}")
+        if self.on_cut not in ("go_on", "stop"):
+            raise UsageError(f"on_cut: {self.on_cut!r} is unknown; choose go_on or stop")
+        find_part(CREDITS, self.credit, "credit")
 
     def _check_generation(self) -> None:
         if self.use_vllm:
@@ -122,12 +126,7 @@ class RL2FConfig(GRPOConfig):
             )
 
     def _check_turn_credit(self) -> None:
-        """One advantage a turn goes into TRL's own loss as (B, T); what takes (B,) only would drop it."""
-        if self.use_liger_kernel:
-            raise UsageError(
-                "use_liger_kernel: true with credit 'turn': Liger's GRPO loss takes one advantage a dialogue and would "
-                "drop the turns'; set use_liger_kernel to false or credit to 'dialogue'"
-            )
+        """One advantage per turn goes into TRL's own loss as (B, T); TRL would combine rewards by dialogue."""
         if self.multi_objective_aggregation != "sum_then_normalize" or self.reward_weights is not None:
             raise UsageError(
                 "credit: 'turn' has one reward, whose advantages are taken by turn; leave multi_objective_aggregation and "

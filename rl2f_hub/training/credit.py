@@ -14,11 +14,34 @@ student does, so it changes the variance and not the mean (`tests/test_credit_cr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
 Scale = Literal["group", "batch", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a credit scheme sees of a dialogue: the turn it was `solved_at` (0: never), and how many `turns` it had."""
+
+    solved_at: int
+    turns: int
+
+
+# (outcomes, group, discount, scale) -> one advantage per turn for each dialogue; None leaves them to TRL, which gives all
+# turns of a dialogue the advantage of its return. Groups of `group` dialogues about the same task follow each other.
+CreditScheme = Callable[[Sequence[Outcome], int, float, Scale], "list[list[float]] | None"]
+
+
+def dialogue_credit(outcomes: Sequence[Outcome], group: int, discount: float, scale: Scale) -> None:
+    """All turns of a dialogue share the advantage of its return, which TRL takes."""
+
+
+def turn_credit(outcomes: Sequence[Outcome], group: int, discount: float, scale: Scale) -> list[list[float]]:
+    """An advantage per turn, see `turn_advantages`."""
+    return turn_advantages([turn_rewards(o.solved_at, o.turns, discount) for o in outcomes], group, scale)
 
 
 def dialogue_returns(solved_at: Sequence[int], discount: float) -> list[float]:

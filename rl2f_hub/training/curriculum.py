@@ -13,12 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from rl2f_hub.records import Privilege, Task
-from rl2f_hub.teachers import Reply, Situation, Teacher
-from rl2f_hub.teachers.scripted import STRENGTHS, ScriptedTeacher
+from rl2f_hub.records import Task
+from rl2f_hub.teachers.scripted import STRENGTHS
 
 
 @dataclass(slots=True)
@@ -70,10 +69,6 @@ class Curriculum:
         """How far the hints of a source have weakened; 0 for a source that is not in training."""
         return self.tracks[source].level if source in self.tracks and self.hints else 0
 
-    def strength(self, source: str) -> str:
-        """How much the scripted teacher says at the source's level: the fullest hints at level 0."""
-        return STRENGTHS[max(0, len(STRENGTHS) - 1 - self.level(source))]
-
     def swap(self, task: Task, step: int) -> Task:
         """The task to pose instead of `task`: of the same source, at its level; the same for all copies of a step."""
         pools = self.pools[task.source]
@@ -114,37 +109,6 @@ class Curriculum:
         for source, track in state.items():
             if source in self.tracks:
                 self.tracks[source] = Track(**track)
-
-
-class CurriculumTeacher:
-    """A teacher whose help weakens with the level that each task's source has reached.
-
-    Without another `teacher` it is the scripted one at the level's strength. A model teacher is shown less: all it can
-    have at level 0 (tests, else the solution, else the answer), one thing less at each level, the bare verdict last.
-    """
-
-    def __init__(self, curriculum: Curriculum, teacher: Teacher | None = None, phrasings: int = 1) -> None:
-        self.curriculum, self.teacher = curriculum, teacher
-        self.name = teacher.name if teacher else "scripted"
-        self._scripted = {strength: ScriptedTeacher(strength, phrasings) for strength in STRENGTHS}
-
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        if self.teacher is None:
-            return [self._scripted[self.curriculum.strength(s.source)].feedback([s])[0] for s in situations]
-        shown = [replace(s, privilege=weaker(s.privilege, self.curriculum.level(s.source))) for s in situations]
-        return self.teacher.feedback(shown)
-
-    def record(self) -> dict[str, Any]:
-        """The teacher's own record; where the levels stand is in the training's result."""
-        own = getattr(self.teacher, "record", None)
-        return own() if own else {}
-
-
-def weaker(privilege: Privilege, level: int) -> Privilege:
-    """What a model teacher is shown at a level."""
-    held = {"tests": privilege.tests, "solution": privilege.solution, "answer": privilege.reference}
-    kinds = [kind for kind, value in held.items() if value] + ["verdict"]
-    return replace(privilege, kind=kinds[min(level, len(kinds) - 1)])
 
 
 def _difficulty(task: Task) -> int:

@@ -85,11 +85,40 @@ def check_base(adapter: Path, origin: Origin) -> None:
         )
 
 
-def fit(trainer: Any, run: Run, where: tuple[str, ...], label: str, steps: int, notes: dict[str, str]) -> None:
+def arguments(run: Run, where: tuple[str, ...], steps: int, learning_rate: float) -> dict[str, Any]:
+    """What the TRL configurations of all phases share. Nothing that TRL would cut or pack rows by is left at its default.
+
+    Args:
+        where: the phase's folder below the run's.
+        steps: updates in all.
+    """
+    import torch
+
+    shared: dict[str, Any] = {
+        "output_dir": str(trainer_folder(run, where)),
+        "max_steps": steps,
+        "learning_rate": learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 5,
+        "seed": run.recipe.seed,
+        "save_steps": max(10, steps // 3),
+        "save_total_limit": 2,
+        "logging_steps": max(1, steps // 20),
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    if torch.cuda.is_available():
+        return shared | {"bf16": torch.cuda.is_bf16_supported()}
+    return shared | {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+
+
+def fit(trainer: Any, run: Run, where: tuple[str, ...], label: str, steps: int, notes: dict[str, str]) -> int:
     """Train for `steps` updates in all, with a progress bar that shows `notes`, from the last checkpoint in `where`.
 
+    Returns:
+        The updates that were made.
     Raises:
-        RL2FError: no memory is left; the checkpoints are.
+        RL2FError: no memory is left; the checkpoints are. Or fewer updates were made than asked for.
     """
     from rl2f_hub.runtime.progress import bar
     from rl2f_hub.training.callbacks import (
@@ -122,6 +151,10 @@ def fit(trainer: Any, run: Run, where: tuple[str, ...], label: str, steps: int, 
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish()  # transformers leaves it open, and the next training would write into this one's
+    made = int(trainer.state.global_step)
+    if made < steps:
+        raise RL2FError(f"{label}: {made} of {steps} updates were made, as the training rows ran out; give more tasks")
+    return made
 
 
 def trainer_folder(run: Run, where: tuple[str, ...]) -> Path:

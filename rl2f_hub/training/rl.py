@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2f_hub.dialogue.runner import Student
-from rl2f_hub.errors import UsageError
+from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.recipe import Recipe
 from rl2f_hub.records import Task
 from rl2f_hub.runs import Run, write_json
@@ -24,11 +24,15 @@ from rl2f_hub.runtime import processes
 from rl2f_hub.students.load import engine_in_vllm, load_tokenizer
 from rl2f_hub.teachers import Teacher, build_teacher, teacher_record
 from rl2f_hub.teachers.controls import DoubtingTeacher
+from rl2f_hub.teachers.curriculum import CurriculumTeacher
 from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.judging import build_judge
 from rl2f_hub.training.baselines import offline_baselines
-from rl2f_hub.training.curriculum import Curriculum, CurriculumTeacher
-from rl2f_hub.training.phase import base_of, fit, save_adapter, trainable, trainer_folder
-from rl2f_hub.training.warmup import cpu_arguments, critique_rows, fit_sft, published
+from rl2f_hub.training.checks import check_training, untrained
+from rl2f_hub.training.curriculum import Curriculum
+from rl2f_hub.training.phase import arguments, base_of, fit, save_adapter, trainable
+from rl2f_hub.training.rows import critique_rows, repeated
+from rl2f_hub.training.warmup import chat_of, fit_sft, published, published_dialogues
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,10 @@ class Training:
 
 
 def train(run: Run) -> dict[str, Any]:
-    """Trains `rl2f` and the recipe's baselines; returns their figures by name."""
+    """Trains `rl2f` and the recipe's baselines; returns their figures by name, with `untrained` saying why one is not."""
     run.recipe.check_trainable()
     run.outputs("warmup")
+    check_training(run.recipe, len(published(run, "tasks")), processes.world())
     spec = run.recipe.train
     warm = run.path("warmup", "adapter")
     phase = spec.critique_phase if spec.critique == "separate" else None
@@ -82,6 +87,7 @@ def _once(run: Run, name: str, work: Callable[..., dict[str, Any]]) -> dict[str,
     if finished.is_file():
         return json.loads(finished.read_text(encoding="utf-8"))
     result = work()
+    result["untrained"] = untrained(result)
     if processes.is_main():
         write_json(finished, result)
     return result
@@ -89,14 +95,16 @@ def _once(run: Run, name: str, work: Callable[..., dict[str, Any]]) -> dict[str,
 
 def _critique_phase(run: Run, name: str, start: Path) -> dict[str, Any]:
     """SFT on the teacher's words in the published dialogues, from the adapter `start`."""
-    recipe, spec = run.recipe, run.recipe.train.critique_phase
-    tokenizer = load_tokenizer(base_of(run))
-    rows = critique_rows(
-        published(run, "dialogues"), tokenizer, recipe.dialogue.thinking, int(tokenizer.model_max_length)
+    spec = run.recipe.train.critique_phase
+    rows = list(critique_rows(chat_of(run), published_dialogues(run)))
+    if not rows:
+        raise RL2FError(
+            "train.critique: separate finds no feedback in the published dialogues; use critique: off or a teacher that "
+            "speaks"
+        )
+    return fit_sft(
+        run, ("train", name), rows, "train (critique)", spec.steps, spec.batch_size, spec.learning_rate, start
     )
-    where = ("train", name)
-    loss = fit_sft(run, where, rows, "train (critique)", spec.steps, spec.batch_size, spec.learning_rate, start)
-    return {"rows": len(rows), "steps": spec.steps, "loss": loss}
 
 
 def _then_critique(run: Run, training: Training, start: Path) -> dict[str, Any]:
@@ -117,28 +125,36 @@ def _reinforce(run: Run, training: Training, start: Path, folder: str | None = N
 
     recipe, where = run.recipe, ("train", folder or training.name)
     tasks, origin = published(run, "tasks"), base_of(run)
-    args = _config(run, trainer_folder(run, where), training)
+    args = _config(run, where, training)
+    prompts = args.generation_batch_size // recipe.train.num_generations
     stack = recipe.train.adapter == "stack"
-    guard = Guard(**recipe.teacher.guard.model_dump())
+    spec = recipe.teacher
+    guard = Guard(spec.guard.max_retries, check_code=spec.guard.check_code)
     curriculum = _curriculum(run, tasks)
+
+    def teacher_of(student: Student) -> Teacher:
+        guard.judge = build_judge(spec, student, run.dir / "train")  # its model may be the student's own base
+        return _teacher(run, student, curriculum, training.teacher)
+
     trainer = RL2FTrainer(
         trainable(run, start, stack),
         args,
-        tasks,
-        teacher=lambda student: _teacher(run, student, curriculum, training.teacher),
+        repeated(tasks, prompts) if training.name == "single_turn_rl" else tasks,
+        teacher=teacher_of,
         guard=guard,
         curriculum=curriculum,
         processing_class=load_tokenizer(origin),
         engine=_engine(run),
     )
-    steps, turns = recipe.train.steps, training.max_turns
+    steps, turns = args.max_steps, training.max_turns
     notes = {"reward": "reward", f"accuracy/turn_{turns}": f"solved by turn {turns}"}
-    fit(trainer, run, where, training.label, steps, notes)
+    made = fit(trainer, run, where, training.label, steps, notes)
     save_adapter(trainer, run.path(*where, "adapter"), origin, below=start if stack else None)
     return {
         "max_turns": turns,
-        "steps": steps,
-        "prompts_per_step": args.generation_batch_size // recipe.train.num_generations,
+        "steps": made,
+        "rewarded_batches": trainer.rewarded_batches,
+        "prompts_per_step": prompts,
         "student_tokens": trainer.student_tokens,
         "tokens_per_attempt": trainer.student_tokens / max(trainer.attempts, 1),
         "guard": dict(guard.counts),
@@ -168,7 +184,7 @@ def _teacher(run: Run, student: Student, curriculum: Curriculum | None, control:
     teacher = build_teacher(plain, student, run.dir / "train")
     if curriculum is not None and curriculum.hints:
         inner = None if spec.kind == "scripted" else teacher
-        teacher = CurriculumTeacher(curriculum, inner, spec.phrasings)
+        teacher = CurriculumTeacher(curriculum.level, inner, spec.phrasings)
     return DoubtingTeacher(teacher, spec.doubt_rate) if spec.doubt_rate else teacher
 
 
@@ -184,41 +200,25 @@ def _pushing(recipe: Recipe, training: str) -> dict[str, Any]:
     return settings
 
 
-def _config(run: Run, folder: Path, training: Training) -> Any:
+def _config(run: Run, where: tuple[str, ...], training: Training) -> Any:
     from rl2f_hub.training.trainer import RL2FConfig
 
-    recipe, spec = run.recipe, run.recipe.train
-    count = processes.world()
+    recipe, spec, count = run.recipe, run.recipe.train, processes.world()
     parts = spec.accumulation * count
-    if spec.prompts_per_step * spec.num_generations % parts:
-        among = f"{spec.accumulation}" if count == 1 else f"{spec.accumulation} on {count} processes"
-        raise UsageError(
-            f"train.accumulation: {among} does not divide the {spec.prompts_per_step * spec.num_generations} "
-            "dialogues of a step (prompts_per_step x num_generations)"
-        )
-    if spec.resample_rounds and spec.prompts_per_step % count:
-        raise UsageError(
-            f"train.resample_rounds: with {count} processes it needs whole groups in each, and prompts_per_step "
-            f"{spec.prompts_per_step} does not divide among them; make it a multiple of {count} or set resample_rounds to 0"
-        )
     prompts = training.prompts_per_step
     whole = count if spec.resample_rounds else 1  # resampling needs whole groups in each process
     while prompts * spec.num_generations % parts or prompts % whole:  # the single-turn baseline's: rounded up
         prompts += 1
     several = training.max_turns > 1
     settings: dict[str, Any] = (
-        {
-            "output_dir": str(folder),
+        arguments(run, where, spec.steps, spec.learning_rate)
+        | {
             "project": recipe.name,  # what a tracker (`grpo: {report_to: trackio}`) files the run under
             "run_name": f"{training.name}-{recipe.fingerprint[:8]}",
             **_pushing(recipe, training.name),
-            "max_steps": spec.steps,
             "per_device_train_batch_size": prompts * spec.num_generations // parts,
             "gradient_accumulation_steps": spec.accumulation,
             "num_generations": spec.num_generations,
-            "learning_rate": spec.learning_rate,
-            "lr_scheduler_type": "constant_with_warmup",
-            "warmup_steps": 5,
             "temperature": spec.temperature,
             "max_turns": training.max_turns,
             "turn_tokens": recipe.dialogue.turn_tokens,
@@ -232,12 +232,9 @@ def _config(run: Run, folder: Path, training: Training) -> Any:
             "cache_tokens": recipe.engine.cache_tokens,
             "overlap": recipe.engine.overlap,
             "max_completion_length": training.max_turns * (recipe.dialogue.turn_tokens + 64),
-            "seed": recipe.seed,
             "save_steps": spec.save_steps,
-            "save_total_limit": 2,
             "logging_steps": max(1, spec.steps // 50),
         }
-        | cpu_arguments()
     )
     try:
         return RL2FConfig(**settings | spec.grpo)

@@ -21,13 +21,14 @@ from typing import Any
 import torch
 
 from rl2f_hub.dialogue.runner import Rollout
+from rl2f_hub.engines import Engine
 from rl2f_hub.errors import UsageError
 
 ADAPTER = "default"  # PEFT's name of the adapter that is trained
 
 
 class AdapterSync:
-    """Keeps `engine` (it has a `sync(folder)`) on the adapter of a model in training.
+    """Keeps `engine` (it `takes_adapters`) on the adapter of a model in training.
 
     Args:
         model: a PEFT model whose adapter `default` is trained.
@@ -37,8 +38,8 @@ class AdapterSync:
         UsageError: a training that the engine cannot serve.
     """
 
-    def __init__(self, engine: Any, model: Any, processes: int, top_p: float) -> None:
-        if not hasattr(engine, "sync"):
+    def __init__(self, engine: Engine, model: Any, processes: int, top_p: float) -> None:
+        if not engine.takes_adapters:
             raise UsageError(
                 f"engine: {type(engine).__name__} takes no adapter while it runs (`sync`); leave it out for our own engine"
             )

@@ -1,4 +1,4 @@
-"""Verifiers: an attempt in, a `Verdict` out. `VERIFIERS` maps the names that tasks carry to them.
+"""Verifiers: an attempt in, a `Verdict` out. Tasks name theirs; `kinds.VERIFIERS` says where each is.
 
 A verifier never raises on model text: what it cannot read is wrong, with a reason that a person can read. It raises
 ValueError when the task itself is at fault. Whatever may take long runs in a child with a time limit (`limited.py`),
@@ -8,101 +8,135 @@ before any verifier sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from typing import Any
 
+from rl2f_hub.errors import UsageError
+from rl2f_hub.kinds import VERIFIERS, find_part
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify import environment, exact, grid, mathematics, plugin, scorers, unit_tests
+from rl2f_hub.verify.answer import Marks, without_scratch
+from rl2f_hub.verify.base import Environment, Verifier, replay
 from rl2f_hub.verify.extract import without_question
+from rl2f_hub.verify.plugin import HasVerify, is_plugin, verdict_by
+
+__all__ = [
+    "VERIFIERS",
+    "Environment",
+    "Verifier",
+    "as_verifier",
+    "named",
+    "replay",
+    "verifier_of",
+    "verify",
+    "verify_many",
+]
 
 
-def _nothing_to_check(task: Task) -> None:
-    """For tasks that a program made: their reference needs no reading."""
+def named(name: str) -> Verifier:
+    """The verifier of a name in `kinds.VERIFIERS`. Raises: UsageError where there is none."""
+    return find_part(VERIFIERS, name, "verifier")
 
 
-@dataclass(frozen=True, slots=True)
-class Verifier:
-    """How to judge an attempt and how to check, when a task is loaded, that its reference can be used.
+def verifier_of(task: Task) -> Verifier:
+    """The verifier that a task names."""
+    if task.verifier == "environment" and is_plugin(task):
+        from rl2f_hub.verify.environment import OWN_ENVIRONMENT
 
-    Attributes:
-        own_judge: (task, attempt) -> verdict; with `history`, (task, attempt, earlier attempts) -> verdict.
-        own_check: raises ValueError when the task's reference cannot be used.
-        limited: both run in the time-limited child.
-        history: the verdict depends on the earlier attempts too (environments).
+        return OWN_ENVIRONMENT
+    return named(task.verifier)
+
+
+def as_verifier(judge: Any) -> Verifier:
+    """A `Verifier`, a function (task, attempt), an object with `verify`, or an `Environment`'s class, as a `Verifier`.
+
+    A function or `verify` returns a `Verdict`, True or False, or a score from 0 to 1. It runs in this process, without a
+    time limit.
+
+    Raises:
+        UsageError: anything else.
     """
-
-    own_judge: Callable[..., Verdict]
-    own_check: Callable[[Task], None] = _nothing_to_check
-    limited: bool = False
-    history: bool = False
-
-    def judge(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
-        if self.limited:
-            from rl2f_hub.verify.limited import shared
-
-            return shared().judge(task, attempt)
-        return self.own_judge(task, attempt, tuple(earlier)) if self.history else self.own_judge(task, attempt)
-
-    def check(self, task: Task) -> None:
-        if self.limited and self.own_check is not _nothing_to_check:
-            from rl2f_hub.verify.limited import shared
-
-            shared().check(task)
-        else:
-            self.own_check(task)
-
-
-VERIFIERS: dict[str, Verifier] = {
-    "integer": Verifier(exact.integer, exact.check_integer),
-    "text": Verifier(exact.text, exact.check_text),
-    "choice": Verifier(exact.choice, exact.check_choice),
-    "math": Verifier(mathematics.mathematics, mathematics.check_mathematics, limited=True),
-    "grid": Verifier(grid.grid, grid.check_grid),
-    "reasoning_gym": Verifier(scorers.own_scorer, limited=True),
-    "unit_tests": Verifier(unit_tests.unit_tests, unit_tests.check_unit_tests),
-    "environment": Verifier(environment.environment, history=True),
-    "python": Verifier(plugin.plugin, limited=True),
-}
+    if isinstance(judge, Verifier):
+        return judge
+    if isinstance(judge, type) and issubclass(judge, Environment):
+        return Verifier(
+            lambda task, attempt, earlier: replay(judge(), task, (*earlier, attempt)),
+            history=True,
+            answers_itself=True,
+            takes_all=True,
+        )
+    if isinstance(judge, HasVerify) or callable(judge):
+        return Verifier(lambda task, attempt: verdict_by(judge, task, attempt))
+    raise UsageError(
+        f"verifier: {type(judge).__name__} is none; give a Verifier, or a function (task, attempt) that returns a bool, a "
+        "score or a Verdict"
+    )
 
 
 def verify(task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
-    """Judge one attempt at a task with the verifier that the task names.
+    """Judge one attempt at a task with the verifier that the task names. Scratch work in it is never judged.
 
     Args:
         earlier: the dialogue's attempts before this one, oldest first.
     Raises:
         ValueError: the task is at fault, not the attempt.
     """
-    return _too_little(task, attempt) or VERIFIERS[task.verifier].judge(task, _own_words(task, attempt), earlier)
+    verdict = verify_many([(task, attempt, earlier)])[0]
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
 
 
-def verify_many(items: Sequence[tuple[Task, str, Sequence[str]]]) -> list[Verdict | Exception]:
-    """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place."""
-    out: list[Verdict | Exception | None] = [_too_little(task, attempt) for task, attempt, _ in items]
-    code = [i for i, (task, _, _) in enumerate(items) if out[i] is None and task.verifier == "unit_tests"]
-    if len(code) > 1:
-        judged = unit_tests.judge_many([(items[i][0], _own_words(*items[i][:2])) for i in code])
-        for i, verdict in zip(code, judged, strict=True):
-            out[i] = verdict
-    for i, (task, attempt, earlier) in enumerate(items):
-        if out[i] is None:
+def verify_many(
+    items: Sequence[tuple[Task, str, Sequence[str]]], verifier: Verifier | None = None
+) -> list[Verdict | Exception]:
+    """`verify` for many (task, attempt, earlier) at once; code is run in parallel. An exception stands in its place.
+
+    `verifier` judges in place of those that the tasks name.
+    """
+    whose = [verifier or verifier_of(task) for task, _, _ in items]
+    results: list[Verdict | Exception | None] = []
+    words: list[str] = []
+    for w, (task, attempt, _) in zip(whose, items, strict=True):
+        said = without_scratch(attempt, _marks(task))
+        words.append(_own_words(w, task, said or ""))
+        unfinished = said is None and not w.answers_itself  # an environment says itself what a move looks like
+        results.append(UNFINISHED if unfinished else _too_little(w, said or "", words[-1]))
+    for several in {id(w): w for w in whose if w.judge_many is not None}.values():
+        places = [i for i, w in enumerate(whose) if w is several and results[i] is None]
+        if len(places) > 1 and several.judge_many is not None:
+            judged = several.judge_many([(items[i][0], words[i]) for i in places])
+            for i, verdict in zip(places, judged, strict=True):
+                results[i] = verdict
+    for i, (task, _, earlier) in enumerate(items):
+        if results[i] is None:
             try:
-                out[i] = VERIFIERS[task.verifier].judge(task, _own_words(task, attempt), earlier)
+                marks = _marks(task)
+                before = [without_scratch(text, marks) or "" for text in earlier] if whose[i].history else ()
+                results[i] = whose[i].judge(task, words[i], before)
             except Exception as error:  # one bad task or verifier costs its own dialogue, never the batch
-                out[i] = error
-    return [verdict for verdict in out if verdict is not None]
+                results[i] = error
+    return [verdict for verdict in results if verdict is not None]
 
 
-def _too_little(task: Task, attempt: str) -> Verdict | None:
-    if task.verifier == "environment":
+def _marks(task: Task) -> Sequence[Marks]:
+    """The thinking marks that the task's source names in its recipe."""
+    return json.loads(task.config).get("thinking_marks", ()) if '"thinking_marks"' in task.config else ()
+
+
+UNFINISHED = Verdict(False, 0.0, None, "the thinking never ends: there is no answer after it")
+
+
+def _too_little(verifier: Verifier, said: str, own: str) -> Verdict | None:
+    if verifier.answers_itself:
         return None  # the environment itself says what a move looks like, and the dialogue goes on
-    if not attempt.strip():
+    if not said.strip():
         return Verdict(False, 0.0, None, "empty attempt")
-    if not _own_words(task, attempt).strip():
+    if not own.strip():
         return Verdict(False, 0.0, None, "the attempt only quotes the question")
     return None
 
 
-def _own_words(task: Task, attempt: str) -> str:
+def _own_words(verifier: Verifier, task: Task, attempt: str) -> str:
     """The attempt without the question; code and moves are taken as they are."""
-    return attempt if task.verifier in ("unit_tests", "environment") else without_question(attempt, task.prompt)
+    return attempt if verifier.takes_all else without_question(attempt, task.prompt)

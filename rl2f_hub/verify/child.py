@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 MEMORY = 4 << 30  # bytes of address space: sympy may build very large numbers
@@ -36,19 +37,18 @@ def main() -> None:
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     from rl2f_hub.records import Task
     from rl2f_hub.runtime import permits
-    from rl2f_hub.verify import VERIFIERS
+    from rl2f_hub.verify import verifier_of
 
-    if request["do"] == "item":
-        from rl2f_hub.tasks.reasoning_gym import plain_item
-
-        return {"item": plain_item(request["dataset"], request["config"], request["seed"], request["index"])}
+    if request["do"] == "call":
+        module, _, name = request["function"].partition(":")
+        return {"value": getattr(import_module(module), name)(**request["arguments"])}
     permits.allow(local_code=bool(request["local_code"]))
     task = Task.from_row(request["task"])
-    verifier = VERIFIERS[task.verifier]
+    verifier = verifier_of(task)
     if request["do"] == "check":
         verifier.own_check(task)
         return {}
-    return {"verdict": asdict(verifier.own_judge(task, request["attempt"]))}
+    return {"verdict": asdict(verifier.judge_here(task, request["attempt"], request["earlier"]))}
 
 
 if __name__ == "__main__":

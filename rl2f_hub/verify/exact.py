@@ -1,26 +1,62 @@
-"""Verifiers that compare what was extracted with the reference: whole numbers, texts, multiple choice."""
+"""Verifiers that compare what was read with the reference: whole numbers, texts, multiple choice."""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache, partial
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.extract import as_integer, extract_integer, extract_text, is_listing, places
+from rl2f_hub.verify.answer import Place, Reading, Strength, read, stated_places, unwrap
+from rl2f_hub.verify.base import Verifier
+from rl2f_hub.verify.quantity import as_integer, read_quantity
+from rl2f_hub.verify.values import Stretch, pick
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# (B) or B) anywhere; B. or B: at the start of a line; "option B". A bare capital is an article or a pronoun.
-_MARKED = re.compile(r"\(?\b([A-Z])\)|^[ \t*]*([A-Z])[.:*]|\b(?:option|choice|letter)\s([A-Z])\b", re.MULTILINE)
-_BARE = re.compile(r"\b[A-Z]\b")
+
+# -- whole numbers -----------------------------------------------------------------------------------------------------
 
 
 def integer(task: Task, attempt: str) -> Verdict:
     """Right when the whole number that the attempt commits to equals the reference."""
-    answer = extract_integer(attempt)
-    if answer is None:
-        return Verdict(False, 0.0, None, "no single whole number in the attempt")
-    correct = int(answer) == _reference_number(task)
-    return Verdict(correct, float(correct), answer, "equal to the reference" if correct else "another number")
+    wanted = _reference_number(task)
+    reading = read_integer(attempt)
+    if reading.answer is None:
+        return Verdict(False, 0.0, None, reading.reason or "no single whole number in the attempt")
+    correct = int(reading.answer) == wanted
+    return Verdict(correct, float(correct), reading.answer, "equal to the reference" if correct else "another number")
+
+
+def read_integer(attempt: str) -> Reading:
+    """The whole number that the attempt commits to; a number that is not whole, or still to be worked out, is none."""
+    bare = attempt.strip()
+    if len(bare) < 20 and bare.isascii() and bare.isdecimal():
+        return Reading(str(int(bare)), Strength.SAID)
+    return read(attempt, partial(pick, value=whole_number))
+
+
+def whole_number(text: str) -> str | None:
+    """The whole number that a stretch is as a whole, behind its last `=` if it has one; None if it is none."""
+    text = unwrap(text)
+    if "=" in text or "≈" in text:
+        sides = [side for side in re.split(r"=|≈|\\approx", text) if side.strip()]
+        return (_whole(sides[-1]) or _whole(sides[0])) if sides else None
+    return _whole(text)
+
+
+def _whole(text: str) -> str | None:
+    text = text.strip(" !")
+    if len(text) > 2 and text[0] in "[{(" and text[-1] in "]})":
+        text = text[1:-1]
+    quantity = read_quantity(text)
+    if quantity is None:  # "8 8" commits to 8
+        parts = re.split(r"[\s,;]+", text.strip())
+        quantity = read_quantity(parts[0]) if len(parts) > 1 and len(set(parts)) == 1 else None
+    if quantity is None:
+        return None
+    return str(int(quantity.value)) if quantity.plain and quantity.value.denominator == 1 else None
 
 
 def check_integer(task: Task) -> None:
@@ -28,54 +64,272 @@ def check_integer(task: Task) -> None:
 
 
 def _reference_number(task: Task) -> int:
-    wanted = as_integer(task.privilege.reference)
+    reference = task.privilege.reference
+    wanted = as_integer(reference)
     if wanted is None:
-        raise ValueError(f"reference {task.privilege.reference[:60]!r} is not a whole number")
+        read_whole = whole_number(reference) if len(reference) < 100 else None
+        if read_whole is None:
+            raise ValueError(f"reference {reference[:60]!r} is not a whole number")
+        return int(read_whole)
     return wanted
 
 
+# -- texts -------------------------------------------------------------------------------------------------------------
+
+_TAIL = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose"
+    r"|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
+    r"|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
+    re.IGNORECASE,
+)
+_CHATTER = re.compile(
+    r",?\s(?:because|since|as it|so that|which|where|but not)\b|,\s(?:not|as|so|i (?:think|believe"
+    r"|guess|suppose)|of course|since|rather than|instead of)\b|;|\s[–—-]\s|\s(?:instead of|rather than)\b|\s\(",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?<=[.!?])[\"'*)`]{0,3}\s+|\n+")
+_NEGATED = re.compile(r"(?:not|never|no longer|neither|either)\b", re.IGNORECASE)
+_UNSURE = re.compile(r"\b(?:maybe|perhaps|possibly|might be|could be|may be)\b", re.IGNORECASE)
+
+
 def text(task: Task, attempt: str) -> Verdict:
-    """Right when the extracted text equals the reference, case, runs of white space and a closing full stop aside."""
-    answer = extract_text(attempt)
-    if answer is None:
-        return Verdict(False, 0.0, None, "empty attempt")
-    correct = _plain(answer) == _plain(task.privilege.reference)
-    return Verdict(correct, float(correct), answer, "equal to the reference" if correct else "another text")
+    """Right when the text that the attempt commits to equals the reference or one of its `aliases`.
+
+    Case, runs of white space, a closing full stop, an article and the separators of a list do not count; with `fold`
+    diacritics do not either.
+    """
+    config = json.loads(task.config)
+    fold = bool(config.get("fold"))
+    wanted = {plain(known, fold) for known in (task.privilege.reference, *config.get("aliases", ()))}
+    verdict = same_text(attempt, wanted, fold, task.prompt)
+    return verdict
+
+
+def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str = "") -> Verdict:
+    longest = 4 * max(map(len, wanted)) + 200  # of a text that may still be the wanted one, with its wrappers
+    lists = {items for known in wanted if (items := _items(known, known))}
+    pattern = next(iter(wanted)) if len(wanted) == 1 else ""
+
+    def matches(candidate: str) -> bool:
+        if len(candidate) > longest:
+            return False
+        said = plain(candidate, fold)
+        if said in wanted or re.sub(r"^(?:an?|the) ", "", said) in wanted:
+            return True
+        return bool(lists) and _items(said, pattern) in lists
+
+    def find(place: Place) -> Reading:
+        seen = ""
+        for candidate in phrases(place, question):
+            seen = candidate
+            if matches(candidate):
+                return Reading(candidate.strip(), Strength.SAID)
+        return Reading(None, reason=seen)
+
+    if matches(attempt):
+        return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
+    reading = read(attempt, find)
+    if reading.answer is not None:
+        return Verdict(True, 1.0, unwrap(reading.answer), "equal to the reference")
+    if reading.reason.startswith(("the answer is", "the thinking")):
+        return Verdict(False, 0.0, None, reading.reason)
+    answer = read(attempt, _first_phrase).answer
+    return Verdict(False, 0.0, answer, "another text" if answer else "empty attempt")
+
+
+def _first_phrase(place: Place) -> Reading:
+    """What is shown as the answer of a text that is not the wanted one."""
+    phrase = unwrap(place.text)
+    return Reading(phrase or None, place.strength)
+
+
+def phrases(place: Place, question: str = "") -> Iterator[str]:
+    """The texts that a place may commit to, the whole before its parts; none where it denies or only supposes."""
+    whole = unwrap(place.text)
+    yield whole
+    if place.strength >= Strength.STATED:
+        if place.strength is Strength.MARKED:
+            for inner in list(stated_places(whole))[:1]:
+                yield from phrases(inner, question)
+        clause = whole
+    else:
+        sentences = [s for s in _SENTENCE.split(whole) if s.strip(" *_`\"'#")]
+        if not sentences or sentences[-1].rstrip().endswith("?") or len(_UNSURE.findall(whole)) > 1:
+            return
+        clause = unwrap(sentences[-1])
+        if len(sentences) > 1 and place.strength is Strength.LOOSE and (tail := _behind_link(clause)) is None:
+            return
+        if place.strength is Strength.LOOSE:
+            yield from _subject(clause, question)
+    if cut := _CHATTER.search(clause):
+        clause = clause[: cut.start()]
+    clause = unwrap(clause)
+    if _NEGATED.match(clause) and not re.search(r"\bbut\b", clause):
+        return
+    if cut and place.strength is Strength.LOOSE and len(sentences) == 1:
+        yield clause
+    if place.strength is not Strength.LOOSE:
+        yield clause
+        if place.strength is Strength.SAID:
+            return
+    tail = _behind_link(clause)
+    if (
+        tail is not None
+        and not _NEGATED.match(tail)
+        and not re.search(r"(?:n't|\bnot|\bnever)\s*$", clause[: -len(tail)], re.IGNORECASE)
+    ):
+        yield tail
+
+
+def _behind_link(clause: str) -> str | None:
+    *_, last = [None, *_TAIL.finditer(clause)]
+    tail = unwrap(clause[last.end() :]) if last else ""
+    return tail or None
+
+
+def _subject(sentence: str, question: str) -> Iterator[str]:
+    """`Paris` of "Paris is the capital of France", where all that follows is the question's own words."""
+    match = re.match(r"(.{1,80}?)\s(?:is|was|are|were)\s(.*)", sentence)
+    if match and question:
+        asked = set(re.findall(r"\w+", question.casefold()))
+        words = re.findall(r"\w+", match[2].casefold())
+        if (
+            len(words) > 1
+            and all(word in asked or len(word) < 3 or word == "the" for word in words)
+            and not _NEGATED.match(match[2])
+        ):
+            yield match[1]
 
 
 def check_text(task: Task) -> None:
-    if not _plain(task.privilege.reference):
+    config = json.loads(task.config)
+    if not all(plain(known) for known in (task.privilege.reference, *config.get("aliases", ()))):
         raise ValueError("the reference is empty")
 
 
-def _plain(value: str) -> str:
-    return " ".join(value.split()).casefold().rstrip(".")
+@lru_cache(maxsize=4096)
+def plain(value: str, fold: bool = False) -> str:
+    """The text as it is compared: NFC, case folded, single spaces, none inside brackets, no full stop at its end."""
+    value = unicodedata.normalize("NFC", value)
+    value = " ".join(value.split()).casefold().rstrip(".")
+    if any(c in value for c in ",[({"):
+        value = re.sub(r" ?([\[\](){},;]) ?", r"\1", value)
+    if fold and not value.isascii():
+        value = "".join(c for c in unicodedata.normalize("NFKD", value) if not unicodedata.combining(c))
+    return value
+
+
+def _items(said: str, known: str) -> tuple[str, ...] | None:
+    """The items of a list, in any of the usual spellings; None for what is no list of short items."""
+    bracketed = known[:1] in "[({" and known[-1:] in "])}"
+    bare = said[1:-1] if said[:1] in "[({" and said[-1:] in "])}" else said
+    if any(c in bare for c in "[](){}"):
+        return None
+    parts = re.split(r"[,;|]", bare)
+    if len(parts) < 2 and bracketed:
+        parts = bare.split()
+    items = tuple(part.strip().strip("\"'`") for part in parts)
+    return items if len(items) > 1 and all(items) and all(item.count(" ") < 4 for item in items) else None
+
+
+# -- multiple choice ---------------------------------------------------------------------------------------------------
+
+_LETTER = re.compile(
+    r"\((?P<bracketed>[A-Za-z])\)|\b(?:option|choice|letter|answer)\s[\"'(]?(?P<named>[A-Za-z])\b(?!')|(?<![\w'$\\.-])(?P<bare>[A-Z])(?![\w'’])"
+)
+_OPTION_LINE = re.compile(r"^[ \t>*_-]{0,4}\(?(?P<letter>[A-Z])[).:][ \t*_](?P<rest>.*)$", re.MULTILINE)
+_OFFERED = re.compile(r"[\s/,]*(?:or|and|/)\W")
+_YES = re.compile(r"\b(?:yes|correct|right|true|answer)\b|[✓✔✅]", re.IGNORECASE)
+_NO = re.compile(r"\b(?:no|not|incorrect|wrong|false|n't|too)\b|n't|[✗✘❌]", re.IGNORECASE)
 
 
 def choice(task: Task, attempt: str) -> Verdict:
     """Right when the attempt commits to the letter of the reference, or to that option's own words.
 
-    The letter after the last "answer is" or in the last box counts, else the last one marked as a choice: `(B)`, `B.`
-    at the start of a line, "option B". A mere list of letters commits to none.
+    Letters that are merely listed, or ruled out, are no choice; in a list of all options the one marked as right counts.
     """
     options: list[str] = json.loads(task.config).get("options", [])
+    reading = read_choice(attempt, options)
+    if reading.answer is None:
+        return Verdict(False, 0.0, None, reading.reason or "no letter of a choice in the attempt")
+    correct = reading.answer == task.privilege.reference.strip()
+    return Verdict(correct, float(correct), reading.answer, "the right choice" if correct else "another choice")
+
+
+def read_choice(attempt: str, options: list[str]) -> Reading:
+    """The letter that the attempt commits to, given the texts of the options (none: any letter)."""
     letters = LETTERS[: len(options) or 26]
-    said = _plain(extract_text(attempt) or "")
-    for letter, option in zip(letters, options, strict=False):
-        if said and said == _plain(option):
-            return _chosen(task, letter)
-    for place, explicit in places(attempt):
-        core = place.strip(" \t\n()[].:`*$").upper()
-        if len(core) == 1 and core in letters:
-            return _chosen(task, core)
-        if is_listing(place, _BARE):
-            return Verdict(False, 0.0, None, "several letters, none of them chosen")
-        if explicit and (first := re.match(r"[\s(*`$]*([A-Z])\b", place)) and first[1] in letters:
-            return _chosen(task, first[1])
-        found = [letter for groups in _MARKED.findall(place) for letter in groups if letter and letter in letters]
-        if found:
-            return _chosen(task, found[-1])
-    return Verdict(False, 0.0, None, "no letter of a choice in the attempt")
+    spelled = [plain(unwrap(option)) for option in options]
+
+    def option_of(text: str) -> str | None:
+        said = plain(text)
+        found = [letter for letter, option in zip(letters, spelled, strict=False) if said and said == option]
+        return found[0] if len(found) == 1 else None
+
+    def letter_of(text: str) -> str | None:
+        bare = text.strip("()[] .:\"'").upper()
+        return bare if len(bare) == 1 and bare in letters else None
+
+    def find_letters(sentence: str) -> list[Stretch]:
+        return [s for s in _letters(sentence) if letter_of(s.text)]
+
+    def find(place: Place) -> Reading:
+        text = unwrap(place.text)
+        if len(text) > 1 and (letter := option_of(text)):
+            return Reading(letter, Strength.SAID)
+        if letter := letter_of(text):
+            return Reading(letter, Strength.SAID)
+        if place.strength is Strength.LOOSE and (listed := _listed(text, letters)) is not None:
+            return listed
+        if first := re.match(
+            r"\(?([A-Za-z])\)|([A-Za-z])(?=[.:,;]?(?:\s[–—-]|\s*$|[.:,;]\s))|([a-z])\s(?:because|since|as)\b", text
+        ):
+            lead = (first[1] or first[2] or first[3]).upper()
+            rest = option_of(text[first.end() :].strip(" .:)-–—"))
+            if lead in letters and rest and rest != lead:
+                return Reading(None, reason="a letter and the words of another option", final=True)
+            chosen = place.strength is not Strength.LOOSE and not _OFFERED.match(text[first.end() :])
+            if lead in letters and chosen:
+                return Reading(lead, Strength.SAID)
+        reading = pick(place, letter_of, find_letters)
+        if reading.answer is not None or reading.final:
+            return reading
+        named = [letter for phrase in phrases(place) if (letter := option_of(phrase))]
+        return Reading(named[0], Strength.SAID) if named else reading
+
+    return read(attempt, find)
+
+
+def _letters(sentence: str) -> list[Stretch]:
+    """Where a sentence names a letter as one of a choice. A bare `A` before a word and `I` are an article and a pronoun."""
+    out = []
+    for match in _LETTER.finditer(sentence):
+        letter = match["bracketed"] or match["named"] or match["bare"]
+        if match["bare"]:
+            behind = sentence[match.end() : match.end() + 12]
+            if letter in "AI" and re.match(
+                r"\s(?!is\b|and\b|or\b|because\b|since\b|would\b|cannot\b|can't\b|[-–—])[a-z]", behind
+            ):
+                continue
+            if letter == "I" and not re.match(r"[).:]|\s*$", behind):
+                continue
+        group = "bracketed" if match["bracketed"] else "named" if match["named"] else "bare"
+        start, end = (match.start(), match.end()) if group == "bracketed" else match.span(group)
+        if group == "bare" and sentence[end : end + 1] == ")":
+            end += 1
+        out.append(Stretch(start, end, letter, False))
+    return out
+
+
+def _listed(text: str, letters: str) -> Reading | None:
+    """Of a list of several options, one a line, the one that is marked as right; None where the text is no such list."""
+    lines = [m for m in _OPTION_LINE.finditer(text) if m["letter"] in letters]
+    if len({m["letter"] for m in lines}) < 2 or text[lines[-1].end() :].strip():
+        return None
+    chosen = {m["letter"] for m in lines if _YES.search(m["rest"]) and not _NO.search(m["rest"])}
+    if len(chosen) == 1:
+        return Reading(chosen.pop(), Strength.SAID)
+    return Reading(None, reason="several letters, none of them chosen", final=True)
 
 
 def check_choice(task: Task) -> None:
@@ -85,6 +339,6 @@ def check_choice(task: Task) -> None:
         raise ValueError(f"reference {reference[:60]!r} is not the letter of one of {len(options)} choices")
 
 
-def _chosen(task: Task, letter: str) -> Verdict:
-    correct = letter == task.privilege.reference.strip()
-    return Verdict(correct, float(correct), letter, "the right choice" if correct else "another choice")
+INTEGER = Verifier(integer, check_integer)
+TEXT = Verifier(text, check_text)
+CHOICE = Verifier(choice, check_choice)

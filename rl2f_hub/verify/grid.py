@@ -10,11 +10,31 @@ from __future__ import annotations
 import re
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.extract import MAX_CHARS
+from rl2f_hub.verify.answer import MAX_CHARS, plain_characters
+from rl2f_hub.verify.base import Verifier
 
 Grid = tuple[tuple[int, ...], ...]
 
 _ROW = re.compile(r"[0-9]+|[0-9](?: ?[ ,|] ?[0-9])*")  # 012, 0 1 2, 0,1,2 or 0, 1, 2
+_LABEL = re.compile(r"^[\s*_`|>-]*(?:row|line|r)\s{0,2}#?\d{0,3}[\s*_]*[:=|.)-]", re.IGNORECASE)  # Row 1: 0 1 2
+_RULE = re.compile(r"[-:| +]{3,200}")  # the line under a table's head
+_MATRIX = re.compile(r"\\(?:begin|end)\{(?:[bpvBV]?matrix|array|tabular)\}(?:\{[lcr|\s]{0,40}\})?")
+_HEAD = re.compile(
+    r"^(?:output|answer|result|grid|solution|final answer)\s{0,2}(?:grid)?[:=]\s*(?=[\d\[(])",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _written_plainly(text: str) -> str:
+    """LaTeX matrices as lines, other separators of cells as spaces, the answer's label off its first row."""
+    text = plain_characters(text)
+    if "\\" in text:
+        text = _MATRIX.sub("\n\n", text)
+        text = text.replace("\\\\", "\n").replace("\\hline", "\n").replace("\\[", "\n").replace("\\]", "\n")
+    if re.search(r"[({]\s{0,9}[({]", text):  # tuples of tuples
+        text = text.translate(str.maketrans("(){}", "[][]"))
+    text = text.replace("&", " ").replace("\t", " ").replace(";", ",")
+    return _HEAD.sub("\n", text)
 
 
 def grid(task: Task, attempt: str) -> Verdict:
@@ -45,8 +65,10 @@ def grids(text: str) -> list[Grid]:
     """Every grid in a text, in order."""
     out: list[Grid] = []
     rows: list[tuple[int, ...]] = []
-    for line in [*_lists_as_lines(text).split("\n"), ""]:
-        line = " ".join(line.split()).strip("`*|[], ")
+    for line in [*_lists_as_lines(_written_plainly(text)).split("\n"), ""]:
+        line = " ".join(_LABEL.sub("", line).split()).strip("`*|[](){}, ")
+        if _RULE.fullmatch(line) and rows:
+            continue
         if _ROW.fullmatch(line):
             rows.append(tuple(map(int, re.findall(r"[0-9]", line))))
             continue
@@ -87,3 +109,6 @@ def _difference(answer: list[Grid], wanted: list[Grid]) -> str:
         return "a grid of another size"
     given, due = ([cell for g in side for row in g for cell in row] for side in (answer, wanted))
     return f"{sum(a != b for a, b in zip(given, due, strict=True))} of {len(due)} cells are wrong"
+
+
+GRID = Verifier(grid, check_grid)

@@ -1,4 +1,4 @@
-"""Verifiers with a time limit: one child process judges, and is killed and replaced when it takes too long.
+"""Verifiers with a time limit: a child process judges, and is killed and replaced when it takes too long.
 
 The child (`child.py`) is started at the first use and kept: importing sympy takes longer than most verdicts. It has
 memory and CPU limits, an empty environment and no standard output that a library could spoil. Left out: isolation;
@@ -10,11 +10,14 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import queue
 import selectors
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,10 @@ HASH_SEED = "0"  # the child's PYTHONHASHSEED: what depends on the order of sets
 MAX_REPLY = 1 << 20
 
 
+class TooSlow(ValueError):
+    """A reference that was not read within the time limit."""
+
+
 class LimitedChild:
     """A judge in a process of its own; thread-safe, one verdict at a time."""
 
@@ -36,14 +43,14 @@ class LimitedChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
-    def judge(self, task: Task, attempt: str) -> Verdict:
+    def judge(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
         """The verdict, or a wrong one that says that the time limit was reached.
 
         Raises:
             ValueError: the task itself is at fault (its reference cannot be read), or the verifier failed.
         """
         with self._lock:
-            reply = self._ask({"do": "judge", "task": task.to_row(), "attempt": attempt})
+            reply = self._ask({"do": "judge", "task": task.to_row(), "attempt": attempt, "earlier": list(earlier)})
         if reply is None:
             reason = f"no verdict within {self.time_limit:g} s: the answer is too hard to compare"
             return Verdict(False, 0.0, None, reason)
@@ -56,24 +63,25 @@ class LimitedChild:
         with self._lock:
             reply = self._ask({"do": "check", "task": task.to_row()})
         if reply is None:
-            raise ValueError(f"the reference cannot be read within {self.time_limit:g} s")
+            raise TooSlow(f"the reference cannot be read within {self.time_limit:g} s")
         if "error" in reply:
             raise ValueError(reply["error"])
 
-    def item(self, dataset: str, config: str, seed: int, index: int) -> dict[str, Any]:
-        """An item of a reasoning-gym data set that no two interpreters would make alike, as plain JSON values.
+    def call(self, function: str, **arguments: Any) -> Any:
+        """What one of our functions (`module:name`) returns for these plain JSON values, as plain JSON values.
+
+        For what no two interpreters would make alike: the child's hash seed is fixed.
 
         Raises:
-            ValueError: it was not made within the time limit, or the data set refused its config.
+            ValueError: it took longer than the time limit, or it raised.
         """
         with self._lock:
-            request = {"do": "item", "dataset": dataset, "config": config, "seed": seed, "index": index}
-            reply = self._ask(request)
+            reply = self._ask({"do": "call", "function": function, "arguments": arguments})
         if reply is None:
-            raise ValueError(f"reasoning_gym:{dataset}: item {index} was not made within {self.time_limit:g} s")
+            raise ValueError(f"not made within {self.time_limit:g} s")
         if "error" in reply:
             raise ValueError(reply["error"])
-        return reply["item"]
+        return reply["value"]
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -138,13 +146,50 @@ class LimitedChild:
         return got.strip()
 
 
-_shared: LimitedChild | None = None
+class Judges:
+    """Several judges, each started at its first use: one that is kept busy does not hold up everybody."""
+
+    def __init__(self, count: int = 2) -> None:
+        self._all = [LimitedChild() for _ in range(count)]
+        self._free: queue.LifoQueue[LimitedChild] = queue.LifoQueue()  # the one that was used last is warm
+        for child in self._all:
+            self._free.put(child)
+
+    @contextmanager
+    def _one(self) -> Iterator[LimitedChild]:
+        child = self._free.get()
+        try:
+            yield child
+        finally:
+            self._free.put(child)
+
+    def judge(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
+        """As `LimitedChild.judge`."""
+        with self._one() as child:
+            return child.judge(task, attempt, earlier)
+
+    def check(self, task: Task) -> None:
+        """As `LimitedChild.check`."""
+        with self._one() as child:
+            child.check(task)
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """As `LimitedChild.call`."""
+        with self._one() as child:
+            return child.call(function, **arguments)
+
+    def close(self) -> None:
+        for child in self._all:
+            child.close()
 
 
-def shared() -> LimitedChild:
-    """The one child of this process."""
+_shared: Judges | None = None
+
+
+def shared() -> Judges:
+    """The judges of this process."""
     global _shared
     if _shared is None:
-        _shared = LimitedChild()
+        _shared = Judges()
         atexit.register(_shared.close)
     return _shared

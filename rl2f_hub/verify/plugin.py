@@ -1,24 +1,73 @@
-"""Verifier `python`: the `verify` method of the user's own task class (`tasks/plugin.py`), in the time-limited child.
+"""Verifier `python`: the user's own, a function or a class with `verify`, in the time-limited child.
 
-The file is code of the user's own and runs as such: it is only loaded with the permit `local_code`.
+It is named by the recipe (`verifier: "python:mine.py:check"`) or is the `verify` method of the user's own task class. The
+file is code of the user's own and runs as such: it is only loaded with the permission `local_code`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from rl2f_hub.errors import UsageError
+from rl2f_hub.kinds import OWN, load_own
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.runtime import permits
+from rl2f_hub.verify.base import Verifier
 
 
-def plugin(task: Task, attempt: str) -> Verdict:
-    """What the class's `verify(task, attempt)` says: a `Verdict`, a score from 0 to 1, or True or False."""
-    judged = plugin_of(task).verify(task, attempt)
+@runtime_checkable
+class HasVerify(Protocol):
+    """A class of the user's own that judges."""
+
+    def verify(self, task: Task, attempt: str) -> Verdict | bool | float: ...
+
+
+def settings_of(path: str, config: dict[str, Any]) -> dict[str, Any]:
+    """What a task's config keeps of `python:<file>:<name>` and the settings that its class takes."""
+    file, _, name = path.removeprefix(OWN).rpartition(":")
+    return {"plugin": {"file": str(Path(file).resolve()), "class": name, "config": config}}
+
+
+def is_plugin(task: Task) -> bool:
+    """Whether a task names code of the user's own."""
+    return '"plugin"' in task.config and "plugin" in json.loads(task.config)
+
+
+def plugin_of(task: Task) -> Any:
+    """The object behind a task, loaded again where its verifier runs."""
+    settings = json.loads(task.config)["plugin"]
+    path = f"{OWN}{settings['file']}:{settings['class']}"
+    return make(path, json.dumps(settings["config"], sort_keys=True), f"{task.source}.source")
+
+
+def make(path: str, config: str, field: str) -> Any:
+    """The user's function, or an object of their class made with `config` (JSON of its keyword arguments).
+
+    Raises:
+        UsageError: without the permission `local_code`, no such file, or the class cannot be made.
+    """
+    found = load_own(path, field)
+    return _made(found, config, f"{field}: {path.removeprefix(OWN)}") if isinstance(found, type) else found
+
+
+@lru_cache(maxsize=16)
+def _made(kind: Callable[..., Any], config: str, at: str) -> Any:
+    try:
+        return kind(**json.loads(config))
+    except Exception as error:
+        raise UsageError(f"{at} cannot be made: {type(error).__name__}: {error}") from None
+
+
+def _judge(task: Task, attempt: str) -> Verdict:
+    return verdict_by(plugin_of(task), task, attempt)
+
+
+def verdict_by(judge: Any, task: Task, attempt: str) -> Verdict:
+    """What a function, or an object with `verify`, says: a `Verdict`, a score from 0 to 1, or True or False."""
+    judged = judge.verify(task, attempt) if isinstance(judge, HasVerify) else judge(task, attempt)
     if isinstance(judged, Verdict):
         return judged
     if isinstance(judged, bool | int | float) and 0 <= judged <= 1:
@@ -27,34 +76,4 @@ def plugin(task: Task, attempt: str) -> Verdict:
     raise ValueError(f"{task.source}: `verify` returned {judged!r}; return a Verdict, a bool or a score from 0 to 1")
 
 
-def plugin_of(task: Task) -> Any:
-    """The object behind a task, loaded again where its verifier runs."""
-    settings = json.loads(task.config)["plugin"]
-    return load(settings["file"], settings["class"], json.dumps(settings["config"], sort_keys=True), task.source)
-
-
-def load(file: str, class_name: str, config: str, at: str) -> Any:
-    """The user's object.
-
-    Raises:
-        UsageError: without the permit `local_code`, no such file, or the class cannot be made.
-    """
-    if not permits.allowed("local_code"):
-        raise UsageError(
-            f"{at}.source: python:{file}:{class_name} is code of your own; allow it with --allow-local-code"
-        )
-    return _made(file, class_name, config, at)
-
-
-@lru_cache(maxsize=16)
-def _made(file: str, class_name: str, config: str, at: str) -> Any:
-    if not file or not Path(file).is_file():
-        raise UsageError(f"{at}.source: no file {file!r}; write python:<file>:<class>")
-    spec = importlib.util.spec_from_file_location(f"_rl2f_plugin_{Path(file).stem}", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return getattr(module, class_name)(**json.loads(config))
-    except Exception as error:
-        raise UsageError(f"{at}.source: {file}:{class_name} cannot be made: {type(error).__name__}: {error}") from None
+PYTHON = Verifier(_judge, limited=True, needs_its_source=True)

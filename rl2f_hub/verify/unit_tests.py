@@ -1,8 +1,8 @@
 """Verifier `unit_tests`: the attempt's code passes the task's hidden tests, run in the sandbox.
 
-The code is the last fenced block that defines what the tests call, else the last fenced block, else the whole attempt.
-A function body without its header is read as a continuation of the prompt, as completion models write it; a whole
-function finds the imports and helpers of the prompt beside it, as if it stood there.
+Which part of an attempt is the code says `code_blocks.py`. A function body
+without its header is read as a continuation of the prompt, as completion models write it; a whole function finds the
+imports and helpers of the prompt beside it, as if it stood there, and the imports that the benchmark's own grader gives it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import ast
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.sandbox.jobs import CodeJob, CodeResult, CodeTests
-from rl2f_hub.verify.extract import extract_code
+from rl2f_hub.verify.base import Verifier
+from rl2f_hub.verify.code_blocks import defined_names, find_code
 
 
 def unit_tests(task: Task, attempt: str) -> Verdict:
@@ -60,19 +62,45 @@ def check_unit_tests(task: Task) -> None:
         raise ValueError(f"tests of form {tests.form!r} with {len(tests.cases)} cases cannot be run")
 
 
-def _job(task: Task, attempt: str, tests: CodeTests) -> CodeJob:
+def _job(task: Task, text: str, tests: CodeTests) -> CodeJob:
     """The code to run: what the attempt defines, beside the prompt's imports and helpers, or the prompt continued."""
-    code = extract_code(attempt, tests.entry_points)
-    header = json.loads(task.config).get("header", "")  # the code that the prompt asks to complete
-    if not isinstance(header, str) or not header:
-        return CodeJob(code, tests)
-    defined = _defined(code)
+    found = find_code(text, tests.entry_points)
+    config = json.loads(task.config)
+    prelude = "\n".join(filter(None, [_text(config, "prelude"), found.helpers]))
+    header = _text(config, "header")  # the code that the prompt asks to complete
+    code, defined = _with_methods(found.code, tests.entry_points)
+    if not header:
+        return CodeJob(code, tests, prelude)
     names = "|".join(map(re.escape, tests.entry_points))
     if defined is None and re.search(rf"^(?:async[ \t]+)?(?:def|class)[ \t]+(?:{names})\b", code, re.MULTILINE):
         return CodeJob(code, tests)  # a whole function that does not parse: the line of the error is to be its own
     if defined is not None and set(tests.entry_points) <= defined:
-        return CodeJob(code, tests, _context(header, tests.entry_points))
+        return CodeJob(code, tests, "\n".join(filter(None, [_context(header, tests.entry_points), prelude])))
     return CodeJob(header + ("" if header.endswith("\n") else "\n") + code, tests)
+
+
+def _text(config: dict[str, Any], name: str) -> str:
+    value = config.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _with_methods(code: str, wanted: tuple[str, ...]) -> tuple[str, set[str] | None]:
+    """The code, and what it defines (None: it does not parse); a method of `class Solution` is a function too.
+
+    So the graders of APPS, TACO and LiveCodeBench have it: they call the method of one `Solution()`.
+    """
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code, None
+    defined = defined_names(tree)
+    solution = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Solution"), None)
+    methods = [n.name for n in solution.body if isinstance(n, ast.FunctionDef)] if solution else []
+    taken = [name for name in wanted if name in methods and name not in defined]
+    if taken:
+        code = f"{code.rstrip()}\n\n\n_solution = Solution()\n"
+        code += "".join(f"{name} = _solution.{name}\n" for name in taken)
+    return code, defined | set(taken)
 
 
 def _context(header: str, entry_points: tuple[str, ...]) -> str:
@@ -84,20 +112,16 @@ def _context(header: str, entry_points: tuple[str, ...]) -> str:
     return "\n".join(ast.unparse(node) for node in body if getattr(node, "name", None) not in entry_points)
 
 
-def _defined(code: str) -> set[str] | None:
-    """The names that the code defines at its top level; None when it does not parse."""
-    try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    names = {n.name for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
-    names |= {t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-    for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return names
-
-
 def _verdict(job: CodeJob, result: CodeResult) -> Verdict:
     share = result.passed_tests / result.total_tests if result.total_tests else 0.0
     return Verdict(result.passed, 1.0 if result.passed else share, job.code, result.reason, result.observation)
+
+
+UNIT_TESTS = Verifier(
+    unit_tests,
+    check_unit_tests,
+    right_attempt=lambda task: task.privilege.solution,
+    judge_many=judge_many,
+    takes_all=True,
+    is_remote=True,
+)

@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench_sandbox import enabled
 
 from rl2f_hub.dialogue.runner import Student
+from rl2f_hub.dialogue.text_chat import TextChat
 from rl2f_hub.engines import Sampled
-from rl2f_hub.engines.endpoint import END, TextChat
+from rl2f_hub.engines.endpoint import END
 from rl2f_hub.evaluation.metrics import profile
 from rl2f_hub.evaluation.suites import Settings, play
 from rl2f_hub.recipe.task_sections import SourceSpec

@@ -55,7 +55,7 @@ def serve() -> Iterator[Callable[..., str]]:
 
     def start(players: list[Any], tasks: tuple[Any, ...] = (), **more: Any) -> str:
         page = build_demo(players, tasks, model_name="tests/tiny <b>student</b>", **more)
-        settings = {"server_name": "127.0.0.1", "server_port": _free_port(), "quiet": True}
+        settings = {"server_port": _free_port(), "quiet": True}
         _, address, _ = page.launch(prevent_thread_lock=True, **settings, **launch_settings())
         pages.append(page)
         return address
@@ -477,6 +477,10 @@ def test_nothing_of_the_file_system_is_served(scripted: str, tmp_path: Path, mon
                     assert "root:x:" not in answer.text and "[build-system]" not in answer.text
         big = http.post("/gradio_api/upload", files={"files": ("a.html", b"<script>" + b"x" * 5_000)})
         assert big.status_code >= 400
+        for name in ("a.html", "a.svg", "a.xhtml", "a.js", "a.pdf", "a.png", "a.txt"):
+            path = http.post("/gradio_api/upload", files={"files": (name, b"<script>1</script>")}).json()[0]
+            how = http.get(f"/gradio_api/file={path}").headers["content-disposition"].partition(";")[0]
+            assert how == ("inline" if name in ("a.png", "a.txt") else "attachment"), name
         for page in ("/", "/config", "/gradio_api/info"):
             assert "hf_secret" not in http.get(page).text
 

@@ -160,21 +160,19 @@ def run_on(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
 def test_an_adapter_that_cannot_be_made(
     run_on: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datasets import Dataset
+    import numpy as np
 
     from rl2f_hub.training import phase, warmup
+    from rl2f_hub.training.rows import Row
 
     lora = run_on().recipe.model.lora.model_copy(update={"target_modules": ["no_such_module"]})
     refused(lambda: phase.trainable(run_on(lora=lora), None), "model.lora.target_modules: Target modules")
     monkeypatch.setattr(phase, "check_base", lambda adapter, origin: None)
     refused(lambda: phase.trainable(run_on(quantization="nf4"), tmp_path, stack=True), "train.adapter: stack with")
-    message = [{"role": "user", "content": "2 + 2"}]
-    rows = Dataset.from_list(
-        [{"prompt": message, "completion": [{"role": "assistant", "content": "4"}], "correct": False}]
-    )
+    rows = [Row("r", 2, {"input_ids": np.array([5, 6]), "labels": np.array([-100, 6])})]
     run = run_on(lora=lora)
     refused(lambda: warmup.fit_sft(run, ("warmup",), rows, "warmup", 1, 1, 1e-3, None), "model.lora: Target modules")
-    monkeypatch.setattr(warmup, "published", lambda run, config: rows)
+    monkeypatch.setattr(warmup, "published_dialogues", lambda run: iter(()))
     solved = run.recipe.warmup.model_copy(update={"rows": "solved"})
     run.recipe = run.recipe.model_copy(update={"warmup": solved})
     refused(lambda: warmup.warmup(run), "warmup.rows: solved leaves no row, as no dialogue was solved", RL2FError)

@@ -24,21 +24,21 @@ SOURCE = "reasoning_gym:chain_sum"
 
 def test_teachers_without_their_section(tmp_path: Path) -> None:
     from rl2f_hub.recipe.teacher_sections import TeacherSpec
-    from rl2f_hub.teachers.endpoint import open_endpoint_teacher
-    from rl2f_hub.teachers.model import open_model_teacher
+    from rl2f_hub.teachers.endpoint import EndpointTeacher
+    from rl2f_hub.teachers.model import ModelTeacher
 
-    refused(lambda: open_endpoint_teacher(TeacherSpec(), None), "teacher.endpoint: missing; give {url")
-    refused(lambda: open_model_teacher(TeacherSpec()), "teacher.model: missing; give {id")
+    refused(lambda: EndpointTeacher.from_spec(TeacherSpec(), None, None), "teacher.endpoint: missing; give {url")
+    refused(lambda: ModelTeacher.from_spec(TeacherSpec(), None, None), "teacher.model: missing; give {id")
     (tmp_path / "file").write_text("")
     section = {"url": "http://127.0.0.1:9/v1", "model": "m", "cache": str(tmp_path / "file" / "cache")}
     spec = TeacherSpec.model_validate({"kind": "endpoint", "endpoint": section})
-    refused(lambda: open_endpoint_teacher(spec, None), "Not a directory; name another folder")
+    refused(lambda: EndpointTeacher.from_spec(spec, None, None), "Not a directory; name another folder")
 
 
 def test_an_engine_of_others_takes_a_plain_adapter_in_one_process() -> None:
     from rl2f_hub.training.sync import AdapterSync
 
-    engine = SimpleNamespace(sync=None)
+    engine = SimpleNamespace(takes_adapters=True)
     model = SimpleNamespace(peft_config={"default": None}, is_loaded_in_4bit=True)
     refused(
         lambda: AdapterSync(engine, model, 1, 1.0), "this model's is quantised; leave out the quantisation or engine"

@@ -108,23 +108,30 @@ def test_a_reference_that_is_no_choice() -> None:
 
 
 def test_a_verifier_of_ones_own_that_says_something_odd(tmp_path: Path) -> None:
-    from rl2f_hub.verify.plugin import load, plugin
+    from rl2f_hub.verify import verifier_of
+    from rl2f_hub.verify.plugin import make
 
     (tmp_path / "own.py").write_text("class Own:\n    def verify(self, task, attempt):\n        return 'yes'\n")
     settings = {"plugin": {"file": str(tmp_path / "own.py"), "class": "Own", "config": {}}}
-    given = Task("t", "python:own", "d", "p", Privilege("answer", "1"), "plugin", json.dumps(settings))
+    given = Task("t", "python:own", "d", "p", Privilege("answer", "1"), "python", json.dumps(settings))
     with permits.allowing(local_code=True):
-        refused(lambda: plugin(given, "1"), "`verify` returned 'yes'; return a Verdict, a bool or a score", ValueError)
         refused(
-            lambda: load("/nowhere.py", "Own", "{}", "tasks.train[0]"), "tasks.train[0].source: no file '/nowhere.py'"
+            lambda: verifier_of(given).judge_here(given, "1"),
+            "`verify` returned 'yes'; return a Verdict, a bool or a score",
+            ValueError,
+        )
+        refused(
+            lambda: make("python:/nowhere.py:Own", "{}", "tasks.train[0].source"),
+            "tasks.train[0].source: no file '/nowhere.py'",
         )
 
 
 def test_games_that_cannot_be_played() -> None:
-    from rl2f_hub.tasks.textarena import replay
+    from rl2f_hub.tasks.textarena import TextArena
     from rl2f_hub.tasks.textarena.match import _registered
+    from rl2f_hub.verify import replay
 
-    refused(lambda: replay(task(1), []), "a replay needs at least one attempt", ValueError)
+    refused(lambda: replay(TextArena(), task(1), []), "a replay needs at least one attempt", ValueError)
     refused(lambda: _registered("Chess-v99"), "the installed textarena has no such environment", RL2FError)
 
 

@@ -53,7 +53,7 @@ def at_attempt(room_mib: int) -> None:
 def at_loss(room_mib: int) -> None:
     from rl2f_hub.training.trainer import RL2FTrainer
 
-    real = RL2FTrainer._compute_loss
+    real = RL2FTrainer.compute_loss
 
     def compute_loss(self: Any, *args: Any, **named: Any) -> Any:
         if self.state.global_step == STEP:
@@ -63,7 +63,7 @@ def at_loss(room_mib: int) -> None:
         finally:
             lift()  # what the step had allocated is free again when it has failed
 
-    RL2FTrainer._compute_loss = compute_loss  # type: ignore[method-assign]
+    RL2FTrainer.compute_loss = compute_loss  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.runner import CLOSING_WORDS, run_dialogues
-from rl2f_hub.engines import Sampled, Sampling
+from rl2f_hub.engines import Engine, Sampled, Sampling
 from rl2f_hub.records import Dialogue, StopReason
 from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, find_leaks
 from rl2f_hub.teachers.scripted import ScriptedTeacher
@@ -91,7 +91,7 @@ def test_a_sampled_marker_ends_the_students_turn_where_it_stands(
     structural = chat.tokenizer.convert_tokens_to_ids(marker)
     assert structural in chat.stop_ids
 
-    class Engine:
+    class Marker(Engine):
         context_length = 10_000
         cache_tokens = 1 << 30
 
@@ -106,7 +106,7 @@ def test_a_sampled_marker_ends_the_students_turn_where_it_stands(
 
     from rl2f_hub.dialogue.runner import Student
 
-    rollout = converse(make_task, Student(Engine(), chat, "marker"), turns=2)
+    rollout = converse(make_task, Student(Marker(), chat, "marker"), turns=2)
     assert [t.attempt for t in rollout.turns] == ["5", "5"]
     roles = [s.role for s in rollout.ledger.spans if s.role in ("student", "teacher")]
     assert roles == ["student", "teacher"] * 2

@@ -148,7 +148,16 @@ def test_what_writes_a_context_cannot_name_a_privilege(module: ModuleType, ours:
     assert {name for name in imported if name.startswith("rl2f_hub")} == ours
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-    assert not names & {"Privilege", "privilege", "reference", "solution", "Task", "Verdict", "Situation", "records"}
+    assert not names & {
+        "Privilege",
+        "privilege",
+        "reference",
+        "solution",
+        "Task",
+        "Verdict",
+        "FeedbackRequest",
+        "records",
+    }
 
 
 def test_a_students_context_is_made_of_plain_text_and_ids() -> None:

@@ -15,7 +15,7 @@ from rl2f_hub.records import Dialogue, StopReason, Task, Verdict
 from rl2f_hub.teachers import Reply
 from rl2f_hub.teachers.guard import Guard
 from rl2f_hub.teachers.scripted import ScriptedTeacher
-from rl2f_hub.verify import VERIFIERS, Verifier
+from rl2f_hub.verify import VERIFIERS, Verifier, named
 
 Make = Callable[..., Any]
 
@@ -65,7 +65,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> str:
     def verify(task: Task, attempt: str) -> Verdict:
         if task.prompt == "What is 12 * 34?":
             raise RuntimeError("sandbox died")
-        return VERIFIERS["integer"].judge(task, attempt)
+        return named("integer").judge(task, attempt)
 
     monkeypatch.setitem(VERIFIERS, "fragile", Verifier(verify))
     return "fragile"

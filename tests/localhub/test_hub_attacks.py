@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from rl2f_hub.runtime.yaml_reader import read_yaml
 
 WEIGHTS = b"---\nkey: gated\n---\n" + b"weights" * 40
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
@@ -119,3 +123,88 @@ def test_what_is_squashed_away_cannot_be_read_by_its_commit(http_: Any) -> None:
     assert http_("POST", f"/api/models/{name}/super-squash/main", {}).status == 200
     assert http_("GET", f"/{name}/resolve/{old}/words.txt").status == 404
     assert http_("GET", f"/{name}/resolve/main/words.txt").body == b"stays"
+
+
+PLAIN = "a: " + "1:" * 200_000 + "1"  # a number of base 60 in YAML 1.1: square time
+MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 40))
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+LONG = "a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 40_000 + "]"
+
+
+@pytest.mark.parametrize(
+    "front", [MERGES, ALIASES, LONG, "[" * 200_000, "- " * 200_000, "a: [" + "1, " * 160_000 + "]"]
+)
+def test_a_card_that_stands_for_more_than_a_list_can_bear_is_refused(http_: Any, front: str) -> None:
+    answer = http_("POST", "/api/validate-yaml", {"content": f"---\n{front}\n---\n"})
+    assert answer.status == 400 and answer.json()["errors"], answer.text[:200]
+
+
+def test_a_plain_scalar_is_no_arithmetic(http_: Any) -> None:
+    name = http_.create("attack-base60")
+    assert (
+        http_.commit(name, {"README.md": f"---\n{PLAIN}\nb: 1:30\nc: 2024-01-01\nd: no\n---\n".encode()}).status == 200
+    )
+    data = http_("GET", f"/api/models/{name}").json()["cardData"]
+    assert data["a"] == PLAIN[3:] and (data["b"], data["c"], data["d"]) == ("1:30", "2024-01-01", "no")
+    assert http_("DELETE", "/api/repos/delete", {"name": "attack-base60", "type": "model"}).status == 200
+
+
+def test_a_card_is_read_once_however_often_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl2f_hub.localhub import card, results
+    from rl2f_hub.localhub.blobs import git_oid
+    from rl2f_hub.localhub.repos_api import describe
+    from rl2f_hub.localhub.store import Store
+    from rl2f_hub.localhub.tree import Change, Entry
+
+    reads: list[str] = []
+    monkeypatch.setattr(card, "read_yaml", lambda text: reads.append(text) or read_yaml(text))
+    store = Store(tmp_path)
+    repo = store.create("model", "a", "b", "a")
+    files = {"README.md": "---\nlicense: mit\nx: once\n---\n", ".eval_results/x.yaml": "once: [", "z/y": "1"}
+    changes = []
+    for path, text in files.items():
+        data = text.encode()
+        changes.append(Change("add", path, Entry(store.blobs.put([data]), len(data), git_oid(data), False)))
+    oid, _ = repo.write("main", changes, "files")
+    for _ in range(3):
+        assert describe(repo, oid)["tags"] == ["license:mit"] and "error" in results.entries(repo, oid)[0]
+    assert len(reads) == 2
+
+
+def test_what_is_remembered_of_cards_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl2f_hub.localhub import card
+
+    monkeypatch.setattr(card, "_REMEMBERED", 5000)
+    monkeypatch.setattr(card, "_known", known := OrderedDict())
+    for i in range(100):
+        assert card.parsed(str(i), lambda: f"---\na: {'x' * 500}\n---\n", card.metadata) == {"a": "x" * 500}
+    assert 1 < len(known) < 12 and ("99", "metadata") in known
+
+
+@pytest.mark.parametrize("path", ["/".join(["a"] * 65), "a" * 200 + "/" + "/".join(["b" * 200] * 5)])
+def test_deep_and_long_paths_are_refused(http_: Any, path: str) -> None:
+    name = http_.create(f"deep-{len(path)}")
+    answer = http_.commit(name, {path: b"x"})
+    assert answer.status == 400 and "use" in answer.json()["error"]
+
+
+def test_the_files_of_a_repository_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl2f_hub.localhub import tree
+    from rl2f_hub.localhub.refusal import Refusal
+
+    entry = tree.Entry("0" * 64, 1, "0" * 40, False)
+    few = [tree.Change("add", f"{i}/{'d/' * 20}x", entry) for i in range(30)]
+    assert len(tree.apply({}, few)) == 30
+    for name, value in (("MOST_FILES", 20), ("MOST_FOLDER_TEXT", 5000), ("MOST_FOLDER_DELETIONS", 2)):
+        with monkeypatch.context() as patch, pytest.raises(Refusal, match=r"at most|more than"):
+            patch.setattr(tree, name, value)
+            tree.apply({}, [*few, *(tree.Change("delete_folder", f"{i}") for i in range(3))])
+
+
+def test_patterns_of_a_card_are_not_tried_on_every_file_without_end() -> None:
+    from rl2f_hub.localhub import preview
+    from rl2f_hub.localhub.tree import Entry
+
+    files = {f"{i}.parquet": Entry("0" * 64, 1, "0" * 40, False) for i in range(1000)}
+    configs = [{"config_name": f"c{i}", "data_files": "*.parquet"} for i in range(2000)]
+    assert 1 <= len(preview.configs(files, {"configs": configs})) <= preview.MOST_LOOKS // 1000

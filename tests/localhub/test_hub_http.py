@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -218,3 +221,18 @@ def test_the_log_holds_no_secret(hub: Any, http_: Any, repo: str, tokens: dict[s
     log = (hub.root / "server.log").read_text()
     assert f"/api/models/{repo}" in log
     assert not any(secret in log for secret in (hub.token, *tokens.values(), "ticket=", "hf_"))
+
+
+def test_an_address_with_a_slash_behind_it_works_with_every_client(
+    http_: Any, hub: Any, client_env: Any, tmp_path: Path
+) -> None:
+    """`datasets` puts its paths behind HF_ENDPOINT as it is."""
+    repo = http_.create("slashes", "dataset")
+    assert http_.commit(repo, {"train.jsonl": b'{"a": 1}\n'}, "dataset").status == 200
+    assert http_("GET", f"//api/datasets/{repo}").status == 200
+    code = f"from datasets import load_dataset; print(len(load_dataset({repo!r}, split='train')))"
+    env = client_env(tmp_path, HF_ENDPOINT=f"{hub.endpoint}/")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr[-2000:]

@@ -151,8 +151,8 @@ def test_validate_yaml(http_: Any) -> None:
         assert check(bad).status == 400 and check(bad).json()["errors"]
     half = r'---\nlicense: "\ud800"\n---\n'.replace(r"\n", "\n")
     name = http_.create("half")
-    assert check(half).status == 200 and http_.commit(name, {"README.md": half.encode()}).status == 200
-    assert http_("GET", f"/api/models/{name}").json()["cardData"] == {"license": "?"}
+    assert check(half).status == 400 and http_.commit(name, {"README.md": half.encode()}).status == 200
+    assert http_("GET", f"/api/models/{name}").json()["cardData"] == {}
     bomb = (
         "---\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]\n" for i in range(12)) + "---\n"
     )

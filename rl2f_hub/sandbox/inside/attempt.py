@@ -13,10 +13,11 @@ import os
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 from .link import Broken, Link
+from .lockdown import allow_cpu
 
 NAME = "solution.py"
 MESSAGE_CHARS = 300
@@ -88,6 +89,16 @@ def _perform(link: Link, do: str, number: int, args: list[Any], kwargs: dict[str
     return _OPERATIONS[do](link.held[number], *args, **kwargs)
 
 
+def kind_of(value: Any) -> bytes:
+    """How a value that is no plain data is handed over: an iterator, another object of the library, one of the attempt."""
+    kind = type(value)
+    if issubclass(kind, Iterator):
+        return b"g"
+    if kind.__module__.partition(".")[0] in sys.stdlib_module_names and not issubclass(kind, Sized):
+        return b"m"
+    return b"h"
+
+
 def functions(fds: list[int], max_bytes: int) -> None:
     """Role of a fork: (job, requests in, answers out). Defines what the code defines, then serves."""
     job_fd, incoming, outgoing = fds
@@ -101,34 +112,44 @@ def serve(job: dict[str, Any], incoming: int, outgoing: int, max_bytes: int) -> 
         incoming,
         outgoing,
         max_bytes,
-        adopt=Callback,
+        adopt=lambda link, tag, number: Callback(link, number),
         may_hold=lambda value: True,
         number_of=lambda value: value._number if isinstance(value, Callback) else None,
         perform=_perform,
         describe=describe,
+        kind_of=kind_of,
+        space=lambda: vars(sys.modules["solution"]),
     )
     try:
         module, problem = _load(job["code"], job["context"], job["entry_points"])
         if module is None:
             link.send(problem)
             return
+        start_test(job["cpu_s"])
         link.send(("ready", [link.hold(module.__dict__[name]) for name in job["entry_points"]]))
         while True:
-            link.serve(link.receive())
+            message = link.receive()
+            if message == ("test",):
+                start_test(job["cpu_s"])
+            else:
+                link.serve(message)
     except Broken:
         return  # the tests are done
+
+
+def start_test(cpu_s: float) -> None:
+    """CPU time is counted anew for every test. Code that interferes has its tests' time by the clock, and a bound on all."""
+    if cpu_s:  # the rehearsal has no limit
+        allow_cpu(cpu_s)
 
 
 def _load(code: str, context: str, wanted: list[str]) -> tuple[types.ModuleType | None, tuple[Any, ...]]:
     """The module that the code makes, or why there is none."""
     module = types.ModuleType("solution")  # not __main__: what stands under that guard is no part of a function
     sys.modules["solution"] = module
-    try:
-        compiled = compile(code, NAME, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return None, ("syntax", error.lineno or 0, str(error.msg)[:MESSAGE_CHARS])
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return None, ("syntax", 0, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS])
+    compiled, told = _compiled(code)
+    if compiled is None:
+        return None, ("syntax", *told["syntax"])
     try:
         exec(compile(context, "context.py", "exec", dont_inherit=True), module.__dict__)
         exec(compiled, module.__dict__)
@@ -140,8 +161,21 @@ def _load(code: str, context: str, wanted: list[str]) -> tuple[types.ModuleType 
     return (None, ("missing", missing[0])) if missing else (module, ())
 
 
+def _compiled(code: str) -> tuple[types.CodeType | None, dict[str, Any]]:
+    """The code, or why there is none: `syntax` (line, message)."""
+    try:
+        return compile(code, NAME, "exec", dont_inherit=True), {}
+    except SyntaxError as error:
+        return None, {"syntax": (error.lineno or 0, str(error.msg)[:MESSAGE_CHARS])}
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        return None, {"syntax": (0, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS])}
+
+
 def program(fds: list[int], max_bytes: int) -> None:
-    """Role of a fork: (job, standard input, output, errors). Runs the code as a program; the exit status tells how."""
+    """Role of a fork: (job, standard input, output, errors). Runs the code as a program; the exit status tells how.
+
+    The first line of the errors is written before any of the code runs, so it is the only one that can be believed.
+    """
     job_fd, *standard = fds
     job = json.loads(all_of(job_fd))
     for number, fd in enumerate(standard):
@@ -154,8 +188,13 @@ def program(fds: list[int], max_bytes: int) -> None:
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     status = 0
+    compiled, told = _compiled(job["code"])
+    os.write(2, json.dumps(told).encode() + b"\n")
+    if compiled is None:
+        os._exit(1)
     try:
-        exec(compile(job["code"], NAME, "exec", dont_inherit=True), module.__dict__)
+        exec(compile(job["context"], "context.py", "exec", dont_inherit=True), module.__dict__)
+        exec(compiled, module.__dict__)
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     except BaseException as error:

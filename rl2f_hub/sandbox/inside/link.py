@@ -15,12 +15,18 @@ import os
 import select
 import struct
 import time
+from collections import deque, namedtuple
 from collections.abc import Callable
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from .plain import Malformed, Unsendable, decode, encode
 
 MAX_HELD = 10_000  # objects that one side may hold for the other
+_MUTABLE = (list, dict, set, bytearray, tuple, deque)
 
 
 class Broken(BaseException):
@@ -39,15 +45,18 @@ class Link:
         incoming: int,
         outgoing: int,
         max_bytes: int,
-        adopt: Callable[[Link, int], Any],
+        adopt: Callable[[Link, bytes, int], Any],
         may_hold: Callable[[Any], bool],
         number_of: Callable[[Any], int | None],
         perform: Callable[[Link, str, int, list[Any], dict[str, Any]], Any],
         describe: Callable[[BaseException], tuple[list[str], str, int]],
+        kind_of: Callable[[Any], bytes],
+        space: Callable[[], dict[str, Any]],
     ) -> None:
         self.incoming, self.outgoing, self.max_bytes = incoming, outgoing, max_bytes
         self.adopt, self.may_hold, self.number_of = adopt, may_hold, number_of
         self.perform, self.describe = perform, describe
+        self.kind_of, self.space = kind_of, space
         self.held: list[Any] = []
         self._numbers: dict[int, int] = {}  # id of a held object -> its number; held objects live, so ids stay theirs
         self.failure: Broken | None = None
@@ -115,7 +124,7 @@ class Link:
                 raise
             except BaseException as error:
                 answer = ("raise", *self.describe(error))
-            if any(isinstance(a, list | dict | set | bytearray | tuple) for a in (*args, *kwargs.values())):
+            if any(isinstance(a, _MUTABLE) or is_dataclass(a) for a in (*args, *kwargs.values())):
                 after = self._encode([args, kwargs])
                 changed = after if after != sent else None
         except Unsendable as error:
@@ -182,24 +191,42 @@ class Link:
                 return b"y", theirs
             if not self.may_hold(item):
                 raise Unsendable(f"a value of type {type(item).__name__} cannot cross the sandbox")
-            return b"h", self.hold(item)
+            return self.kind_of(item), self.hold(item)
 
         return encode(value, refer)
 
     def _decode(self, data: Any) -> Any:
         def resolve(tag: bytes, number: int) -> Any:
-            if tag == b"h":
-                return self.adopt(self, number)
-            return self.held[number]
+            return self.held[number] if tag == b"y" else self.adopt(self, tag, number)
 
         try:
-            return decode(data, resolve)
+            return decode(data, resolve, self._record)
         except (Malformed, RecursionError) as error:
             raise self.fail("malformed", str(error)) from None
+
+    def _record(self, tag: bytes, name: str, fields: dict[str, Any], number: int | None) -> Any:
+        """A named tuple or an instance of a dataclass: of this side's class of that name where it has these fields."""
+        kind: Any = self.space().get(name)
+        known = isinstance(kind, type)
+        if tag == b"n":
+            if not (known and issubclass(kind, tuple) and vars(kind).get("_fields") == tuple(fields)):
+                kind = _named_tuple(name, tuple(fields))
+            return tuple.__new__(kind, fields.values())
+        if known and is_dataclass(kind) and [field.name for field in dataclass_fields(kind)] == list(fields):
+            made: Any = object.__new__(kind)  # type: ignore[arg-type]  # a class, as `known` says
+            for field, value in fields.items():
+                object.__setattr__(made, field, value)
+            return made
+        return SimpleNamespace(**fields) if number is None else self.adopt(self, b"h", number)
 
     def _restore(self, args: list[Any], changed: Any) -> None:
         if changed is not None:
             _bring(args, self._decode(changed))
+
+
+@lru_cache(maxsize=100)
+def _named_tuple(name: str, fields: tuple[str, ...]) -> Any:
+    return namedtuple(name, fields)  # raises ValueError for what is no name
 
 
 def _bring(old: Any, new: Any) -> Any:
@@ -219,6 +246,13 @@ def _bring(old: Any, new: Any) -> Any:
             old.update(new)
     elif isinstance(old, bytearray):
         old[:] = new
+    elif isinstance(old, deque):
+        items = [_bring(a, b) for a, b in zip(old, new, strict=False)] + list(new)[len(old) :]
+        old.clear()
+        old.extend(items)
+    elif is_dataclass(old):
+        for field in dataclass_fields(old):
+            object.__setattr__(old, field.name, _bring(getattr(old, field.name), getattr(new, field.name)))
     elif isinstance(old, tuple) and len(old) == len(new):
         parts = [_bring(a, b) for a, b in zip(old, new, strict=True)]
         return old if all(a is b for a, b in zip(parts, old, strict=True)) else tuple(parts)

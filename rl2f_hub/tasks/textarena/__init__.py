@@ -6,7 +6,7 @@ turns as the game has). `games.py` lists what is supported, `match.py` says what
 `opponents.py` who the student plays against.
 
 A game is a pure function of the task and the moves so far. Item i of seed s is the same for ever, in any process, and
-`replay` plays it again from the start for every verdict; nothing is kept between turns. Only games for which a winning
+`verify.replay` plays it again from the start for every verdict; nothing is kept between turns. Only games for which a winning
 line was found become tasks (`report["unwinnable"]` counts the others); the line is the task's solution, and the secret,
 where there is one, its reference. The prompt ends with a number that stands for the hidden start, the opponent's
 chance included, so that two tasks with the same words are two tasks exactly when they are two games.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from rl2f_hub.errors import UsageError
@@ -26,9 +26,10 @@ from rl2f_hub.tasks import Request
 from rl2f_hub.tasks.textarena.game import Game
 from rl2f_hub.tasks.textarena.games import SUPPORTED, game_of
 from rl2f_hub.tasks.textarena.match import Match, Shown, Unplayable, open_match
+from rl2f_hub.verify.base import Environment
 from rl2f_hub.verify.extract import without_question
 
-__all__ = ["SUPPORTED", "replay", "tasks"]
+__all__ = ["SUPPORTED", "TextArena", "tasks"]
 MAX_MISSES = 300  # this many games in a row that cannot be won: the settings are at fault
 
 
@@ -72,22 +73,15 @@ def tasks(request: Request) -> Iterator[Task]:
         )
 
 
-def replay(task: Task, attempts: Sequence[str]) -> Verdict:
-    """The verdict on the last of `attempts`, after playing all of them from the task's start.
+class TextArena(Environment):
+    """A game of textarena as it stands after the moves so far."""
 
-    Never raises on what the attempts say. A game that has ended stays as it ended: later attempts change nothing.
+    def reset(self, task: Task) -> None:
+        self._match, self._prompt = _match_of(task), task.prompt
 
-    Raises:
-        ValueError: the task is at fault, or there is no attempt.
-    """
-    if not attempts:
-        raise ValueError("a replay needs at least one attempt")
-    match = _match_of(task)
-    for attempt in attempts:
-        shown = match.answer(without_question(attempt, task.prompt))
-        if shown.won or shown.over:
-            break
-    return Verdict(shown.won, shown.score, shown.move, _reason(shown), shown.text, shown.over)
+    def step(self, attempt: str) -> Verdict:
+        shown = self._match.answer(without_question(attempt, self._prompt))
+        return Verdict(shown.won, shown.score, shown.move, _reason(shown), shown.text, shown.over)
 
 
 def _reason(shown: Shown) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rl2f_hub.errors import UsageError
-from rl2f_hub.records import Privilege
+from rl2f_hub.records import Dialogue, Feedback, Privilege, Task, Verdict
+from rl2f_hub.teachers.base import FeedbackRequest
+from rl2f_hub.teachers.guard import Judge
 from rl2f_hub.teachers.leaks import leaks_in
 
 NEEDED = {"question": str, "reference": str, "student": str, "feedback": str, "leak": bool}
@@ -47,6 +50,7 @@ class Audit:
 
     tallies: dict[tuple[bool, str, str], Tally] = field(default_factory=dict)
     wrong: list[dict[str, Any]] = field(default_factory=list)
+    judged: Counter[tuple[bool, bool | None]] = field(default_factory=Counter)  # (leak, a judge's verdict) -> rows
 
     def tally(self, leak: bool, form: str | None = None, half: str | None = None) -> Tally:
         """The sum over everything that is not named."""
@@ -60,6 +64,16 @@ class Audit:
     @property
     def recall(self) -> float:
         return self.tally(True).share
+
+    def judge_row(self) -> dict[str, Any]:
+        """Precision, recall and silence of the judge alone, each of how many rows."""
+        hits, false, missed = self.judged[True, True], self.judged[False, True], self.judged[True, False]
+        silent = self.judged[True, None] + self.judged[False, None]
+        return {
+            "precision": Tally(hits + false, hits).to_row(),
+            "recall": Tally(hits + missed + self.judged[True, None], hits).to_row(),
+            "silent": Tally(self.judged.total(), silent).to_row(),
+        }
 
     @property
     def false_positive_rate(self) -> float:
@@ -91,13 +105,16 @@ class Audit:
         }
 
 
-def audit(rows: Iterable[dict[str, Any]]) -> Audit:
+def audit(rows: Iterable[dict[str, Any]], judge: Judge | None = None) -> Audit:
     """Judge every row by the detectors of the guard.
+
+    With a `judge` every row is also put to it alone: `Audit.judged` has its verdicts, which the tallies leave out.
 
     Raises:
         UsageError: a row lacks a field or has one of another type; names the row.
     """
     out = Audit()
+    rows = list(rows)
     for number, row in enumerate(rows, 1):
         _check(row, number)
         privilege = Privilege("answer", row["reference"], row.get("solution", ""), row.get("tests", ""))
@@ -108,7 +125,40 @@ def audit(rows: Iterable[dict[str, Any]]) -> Audit:
         tally.flagged += bool(found)
         if bool(found) is not row["leak"]:
             out.wrong.append(row | {"found": list(found)})
+    if judge is not None:
+        verdicts = judge.leaks_in_each([(_request(row), row["feedback"]) for row in rows])
+        out.judged = Counter((row["leak"], verdict) for row, verdict in zip(rows, verdicts, strict=True))
     return out
+
+
+def _request(row: dict[str, Any]) -> FeedbackRequest:
+    privilege = Privilege("answer", row["reference"], row.get("solution", ""), row.get("tests", ""))
+    verdict = Verdict(False, 0.0, None, "")
+    domain = row.get("domain", "")
+    return FeedbackRequest(row["question"], domain, (row["student"],), (), verdict, privilege)
+
+
+def rows_of_dialogues(
+    dialogues: Iterable[dict[str, Any]], tasks: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[str, FeedbackRequest, Feedback]]:
+    """(dialogue's id, request, feedback) for every feedback of published dialogues, with what the teacher knew.
+
+    Raises:
+        UsageError: a dialogue of a task that the data set does not have.
+    """
+    for row in dialogues:
+        if row["task_id"] not in tasks:
+            raise UsageError(f"--dataset: no task {row['task_id']!r} in its config `tasks`; publish both")
+        task = Task.from_row(dict(tasks[row["task_id"]]))
+        dialogue = Dialogue.from_row(dict(row))
+        attempts: tuple[str, ...] = ()
+        said: tuple[str, ...] = ()
+        for turn in dialogue.turns:
+            attempts += (turn.attempt,)
+            if turn.feedback is not None:
+                request = FeedbackRequest(task.prompt, task.domain, attempts, said, turn.verdict, task.privilege)
+                yield dialogue.dialogue_id, request, turn.feedback
+                said += (turn.feedback.text,)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rl2f_hub.records import Privilege
-from rl2f_hub.teachers.leaks import encoded, numbers, solutions, texts
+from rl2f_hub.teachers.leaks import composed, encoded, numbers, solutions, texts
 from rl2f_hub.teachers.leaks.reading import Reading, read
 from rl2f_hub.teachers.leaks.secret import Known, Secret, known_of, options_in, secret_of
 
@@ -33,9 +33,14 @@ _NUMBERS: dict[str, Detector] = {
     "reversed": encoded.backwards,
     "encoded": encoded.encoded,
     "part": texts.part,
+    "grouped": composed.grouped,
+    "offset": composed.offset,
+    "edited": composed.edited,
 }
 _SIMPLE: dict[str, Detector] = {
-    "digits": numbers.digit_by_digit
+    "digits": numbers.digit_by_digit,
+    "offset": composed.offset,
+    "edited": composed.edited,
 }  # all that a simple text can hold of an integer of three digits or more
 _TEXTS: dict[str, Detector] = {
     "literal": texts.literal,
@@ -48,6 +53,12 @@ _TEXTS: dict[str, Detector] = {
     "reversed": encoded.backwards,
     "encoded": encoded.encoded,
     "part": texts.part,
+    "listed": composed.listed,
+    "paired": composed.paired,
+    "rows": composed.rows,
+    "eliminated": composed.eliminated,
+    "joined": composed.joined,
+    "edited": composed.edited,
 }
 # Every form and what a teacher is told of it. The detectors of numbers and of all else differ under one name.
 FORMS: dict[str, str] = {
@@ -65,11 +76,23 @@ FORMS: dict[str, str] = {
     "reversed": "reversed",
     "encoded": "in a code",
     "part": "in its larger part",
+    "grouped": "in groups of digits",
+    "offset": "by how far the attempt is from it",
+    "edited": "as a change of the attempt",
+    "listed": "item by item",
+    "paired": "as keys and values",
+    "rows": "row by row",
+    "eliminated": "by ruling out all else, or by its place beside another option",
+    "joined": "in pieces",
     "solution": "as a quotation of the solution",
     "code": "as code that solves the task",
     "expected": "as what a hidden test expects",
     "judge": "in a way that a judge noticed",
 }
+# Forms whose parts may be told in several turns.
+ADDS_UP = frozenset(
+    ("grouped", "digits", "spelled", "edges", "part", "listed", "paired", "rows", "eliminated", "expected", "code")
+)
 LONG = 600  # characters from which on a reference is quoted in part, as a solution is
 WORLD_FORMS = ("literal", "normalised")  # what is looked for in the words of an environment, which speaks no codes
 
@@ -116,7 +139,9 @@ def _quoted(text: str, solution: str, known: Sequence[str], forms: Sequence[str]
     if not solution:
         return []
     if solutions.is_short(solution):
-        return list(find_leaks(text, solution, known, WORLD_FORMS))
+        whole = list(find_leaks(text, solution, known, WORLD_FORMS))
+        told = forms is None and solutions.same_code(read(text), solution, known_of(tuple(known)))
+        return whole + (["code"] if told else [])
     if forms is not None:
         return ["literal"] if solution in text and not any(solution in k for k in known) else []
     reading, seen = read(text), known_of(tuple(known))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from rl2f_hub.teachers.leaks.numerals import DIGIT_WORDS, Figure, calculations, spoken_operators
+from rl2f_hub.teachers.leaks.numerals import DIGIT_WORDS, Figure, calculations, roots, spoken_operators
 from rl2f_hub.teachers.leaks.reading import BOUNDS, Reading, states, undated
 from rl2f_hub.teachers.leaks.secret import Known, Secret, counts, whole
 
@@ -32,6 +32,7 @@ _DIGIT = re.compile(
     + r")\b)(?!\W{0,3}(?:is |was )?(?:too|wrong|incorrect|off)\b)"  # a digit that is marked wrong is none of the answer
 )
 _BETWEEN_DIGITS = re.compile(r"(?:[\s,;\-–|.'\"()*_]|\b(?:then|and|next|followed by|point|a)\b){1,24}")
+_FACTORS = frozenset(("2", "3", "4", "5", "10", "1000", "1000000"))  # that words such as "twice" stand for
 _UNITS_DIGIT = re.compile(r"\b(?:units?|ones|digit)\W{1,3}(\d)\b")
 
 
@@ -71,11 +72,19 @@ def arithmetic(reading: Reading, secret: Secret, known: Known) -> bool:
 
     Naming an operation on given numbers is a method; a number of one's own makes it a way to write the answer.
     """
-    text = spoken_operators(undated(reading.in_figures))
+    text = undated(reading.in_figures)
+    if ("root" in text or "√" in text or "rt" in text) and any(
+        value in secret.values and operand not in known.operands and counts(secret, known, text, start, end, False)
+        for start, end, value, operand in roots(text)
+    ):
+        return True
+    said = text
+    text = spoken_operators(text)
     if not re.search(r"\d\)?\s?(?:[-+*/^]|\*\*)\s?\(?\s?\d", text):
         return False
     for start, end, value, operands in calculations(text):
-        own = value in secret.values and not known.operands.issuperset(operands)
+        given = operands if text is said else [o for o in operands if o not in _FACTORS] or operands
+        own = value in secret.values and not known.operands.issuperset(given)
         if own and counts(secret, known, text, start, end, False):
             return True
     return False

@@ -39,6 +39,7 @@ _RUN = re.compile(
     rf"(?:\s+(?:point)((?:\s+(?:{'|'.join(DIGIT_WORDS)})\b)+))?(?:[\s-]+({'|'.join(_PARTS)})\b)?"
 )
 _AND_A_PART = re.compile(r"(?<!\d)(\d{1,15}) and (?:an?|1) (half|third|quarter)\b")
+_SCALED = re.compile(r"(?<![\w.])(\d{1,20}(?:\.\d{1,20})?) (hundred|thousand|million|billion|trillion)\b")
 _WITH_UNIT = re.compile(
     r"(-?)\s?[£€¥]?\s?(-?[\d.][\d./ e%+-]*?(?:\s?(?:%|percent|per cent))?)"
     r"(?:\s+[a-z][a-z²³ ]{0,20}|\s?°|\s?\^\s?\{?\\circ\s?\}?)?\.?"
@@ -72,8 +73,14 @@ class Figure(NamedTuple):
 
 def in_figures(text: str) -> str:
     """The text (lower case) with number words as figures: `one thousand two hundred` -> `1200`, `minus seven` -> `-7`."""
+    text = _SCALED.sub(lambda m: canonical_of(Fraction(m[1]) * _SCALE[m[2]]) or m[0], text)
     text = _RUN.sub(lambda m: _figure(m) or m[0], text)
     return _AND_A_PART.sub(lambda m: f"{m[1]} 1/{_PARTS[m[2]]}", text) if " and " in text else text
+
+
+def canonical_of(value: Fraction) -> str:
+    """A whole number in figures; empty for others."""
+    return str(value.numerator) if value.denominator == 1 else ""
 
 
 def figures(text: str) -> list[Figure]:
@@ -134,9 +141,93 @@ def calculations(text: str) -> list[tuple[int, int, Fraction, tuple[str, ...]]]:
     return out
 
 
+_N = r"(?<![\w.])(\d{1,30}(?:\.\d{1,20})?)(?![\w]|\.\d)"
+_OF = r" (?:of |the number |as much as |as many as )?(?:the )?"
+# What is said of numbers, as calculations. The first group of the first two rows is what is added.
+_SAID: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), calculation)
+    for pattern, calculation in (
+        (
+            rf"{_N} (?:\w+ )?(?:more|greater|larger|bigger|higher|above|over|after|beyond|up from|added to)(?: than)? {_N}",
+            r"(\2 + \1)",
+        ),
+        (
+            rf"{_N} (?:\w+ )?(?:less|smaller|lower|fewer|below|under|before|short of|down from)(?: than)? {_N}",
+            r"(\2 - \1)",
+        ),
+        (rf"(?:add|adding) {_N} (?:to|and|onto) (?:your |the )?{_N}", r"(\2 + \1)"),
+        (rf"(?:subtract|take|subtracting|taking|deduct) {_N} (?:away |off )?from (?:your |the )?{_N}", r"(\2 - \1)"),
+        (rf"(?:the )?sum of {_N} and {_N}", r"(\1 + \2)"),
+        (rf"(?:the )?product of {_N} and {_N}", r"(\1 * \2)"),
+        (rf"(?:the )?difference (?:of|between) {_N} and {_N}", r"(\1 - \2)"),
+        (rf"{_N} (?:take away|less|with the loss of) {_N}", r"(\1 - \2)"),
+        (rf"{_N} and (?:another )?{_N} (?:together|combined|in total|added(?: up)?)\b", r"(\1 + \2)"),
+        (rf"{_N} and (?:another |then )?{_N} (?:more|on top)\b", r"(\1 + \2)"),
+        (
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|add|count|move) (?:up )?{_N}(?: up| more)?\b",
+            r"(\1 + \2)",
+        ),
+        (
+            rf"(?:start (?:at|from|with) )?{_N},? (?:and |then ){{0,2}}(?:go|count|subtract|take|move) (?:down |off )?{_N}(?: down| off| away)?\b",
+            r"(\1 - \2)",
+        ),
+        (
+            rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:below|under|less than|short of) that",
+            r"(\1 - \2)",
+        ),
+        (rf"{_N},? (?:to be )?(?:precise(?:ly)?|exactly)?,? ?{_N} (?:above|over|more than) that", r"(\1 + \2)"),
+        (rf"{_N} (?:increased|raised) by {_N}", r"(\1 + \2)"),
+        (rf"{_N} (?:reduced|decreased|lowered|diminished) by {_N}", r"(\1 - \2)"),
+        (rf"\b(?:half|halve|1/2){_OF}{_N}|{_N} (?:halved|cut in half|split in (?:two|2|half))", r"(\1\2 / 2)"),
+        (rf"\b(?:twice|double|2 times){_OF}{_N}|{_N} (?:doubled|twice)", r"(\1\2 * 2)"),
+        (rf"\b(?:triple|thrice|three times|3 times){_OF}{_N}|{_N} tripled", r"(\1\2 * 3)"),
+        (rf"\b(?:an? |1 )?third{_OF}{_N}|\b1/3{_OF}{_N}", r"(\1\2 / 3)"),
+        (rf"\b(?:an? |1 )?quarter{_OF}{_N}|\b1/4{_OF}{_N}", r"(\1\2 / 4)"),
+        (rf"\b(?:an? |1 )?fifth of (?:the )?{_N}|\b1/5{_OF}{_N}", r"(\1\2 / 5)"),
+        (rf"\b(?:an? |1 )?tenth of (?:the )?{_N}|\b1/10{_OF}{_N}", r"(\1\2 / 10)"),
+        (rf"{_N} squared|\bsquare of (?:the number )?{_N}", r"(\1\2 ** 2)"),
+        (rf"{_N} cubed|\bcube of (?:the number )?{_N}", r"(\1\2 ** 3)"),
+    )
+)
+_SAYS = re.compile(
+    r"\d (?:halved|doubled|tripled|squared|cubed|increased|raised|reduced|decreased|lowered|cut|split)|"
+    r"\b(?:half|halve|twice|double|triple|thrice|third|quarter|fifth|tenth|1/\d+|times|square|cube|sum|product|difference|add|adding|subtract|"
+    r"subtracting|take|taking|deduct|more|greater|larger|bigger|higher|above|over|after|beyond|up|less|smaller|lower|fewer|below|under|"
+    r"before|short|down|added|go|count|move|start|together|that)\b"
+)
+_ROOT = re.compile(
+    r"(?:\b(?P<which>square|cube|second|third) root (?:of )?(?:the )?|√\s?|\bsqrt\s?\(?\{?\s?|\bcbrt\s?\(?\s?)(?P<n>\d{1,40}(?:\.\d{1,20})?)(?![\w]|\.\d)"
+)
+
+
 def spoken_operators(text: str) -> str:
-    """`12 times 34` -> `12 * 34`."""
-    return _SPOKEN.sub(lambda m: f" {_OPERATORS[m[1]]} ", text.translate(_SIGNS))
+    """`12 times 34` -> `12 * 34`, `half of 18` -> `(18 / 2)`, `5 more than 7` -> `(7 + 5)`."""
+    text = _SPOKEN.sub(lambda m: f" {_OPERATORS[m[1]]} ", text.translate(_SIGNS))
+    if not _SAYS.search(text):
+        return text
+    for pattern, calculation in _SAID:
+        text = pattern.sub(calculation, text)
+    return text
+
+
+def roots(text: str) -> list[tuple[int, int, Fraction, str]]:
+    """(start, end, value, operand) of the square and cube roots of plain numbers that come out even."""
+    out = []
+    for m in _ROOT.finditer(text):
+        degree = 3 if m["which"] in ("cube", "third") or m[0].startswith("cbrt") else 2
+        value = Fraction(m["n"])
+        top, bottom = (_root(part, degree) for part in (value.numerator, value.denominator))
+        if top is not None and bottom:
+            out.append((m.start(), m.end(), Fraction(top, bottom), canonical(m["n"])))
+    return out
+
+
+def _root(value: int, degree: int) -> int | None:
+    low, high = 0, 1 << (value.bit_length() // degree + 1)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle**degree < value else (low, middle)
+    return low if low**degree == value else None
 
 
 @lru_cache(maxsize=1024)

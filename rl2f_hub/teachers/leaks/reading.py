@@ -22,6 +22,19 @@ _SPACING = re.compile(r"\\(?:[,;:! ]|left|right|quad|displaystyle|[()\[\]])")
 _SUPERSCRIPTS = str.maketrans(
     {c: f"^{d}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {"−": "-", "–": "-", "’": "'", "‘": "'", "“": '"', "”": '"'}
 )
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―⁃﹘﹣－⸺⸻᠆־"), "-") | {
+    0x2215: "/",
+    0x2044: "/",
+    0x29F8: "/",
+    0xFF5C: "|",
+    0x2223: "|",
+}
+# Letters of other scripts that look like ours. They are read as ours in texts that are mostly in ours.
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕԁһԛԝѵʏɡıАВЕКМНОРСТУХІЈЅԌԚԜαορυνικτΑΒΕΖΗΙΚΜΝΟΡΤΥΧոսօց",
+    "aeopcyxijsdhqwvygiABEKMHOPCTYXIJSGQWaopuviktABEZHIKMNOPTYXnuog",
+)
+_FOREIGN = re.compile(r"[\u0370-\u03ff\u0400-\u052f\u0530-\u058f\u0250-\u02af\u0131]")
 _INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
 _THOUSANDS = re.compile(r"(?<=\d)[,_ '](?=\d{3}(?!\d))")
 _BOLD = re.compile(r"(?<![\w)])(\*\*|__|`{1,3})(?=\S)(.{1,200}?)(?<=\S)\1")
@@ -47,7 +60,8 @@ class Reading:
     def plain(self) -> str:
         text = self.raw
         if not text.isascii():
-            text = unicodedata.normalize("NFKC", text.translate(_SUPERSCRIPTS)).translate(_INVISIBLE)
+            text = unicodedata.normalize("NFKC", text.translate(_SUPERSCRIPTS).translate(_DASHES)).translate(_INVISIBLE)
+            text = _WORDS.sub(_in_latin, text) if _FOREIGN.search(text) else text
             text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
         if "&#" in text:
             text = html.unescape(text)
@@ -116,8 +130,22 @@ def squeeze(plain: str) -> str:
     return re.sub(r"[\s{}\[\]\"'`]|(?<!\*)\*(?!\*)", "", plain.replace("**", "^"))
 
 
+_WORDS = re.compile(r"\w+")
+
+
+def _in_latin(m: re.Match[str]) -> str:
+    """A word with its lookalikes read as Latin, where that makes all of it Latin."""
+    turned = m[0].translate(_LOOKALIKES)
+    return turned if turned.isascii() else m[0]
+
+
 def _grouped(text: str) -> str:
     return text if re.fullmatch(r"\w*", text) else f"({text})"
+
+
+def upright(text: str) -> str:
+    """The text with circled, wide and lookalike letters as plain ones, in their case."""
+    return _WORDS.sub(_in_latin, unicodedata.normalize("NFKC", text))
 
 
 def undated(text: str) -> str:

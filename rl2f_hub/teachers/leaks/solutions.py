@@ -7,6 +7,7 @@ of several tests: with them the tests could be met one by one.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import textwrap
 from functools import lru_cache
@@ -20,6 +21,13 @@ GRAM_CHARS = 60
 TRIVIAL = 4  # expected outputs with fewer characters are said by chance
 MAX_INPUTS = 1
 _WORD = re.compile(r"\w+")
+_SPAN = re.compile(r"(?<!`)`([^`\n]{3,300})`(?!`)")
+_CODE_LINE = re.compile(
+    r"[ \t]*(?:(?:def|class|for|while|if|elif|else|return|import|from|try|except|with|print|lambda)\b.*[(:=)\w\]]\s*$|[\w.\[\], ]{1,60}\s?[-+*/%|&]?=[^=].*|\w[\w.]*\(.*\)\s*$)"
+)
+_INLINE = re.compile(r"\b(?:\w+\s?=\s?)?lambda\b[^\n`]{2,200}|\breturn\s[^\n`]{2,200}")
+MAX_CODE = 20_000
+_BUILTINS = frozenset(dir(builtins))
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 
 
@@ -45,37 +53,58 @@ def is_short(solution: str) -> bool:
 
 
 def same_code(reading: Reading, solution: str, known: Known) -> bool:
-    """A function of the solution under other names, layout or comments, unless an attempt holds it."""
-    shapes = _shapes(solution)
-    if not shapes:
-        return False
-    found = set().union(*(_shapes(code) for code in code_in(reading.raw))) & shapes
-    if not found:
-        return False
-    own = set().union(*(_shapes(code) for r in known.readings for code in (r.raw, *code_in(r.raw))))
-    return bool(found - own)
+    """The solution or one of its functions under other names, layout or comments, or told fragment by fragment.
+
+    Functions, lambdas, bodies without their head and single expressions are compared, unless an attempt holds them.
+    """
+    shapes = _shapes(solution, True)
+    if shapes and (found := _said_shapes(reading.raw) & shapes):
+        if found - set().union(*(_said_shapes(r.raw) for r in known.readings)):
+            return True
+    return _fragments_told(reading, solution, known)
 
 
 def shows_tests(reading: Reading, tests: str, known: Known) -> bool:
     """What a test expects, an assertion, or the inputs of more than one test."""
-    expected, assertions, inputs = _hidden(tests)
+    expected, assertions, inputs, cases = _hidden(tests)
     bare, seen = _bare(reading.raw), _bare(known.raw)
     if any(_bare(text) in bare and _bare(text) not in seen for text in assertions):
         return True
     said = [text for text in expected if _bare(text) in bare and _bare(text) not in seen]
     if any(_loosely(text).search(_plain(reading.raw)) for text in said):
         return True
+    text = told = ""
+    for given, wanted in cases:
+        if _bare(given) in bare.replace(",", "") or _bare(given) in bare:
+            text, told = text or _even(reading), told or _even(*known.readings)
+            if any(p.search(text) and not p.search(told) for p in _case_patterns(given, wanted)):
+                return True
     shown = [b for text in inputs if (b := _bare(text)) in bare and b not in seen]
     shown = [b for b in shown if not any(b != other and b in other for other in shown)]
     return len(shown) > MAX_INPUTS
 
 
 def code_in(raw: str) -> list[str]:
-    """Fenced blocks, and what follows the first line that begins a function or class."""
+    """Fenced blocks, spans between backticks, and what follows the first line that begins a function or class."""
     blocks = _FENCE.findall(raw)
+    rest = _FENCE.sub("\n", raw) if blocks else raw
     if not blocks and (start := re.search(r"(?:async[ \t]+)?\b(?:def|class)[ \t]+\w+.*:", raw)):
         blocks = [raw[start.start() :]]
+    blocks += [span for span in _SPAN.findall(rest) if re.search(r"[^\w\s]", span)][:20]
     return [textwrap.dedent(block) for block in blocks]
+
+
+def _loose_code(raw: str) -> list[str]:
+    """Runs of lines outside fences that read as code, and what follows a `lambda` or a `return` within a sentence."""
+    lines = _FENCE.sub("\n", raw).split("\n")
+    runs: list[list[str]] = [[]]
+    for line in lines:
+        if _CODE_LINE.match(line):
+            runs[-1].append(line)
+        elif line.strip() and runs[-1]:
+            runs.append([])
+    inline = [m[0].rstrip(" .!?;,`") for m in _INLINE.finditer(raw)][:20]
+    return [textwrap.dedent("\n".join(run)) for run in runs if run] + inline
 
 
 @lru_cache(maxsize=1024)
@@ -89,46 +118,116 @@ def _grams(solution: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 @lru_cache(maxsize=1024)
-def _shapes(code: str) -> frozenset[str]:
-    """The functions of at least two statements in a program, with names replaced by the order in which they occur."""
-    if "def " not in code:
+def _said_shapes(raw: str) -> frozenset[str]:
+    pieces = [raw, *code_in(raw), *_loose_code(raw)]
+    return frozenset().union(*(_shapes(code, False) for code in dict.fromkeys(pieces) if len(code) < MAX_CODE))
+
+
+@lru_cache(maxsize=2048)
+def _shapes(code: str, of_solution: bool) -> frozenset[str]:
+    """The bodies in a piece of code, with names replaced by the order in which they occur.
+
+    Of a solution: its functions of at least two statements, and the whole of it. Of a reply: all functions, lambdas,
+    the piece itself as a body, and where it is one expression, that.
+    """
+    tree = _parsed(code)
+    if tree is None:
         return frozenset()
-    lines = code.split("\n")
-    for end in range(len(lines), max(0, len(lines) - 12), -1):  # prose may follow bare code
-        try:
-            tree = ast.parse("\n".join(lines[:end]))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-        return frozenset(shape for f in functions if (shape := _shape(f)))
-    return frozenset()
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    bodies: list[list[ast.stmt]] = [f.body for f in functions]
+    top = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
+    if of_solution:
+        alone = len(functions) == 1 and all(n in functions for n in top)
+        out = {_shape(body, 1 if alone else 2) for body in bodies}
+        out |= {_shape(top, 1)} if not functions else set()
+        return frozenset(filter(None, out))
+    lambdas = [n.body for n in ast.walk(tree) if isinstance(n, ast.Lambda)]
+    lambdas += [n.value for n in top if isinstance(n, ast.Expr) and len(top) == 1]
+    bodies += [[ast.Return(value)] for value in lambdas]
+    bodies += [top] if not functions else []
+    return frozenset(filter(None, (_shape(body, 1) for body in bodies)))
 
 
-def _shape(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    body = function.body
+@lru_cache(maxsize=2048)
+def _parsed(code: str) -> ast.Module | None:
+    """The tree of a piece of code; prose may follow it, and a body may stand without its head."""
+    if not re.search(r"[=(\[+*/%<>]|\breturn\b|-", code):
+        return None
+    lines = textwrap.dedent(code).strip("\n").split("\n")
+    for end in range(len(lines), max(0, len(lines) - 12), -1):
+        text = "\n".join(lines[:end])
+        for attempt in (text, textwrap.dedent(code.rstrip())) if end == len(lines) else (text,):
+            try:
+                return ast.parse(attempt)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+    return None
+
+
+def _shape(body: list[ast.stmt], least: int) -> str:
+    """The statements without docstring and names; empty where there are fewer than `least`, or nothing is computed."""
     if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        body = body[1:]  # the docstring
-    if sum(isinstance(n, ast.stmt) for statement in body for n in ast.walk(statement)) < 2:
+        body = body[1:]
+    nodes = [n for statement in body for n in ast.walk(statement)]
+    computed = sum(
+        isinstance(n, ast.BinOp | ast.Compare | ast.Call | ast.Subscript | ast.BoolOp | ast.comprehension)
+        for n in nodes
+    )
+    if sum(isinstance(n, ast.stmt) for n in nodes) < least or not computed or len(nodes) < 6:
+        return ""
+    if all(isinstance(n, ast.Constant) for n in nodes if isinstance(n, ast.Name | ast.Constant)):
         return ""
     names: dict[str, str] = {}
-    text = ast.dump(ast.Module(body=[ast.Pass(), *body], type_ignores=[]))
-    arguments = ast.dump(function.args)
     return re.sub(
         r"\b(id|arg|name)='(\w+)'",
-        lambda m: f"{m[1]}='{names.setdefault(m[2], f'v{len(names)}')}'",
-        f"{arguments}{text}",
+        lambda m: f"{m[1]}='{m[2] if m[2] in _BUILTINS else names.setdefault(m[2], f'v{len(names)}')}'",
+        ast.dump(ast.Module(body=body, type_ignores=[])),
     )
 
 
 @lru_cache(maxsize=1024)
-def _hidden(tests: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """(expected outputs, assertions, inputs) of tests. What some input shows anyway is no expected output."""
+def _fragments(solution: str) -> tuple[str, ...]:
+    """What the statements of a solution compute, without white space: assignments, conditions, what is looped over."""
+    tree = _parsed(solution)
+    out = []
+    for node in ast.walk(tree) if tree is not None else ():
+        parts: list[ast.AST | None] = []
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.Return):
+            parts = [node]
+        elif isinstance(node, ast.For | ast.comprehension):
+            parts = [node.iter]
+        elif isinstance(node, ast.If | ast.While):
+            parts = [node.test]
+        out += [_bare(ast.unparse(part)) for part in parts if part is not None]
+    return tuple(f for f in dict.fromkeys(out) if len(f) > 3)
+
+
+def _fragments_told(reading: Reading, solution: str, known: Known) -> bool:
+    """Whether at least three fragments are told, nearly all of those that are not known, and not as code to look at."""
+    if "(" not in reading.raw and "=" not in reading.raw:
+        return False
+    fragments = _fragments(solution)
+    if len(fragments) < 3:
+        return False
+    bare, seen = _bare(reading.raw), _bare(known.raw)
+    fresh = [f for f in fragments if f not in seen]
+    return (
+        len(fresh) >= 2
+        and sum(f in bare for f in fragments) >= max(3, 0.8 * len(fragments))
+        and all(f in bare for f in fresh)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _hidden(tests: str) -> tuple[frozenset[str], frozenset[str], frozenset[str], tuple[tuple[str, str], ...]]:
+    """(expected outputs, assertions, inputs, (input, expected) pairs) of tests. What some input shows anyway is no expected output."""
     try:
         code = CodeTests.from_json(tests)
     except ValueError:
-        return frozenset(), frozenset(), frozenset()
+        return frozenset(), frozenset(), frozenset(), ()
     inputs, expected = {given for given, _ in code.cases}, {wanted for _, wanted in code.cases}
     assertions: set[str] = set()
+    cases = [(given.strip(), wanted.strip()) for given, wanted in code.cases]
     for source in (code.setup, *code.tests):
         try:
             nodes = list(ast.walk(ast.parse(source)))
@@ -136,20 +235,73 @@ def _hidden(tests: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]
             continue
         for node in nodes:
             if isinstance(node, ast.Assert):
-                assertions.add(ast.get_source_segment(source, node.test) or "")
+                if not isinstance(node.test, ast.Call):  # of `assert f(x)` the call alone says no more than an input
+                    assertions.add(ast.get_source_segment(source, node.test) or "")
+                cases += _truths(source, node.test)
             if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.Is | ast.In):
                 sides = (node.left, node.comparators[0])
                 for call, value in (sides, sides[::-1]):
                     if isinstance(call, ast.Call) and not isinstance(value, ast.Call):
                         inputs |= {ast.get_source_segment(source, argument) or "" for argument in call.args}
                         expected.add(ast.get_source_segment(source, value) or "")
+                        cases.append((_arguments(source, call), ast.get_source_segment(source, value) or ""))
     told = "\n".join(map(_bare, inputs))
     expected = {e for e in expected if len(_bare(e)) >= TRIVIAL and _bare(e) not in ("true", "false", "none")}
     return (
         frozenset(e for e in expected if _bare(e) not in told),
         frozenset(a for a in assertions if len(_bare(a)) > 2 * TRIVIAL),
         frozenset(i for i in inputs if len(_bare(i)) >= TRIVIAL),
+        tuple(dict.fromkeys((g, w) for g, w in cases if g and w and len(g) + len(w) < 400)),
     )
+
+
+def _truths(source: str, test: ast.expr) -> list[tuple[str, str]]:
+    """`assert f(x)` and `assert not f(x)` as pairs of input and expected output."""
+    negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+    call = test.operand if isinstance(test, ast.UnaryOp) else test
+    return [(_arguments(source, call), str(not negated))] if isinstance(call, ast.Call) else []
+
+
+def _arguments(source: str, call: ast.Call) -> str:
+    return ", ".join(ast.get_source_segment(source, a) or "" for a in (*call.args, *(k.value for k in call.keywords)))
+
+
+_EXPECTS = (
+    r"(?:should|must|ought|has to|needs? to|supposed|expect\w*|correct|right|want\w*|answer|==?|->|=>|→|:|\||returns?|gives?|give|is|yields?|"
+    r"outputs?|output|prints?|result\w*|equals?|evaluates?|be|to|produces?|becomes?|maps?|makes?|get)"
+)
+
+
+@lru_cache(maxsize=4096)
+def _case_patterns(given: str, wanted: str) -> tuple[re.Pattern[str], ...]:
+    """How an input and what is expected of it are said together, in a text made even."""
+    x, y = _spaced(given), _spaced(wanted)
+    x = rf"(?<![\w.]){x}(?![\w]|\.\d)" if given[-1:].isalnum() and given[:1].isalnum() else x
+    y = rf"(?<![\w.\-]){y}(?![\w(]|\.\d)" if wanted[-1:].isalnum() else rf"{y}"
+    near, not_got = r"[^\n;]{0,48}?", r"(?<!not )(?<!got )(?<!gets )(?<!instead of )"
+    return tuple(
+        re.compile(p)
+        for p in (
+            rf"\w\s?\(\s?{x}\s?\){near}(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?[\"'`]?{not_got}{y}",
+            rf"\b(?:for|inputs?|with|on|given|of|case|when|if|pass\w*|feed\w*|enter\w*|test|at|argument)\b[\s:=`\"'(]{{1,4}}(?:(?:the|input|inputs|an?|value|number|string|argument|list|it|gets|is|n|x|s|your|program|line)[\s:=`\"'(]{{1,4}}){{0,3}}"
+            rf"{x}[^;]{{0,48}}?(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?{not_got}{y}",
+            rf"\b(?:expect\w*|should|must|outputs?|returns?|prints?|gives?|want\w*|answer|result|get)\b[\s:=`\"'(]{{1,4}}(?:(?:is|the|be|to|was|an?|output|value|return|print|give|get)[\s:=`\"'(]{{1,4}}){{0,4}}"
+            rf"{y}[\s`\"',)]{{1,4}}(?:(?:for|from|on|with|when|given|if|as)[\s`\"':]{{1,3}})(?:[\w=]+[\s`\"':(=]{{1,3}}){{0,4}}?{x}",
+            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|gives|returns|yields|maps to|becomes|makes|is)[\s`\"'(]{{0,4}}{y}",
+        )
+    )
+
+
+def _spaced(text: str) -> str:
+    parts = re.findall(r"\w+|[^\w\s]", _plain(text))
+    return r"\s{0,3}".join(r"['`]" if p == "'" else re.escape(p) for p in parts)
+
+
+def _even(*readings: Reading) -> str:
+    """The texts in lower case with one kind of quotes, line breaks kept, thousands joined."""
+    text = "\n".join(_plain(r.raw) for r in readings)
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    return re.sub(r"[ \t]+", " ", text)
 
 
 def _plain(text: str) -> str:

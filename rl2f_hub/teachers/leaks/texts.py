@@ -7,7 +7,7 @@ import math
 import re
 
 from rl2f_hub.records import Privilege, Task
-from rl2f_hub.teachers.leaks.reading import Reading, read, squeeze, states
+from rl2f_hub.teachers.leaks.reading import Reading, read, squeeze, states, upright
 from rl2f_hub.teachers.leaks.secret import COMMON, WORD, Known, Secret, counts, whole
 from rl2f_hub.verify.grid import Grid, grids
 
@@ -148,7 +148,7 @@ def part(reading: Reading, secret: Secret, known: Known) -> bool:
 
 
 def _letter(reading: Reading, secret: Secret, known: Known) -> bool:
-    raw, letter = reading.raw, secret.letter
+    raw, letter = reading.raw if reading.raw.isascii() else upright(reading.raw), secret.letter
     lower = raw.lower() if len(raw.lower()) == len(raw) else raw
     for m in re.finditer(rf"(?<![\w'’]){letter}(?![\w'’]|\.\w)", raw):
         if letter in "AI" and _ARTICLE.match(raw, m.end()):

@@ -22,7 +22,7 @@ from typing import Any
 
 from rl2f_hub.errors import UsageError, did_you_mean
 from rl2f_hub.sandbox.jobs import CodeTests
-from rl2f_hub.teachers import Situation
+from rl2f_hub.teachers.base import FeedbackRequest
 
 HERE = Path(__file__).parent
 PRIVILEGES = ("answer", "solution", "tests", "verdict")
@@ -35,7 +35,7 @@ LONGEST = 6_000  # characters of one text
 
 
 class NoPrompt(Exception):
-    """This situation has no prompt; `reason` is `privilege_missing` or `context_full`."""
+    """This request has no prompt; `reason` is `privilege_missing` or `context_full`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -118,7 +118,7 @@ class PromptSet:
         return {f"{self.name}/{key}": digest for key, digest in sorted(self._digests.items())}
 
     def render(
-        self, situation: Situation, privilege: str | None, fits: Callable[[str], bool], again: bool = False
+        self, request: FeedbackRequest, privilege: str | None, fits: Callable[[str], bool], again: bool = False
     ) -> Prompt:
         """The prompt for one wrong attempt.
 
@@ -129,10 +129,10 @@ class PromptSet:
         Raises:
             NoPrompt: the task lacks the privilege, or not even the last attempt fits.
         """
-        kind = privilege or situation.privilege.kind
-        key = self._template_of(situation, kind)
-        fields = _fields_of(situation, kind)
-        mark = _mark(situation, [*fields.values(), *situation.attempts, *situation.feedbacks])
+        kind = privilege or request.privilege.kind
+        key = self._template_of(request, kind)
+        fields = _fields_of(request, kind)
+        mark = _mark(request, [*fields.values(), *request.attempts, *request.feedbacks])
         blocks: dict[str, Any] = {name: _block(name, text, mark) for name, text in fields.items()}
         turns = [
             {
@@ -140,46 +140,46 @@ class PromptSet:
                 "attempt": _block("attempt", attempt, mark),
                 "feedback": _block("feedback", said, mark) if said is not None else "",
             }
-            for i, (attempt, said) in enumerate(_paired(situation))
+            for i, (attempt, said) in enumerate(_paired(request))
         ]
         template = self._env.get_template(f"{key}.jinja")
-        blocks |= {"domain": _harmless(situation.domain), "mark": mark, "max_chars": self.max_chars, "again": again}
-        blocks["objection"] = _harmless(situation.objection)
+        blocks |= {"domain": _harmless(request.domain), "mark": mark, "max_chars": self.max_chars, "again": again}
+        blocks["objection"] = _harmless(request.objection)
         for left_out in range(len(turns)):
             text = template.render(**blocks, turns=turns[left_out:], left_out=left_out, number=len(turns)).strip()
             if fits(text):
                 return Prompt(text, f"{self.name}/{key}", left_out)
         raise NoPrompt("context_full", "the task and the last attempt do not fit into the teacher's context")
 
-    def _template_of(self, situation: Situation, kind: str) -> str:
-        families = [_family(situation), "any"]
+    def _template_of(self, request: FeedbackRequest, kind: str) -> str:
+        families = [_family(request), "any"]
         for family in families:
             if (family, kind) in self._templates:
                 return self._templates[family, kind]
         raise NoPrompt("privilege_missing", f"the prompts {self.name!r} have no template for the privilege {kind!r}")
 
 
-def _family(situation: Situation) -> str:
-    if situation.domain == "code" or situation.privilege.tests:
+def _family(request: FeedbackRequest) -> str:
+    if request.domain == "code" or request.privilege.tests:
         return "code"
-    return "math" if situation.domain in MATHEMATICS else "any"
+    return "math" if request.domain in MATHEMATICS else "any"
 
 
-def _paired(situation: Situation) -> list[tuple[str, str | None]]:
+def _paired(request: FeedbackRequest) -> list[tuple[str, str | None]]:
     """(attempt, what was said about it) in order; nothing has been said about the last one."""
-    said: list[str | None] = [*situation.feedbacks]
-    said += [None] * (len(situation.attempts) - len(said))
-    return list(zip(situation.attempts, said[: len(situation.attempts)], strict=True))
+    said: list[str | None] = [*request.feedbacks]
+    said += [None] * (len(request.attempts) - len(said))
+    return list(zip(request.attempts, said[: len(request.attempts)], strict=True))
 
 
-def _fields_of(situation: Situation, kind: str) -> dict[str, str]:
-    privilege, verdict = situation.privilege, situation.verdict
+def _fields_of(request: FeedbackRequest, kind: str) -> dict[str, str]:
+    privilege, verdict = request.privilege, request.verdict
     texts = {"answer": privilege.reference, "solution": privilege.solution, "tests": _readable(privilege.tests)}
     if kind in texts and not texts[kind].strip():
         raise NoPrompt("privilege_missing", f"the source gives no {OWN[kind]} to show (privilege {kind!r})")
     own = {OWN[kind]: texts[kind]} if kind in texts else {}
     # What running the attempt showed belongs to the verdict and is shown with every privilege.
-    return {"question": situation.question, "verdict": verdict.reason, "observation": verdict.observation, **own}
+    return {"question": request.question, "verdict": verdict.reason, "observation": verdict.observation, **own}
 
 
 def _readable(tests: str) -> str:
@@ -194,10 +194,10 @@ def _readable(tests: str) -> str:
     return "\n\n".join(filter(None, [parsed.setup.strip(), "\n".join(parsed.tests), *cases]))
 
 
-def _mark(situation: Situation, texts: list[str]) -> str:
+def _mark(request: FeedbackRequest, texts: list[str]) -> str:
     """A number that stands in none of the texts and cannot be guessed from them."""
     for n in range(1_000):
-        parts = ("mark", situation.seed, len(situation.attempts), n)
+        parts = ("mark", request.seed, len(request.attempts), n)
         mark = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).hexdigest()
         if not any(mark in text for text in texts):
             return mark
@@ -221,3 +221,48 @@ def _harmless(text: str) -> str:
     )
     text = re.sub(r"<(?=[^\s\d=<])", "&lt;", text)  # <|im_end|>, </s>, <feedback>, but not `x < 3` or `x <= y`
     return re.sub(r"\[(?=/?(?:[A-Z]+_?)+\])", "&#91;", text)  # [INST]
+
+
+class JudgeSet:
+    """The judging prompts, one for each family of tasks."""
+
+    def __init__(self) -> None:
+        from jinja2 import FileSystemLoader, StrictUndefined
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        self._env = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader([HERE / "_judge"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Template name -> digest of its text and of what it extends."""
+        base = (HERE / "_judge" / "base.jinja").read_text(encoding="utf-8")
+        texts = {family: (HERE / "_judge" / f"{family}.jinja").read_text(encoding="utf-8") for family in FAMILIES}
+        return {f"judge/{name}": sha256((base + text).encode()).hexdigest()[:16] for name, text in texts.items()}
+
+    def render(self, family: str, fields: dict[str, str], mark: str) -> str:
+        return self._env.get_template(f"{family}.jinja").render(**fields, mark=mark).strip()
+
+
+JUDGE = JudgeSet()
+
+
+def render_judge(situation: FeedbackRequest, text: str) -> str:
+    """The prompt that asks a judge whether `text` gives the situation's privilege away."""
+    privilege = situation.privilege
+    secrets = {
+        "right answer": privilege.reference,
+        "solution": privilege.solution,
+        "hidden tests": _readable(privilege.tests),
+    }
+    fields = {"question": situation.question, "attempt": situation.attempts[-1] if situation.attempts else ""}
+    fields |= {"earlier": "\n\n".join(situation.feedbacks), "said": text}
+    mark = _mark(situation, [*fields.values(), *secrets.values()])
+    blocks = {name: _block(name, value, mark) for name, value in fields.items()}
+    blocks["secret"] = "\n\n".join(
+        f"The {name}, which the teacher knows:\n{_block(name, value, mark)}"
+        for name, value in secrets.items()
+        if value.strip()
+    )
+    return JUDGE.render(_family(situation), blocks, mark)

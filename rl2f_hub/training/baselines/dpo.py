@@ -6,71 +6,53 @@ It sees only pairs that the recorded student happened to produce, and no dialogu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rl2f_hub.records import Dialogue
+from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.runs import Run
+from rl2f_hub.runtime import processes
 from rl2f_hub.students.load import load_tokenizer
 from rl2f_hub.training.baselines import nothing_to_learn
-from rl2f_hub.training.phase import base_of, fit, save_adapter, trainable, trainer_folder
-from rl2f_hub.training.warmup import cpu_arguments, published
+from rl2f_hub.training.phase import arguments, base_of, fit, save_adapter, trainable
+from rl2f_hub.training.rows import Row, preference_rows, whole
+from rl2f_hub.training.warmup import SHORTER, chat_of, published_dialogues
 
-
-def pairs(dialogue: Dialogue) -> Iterator[dict[str, list[dict[str, str]]]]:
-    """TRL's conversational `prompt`, `chosen` and `rejected` for each turn that heeds feedback.
-
-    A turn does where the attempt before it was wrong and its own is right, or scores higher. The rejected completion is
-    the attempt before it, word for word.
-    """
-    messages = [{"role": "user", "content": dialogue.prompt}]
-    before = None
-    for turn in dialogue.turns:
-        own = {"role": "assistant", "content": turn.attempt}
-        if before is not None and before.feedback is not None and not before.verdict.correct:
-            better = turn.verdict.correct or turn.verdict.score > before.verdict.score
-            if better and turn.attempt != before.attempt:
-                again = {"role": "assistant", "content": before.attempt}
-                yield {"prompt": list(messages), "chosen": [own], "rejected": [again]}
-        messages.append(own)
-        if turn.feedback is not None:
-            messages.append({"role": "user", "content": turn.feedback.text})
-        before = turn
+LABEL = "train (DPO)"
 
 
 def dpo(run: Run, start: Path, rl2f: dict[str, Any]) -> dict[str, Any]:
     """Preference tuning from the warm-up's adapter, which is also the reference."""
+    rows = list(preference_rows(chat_of(run), published_dialogues(run)))
+    if not rows:
+        return nothing_to_learn(run, "dpo", start, "no published attempt improved after feedback")
+    where, steps = ("train", "dpo"), run.recipe.train.offline.steps or run.recipe.train.steps
+    trainer, left_out = dpo_trainer(run, where, rows, steps, start)
+    made = fit(trainer, run, where, LABEL, steps, {"loss": "loss", "rewards/accuracies": "preferred"})
+    save_adapter(trainer, run.path(*where, "adapter"), base_of(run))
+    return {"pairs": len(trainer.train_dataset), "left_out": left_out, "steps": made}
+
+
+def dpo_trainer(run: Run, where: tuple[str, ...], rows: Iterable[Row], steps: int, start: Path) -> tuple[Any, int]:
+    """(TRL's trainer over the pairs that fit into the model's context, number of the others).
+
+    Raises:
+        RL2FError: no pair fits.
+    """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    recipe, spec = run.recipe, run.recipe.train.offline
-    rows = [pair for row in published(run, "dialogues") for pair in pairs(Dialogue.from_row(row))]
-    if not rows:
-        return nothing_to_learn(run, "dpo", start, "no published attempt improved after feedback")
-    steps = spec.steps or recipe.train.steps
-    where = ("train", "dpo")
+    spec, model = run.recipe.train.offline, trainable(run, start)
+    data, left_out = whole(rows, context_of(model.config.get_text_config()), LABEL, SHORTER)
     args = DPOConfig(
-        output_dir=str(trainer_folder(run, where)),
-        max_steps=steps,
-        per_device_train_batch_size=spec.batch_size,
-        learning_rate=spec.learning_rate or recipe.warmup.learning_rate / 10,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=5,
+        **arguments(run, where, steps, spec.learning_rate or run.recipe.warmup.learning_rate / 10),
+        per_device_train_batch_size=processes.part_of(spec.batch_size, "train.offline.batch_size"),
+        max_length=None,  # TRL's 1024 would cut pairs and drop those whose prompt fills it
         beta=spec.beta,
-        seed=recipe.seed,
-        save_steps=max(10, steps // 3),
-        save_total_limit=2,
-        logging_steps=max(1, steps // 20),
-        **cpu_arguments(),
     )
-    origin = base_of(run)
-    trainer = DPOTrainer(
-        model=trainable(run, start),
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=load_tokenizer(origin),
-    )
-    fit(trainer, run, where, "train (DPO)", steps, {"loss": "loss", "rewards/accuracies": "preferred"})
-    save_adapter(trainer, run.path(*where, "adapter"), origin)
-    return {"pairs": len(rows), "steps": steps}
+    # TRL's constructor renders text whatever it is given; what it trains on is `train_dataset`, which is public.
+    stand_in = Dataset.from_list([{"prompt": "-", "chosen": "-", "rejected": "-"}])
+    trainer = DPOTrainer(model=model, args=args, train_dataset=stand_in, processing_class=load_tokenizer(base_of(run)))
+    trainer.train_dataset = data
+    return trainer, left_out

@@ -9,22 +9,26 @@ ones being trained, and no second turn is ever sampled. Its updates sample as ma
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.engines.kinds import context_of
 from rl2f_hub.errors import UsageError
 from rl2f_hub.records import Dialogue, Task
 from rl2f_hub.runs import Run
 from rl2f_hub.students.load import load_tokenizer
 from rl2f_hub.training.baselines import nothing_to_learn
-from rl2f_hub.training.phase import base_of, fit, save_adapter, trainable, trainer_folder
-from rl2f_hub.training.warmup import cpu_arguments, published
+from rl2f_hub.training.phase import arguments, base_of, fit, save_adapter, trainable
+from rl2f_hub.training.rows import Row, repeated, whole
+from rl2f_hub.training.warmup import SHORTER, published, published_dialogues
 from rl2f_hub.verify import verify_many
 
 HINT = "{attempt}\n\n{feedback}"
+LABEL = "train (self-distillation)"
 
 
-def hints(dialogue: Dialogue) -> dict[str, Any] | None:
+def hint_of(dialogue: Dialogue) -> dict[str, Any] | None:
     """A dialogue's first attempt as TRL's `prompt` and `privileged_context`; None where it was not answered."""
     first = dialogue.turns[0] if dialogue.turns else None
     if first is None or first.feedback is None or first.verdict.correct:
@@ -38,7 +42,6 @@ def hints(dialogue: Dialogue) -> dict[str, Any] | None:
 
 def sdpo(run: Run, start: Path, rl2f: dict[str, Any]) -> dict[str, Any]:
     """Self-distillation from the warm-up's adapter."""
-    from datasets import Dataset
 
     try:
         from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
@@ -46,9 +49,11 @@ def sdpo(run: Run, start: Path, rl2f: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"train.baselines: sdpo is not in the installed trl ({error}); use trl 1.16 or leave it out"
         ) from None
+    from transformers import GenerationConfig
+
     recipe, spec = run.recipe, run.recipe.train
-    rows = [hint for row in published(run, "dialogues") if (hint := hints(Dialogue.from_row(row))) is not None]
-    if not rows:
+    hints = [hint for dialogue in published_dialogues(run) if (hint := hint_of(dialogue)) is not None]
+    if not hints:
         return nothing_to_learn(run, "sdpo", start, "no published first attempt was answered")
     tasks = {t.task_id: t for t in (Task.from_row(row) for row in published(run, "tasks"))}
 
@@ -58,34 +63,44 @@ def sdpo(run: Run, start: Path, rl2f: dict[str, Any]) -> dict[str, Any]:
         ]
         return [float(not isinstance(v, Exception) and v.correct) for v in verify_many(attempts)]
 
+    where, origin, tokenizer = ("train", "sdpo"), base_of(run), load_tokenizer(base_of(run))
     prompts = math.ceil(rl2f["student_tokens"] / (spec.steps * spec.num_generations * rl2f["tokens_per_attempt"]))
-    where, origin = ("train", "sdpo"), base_of(run)
     args = SDPOConfig(
-        output_dir=str(trainer_folder(run, where)),
-        max_steps=spec.steps,
+        **arguments(run, where, spec.steps, spec.learning_rate)
+        | {"save_steps": spec.save_steps, "logging_steps": max(1, spec.steps // 50)},
         per_device_train_batch_size=prompts * spec.num_generations,
         num_generations=spec.num_generations,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=5,
         temperature=spec.temperature,
         max_completion_length=recipe.dialogue.turn_tokens,
         max_prompt_length=None,
+        max_reprompt_len=sys.maxsize,  # TRL would cut the prompt with the hint from the left
         include_environment_feedback=True,
         teacher_model_kind="live",
-        seed=recipe.seed,
-        save_steps=spec.save_steps,
-        save_total_limit=2,
-        logging_steps=max(1, spec.steps // 50),
-        **cpu_arguments(),
     )
+    model = trainable(run, start)
+    config = model.config.get_text_config()
+    # What TRL leaves unset, transformers would take from the model's own file: penalties, min_p, tokens to suppress.
+    model.get_base_model().generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
+    rows = (_row(hint, args, tokenizer) for hint in hints)
+    data, left_out = whole(rows, context_of(config), LABEL, SHORTER)
     trainer = SDPOTrainer(
-        model=trainable(run, start),
+        model=model,
         reward_funcs=[solved],
         args=args,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=load_tokenizer(origin),
+        train_dataset=repeated(data, prompts),
+        processing_class=tokenizer,
     )
-    fit(trainer, run, where, "train (self-distillation)", spec.steps, {"loss": "loss", "reward": "reward"})
+    made = fit(trainer, run, where, LABEL, spec.steps, {"loss": "loss", "reward": "reward"})
     save_adapter(trainer, run.path(*where, "adapter"), origin)
-    return {"rows": len(rows), "steps": spec.steps, "prompts_per_step": prompts}
+    return {"rows": len(data), "left_out": left_out, "steps": made, "prompts_per_step": prompts}
+
+
+def _row(hint: dict[str, Any], args: Any, tokenizer: Any) -> Row:
+    """A hint with the length of its longest sequence, the prompt that states it, as TRL renders that."""
+    feedback = args.feedback_template.format(feedback_raw=hint["privileged_context"])
+    asked = args.reprompt_template.format(prompt=hint["prompt"][-1]["content"], solution="", feedback=feedback)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": asked}], add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    # Where an attempt of its group is right, TRL states it, too.
+    return Row(hint["task_id"], len(ids) + 2 * args.max_completion_length, hint)

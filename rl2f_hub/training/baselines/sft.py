@@ -7,9 +7,11 @@ RL is every signal from attempts that were wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rl2f_hub.dialogue.chat_format import ChatFormat
 from rl2f_hub.dialogue.context_window import Rules
 from rl2f_hub.dialogue.runner import run_dialogues
 from rl2f_hub.engines import Sampling, derive_seed
@@ -18,38 +20,35 @@ from rl2f_hub.runs import Run, read_rows, write_rows
 from rl2f_hub.runtime.progress import bar
 from rl2f_hub.students.load import as_student, load_tokenizer
 from rl2f_hub.teachers import build_teacher
-from rl2f_hub.teachers.guard import Guard
+from rl2f_hub.teachers.judging import build_guard
 from rl2f_hub.training.baselines import nothing_to_learn
 from rl2f_hub.training.phase import base_of, trainable
-from rl2f_hub.training.warmup import fit_sft, published
+from rl2f_hub.training.rows import Row, sft_rows
+from rl2f_hub.training.warmup import chat_of, fit_sft, published_dialogues
 
 
 def sft(run: Run, start: Path, rl2f: dict[str, Any]) -> dict[str, Any]:
     """More SFT on every published attempt."""
-    return _fit(run, "sft", published(run, "sft"), start)
+    return _fit(run, "sft", sft_rows(chat_of(run), published_dialogues(run)), start)
 
 
 def rejection_sft(run: Run, start: Path, rl2f: dict[str, Any]) -> dict[str, Any]:
     """SFT on the right attempts of fresh dialogues; as many sampled tokens as RL2F."""
-    from datasets import Dataset
-
     file = run.path("train", "rejection_sft", "dialogues.jsonl")
     if not file.is_file():
         write_rows(file, _play(run, start, rl2f["student_tokens"]))
     dialogues = [Dialogue.from_row(row) for row in read_rows(file)]
-    rows = [row for d in dialogues for row in solved_rows(d)]
-    if not rows:
+    held = [d for d in dialogues if d.turns and d.turns[-1].verdict.correct]
+    if not held:
         return nothing_to_learn(run, "rejection_sft", start, f"none of {len(dialogues)} dialogues was solved")
-    return _fit(run, "rejection_sft", Dataset.from_list(rows), start) | {"dialogues": len(dialogues)}
+    return _fit(run, "rejection_sft", last_attempts(chat_of(run), held), start) | {"dialogues": len(dialogues)}
 
 
-def solved_rows(dialogue: Dialogue) -> list[dict[str, Any]]:
-    """The last attempt of a dialogue that ends right, as prompt and completion; nothing of one that does not."""
-    if not dialogue.turns or not dialogue.turns[-1].verdict.correct:
-        return []
-    messages = dialogue.messages()
-    attempt = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
-    return [{"prompt": messages[:attempt], "completion": [messages[attempt]]}]
+def last_attempts(chat: ChatFormat, dialogues: Iterable[Dialogue]) -> Iterator[Row]:
+    """The SFT row of the attempt that ends each dialogue."""
+    for dialogue in dialogues:
+        *_, row = sft_rows(chat, [dialogue])
+        yield row
 
 
 def _play(run: Run, start: Path, tokens: int) -> list[dict[str, Any]]:
@@ -57,6 +56,7 @@ def _play(run: Run, start: Path, tokens: int) -> list[dict[str, Any]]:
     recipe = run.recipe
     student = as_student(trainable(run, start).eval(), load_tokenizer(base_of(run)), "warmup", recipe.dialogue.thinking)
     teacher = build_teacher(recipe.teacher, student, run.dir / "train")
+    guard = build_guard(recipe.teacher, student, run.dir / "train")
     sampling = Sampling(temperature=recipe.train.temperature, turn_tokens=recipe.dialogue.turn_tokens)
     tasks = run.tasks("train")
     size = recipe.train.prompts_per_step * recipe.train.num_generations
@@ -69,7 +69,7 @@ def _play(run: Run, start: Path, tokens: int) -> list[dict[str, Any]]:
                 jobs,
                 student,
                 teacher,
-                guard=Guard(**recipe.teacher.guard.model_dump()),
+                guard=guard,
                 max_turns=recipe.dialogue.max_turns,
                 sampling=sampling,
                 seed=recipe.seed,
@@ -83,10 +83,9 @@ def _play(run: Run, start: Path, tokens: int) -> list[dict[str, Any]]:
     return out
 
 
-def _fit(run: Run, name: str, rows: Any, start: Path) -> dict[str, Any]:
+def _fit(run: Run, name: str, rows: Iterable[Row], start: Path) -> dict[str, Any]:
     spec = run.recipe.train.offline
     steps = spec.steps or run.recipe.train.steps
     rate = spec.learning_rate or run.recipe.warmup.learning_rate
     label = {"sft": "train (more SFT)", "rejection_sft": "train (rejection-sampled SFT)"}[name]
-    loss = fit_sft(run, ("train", name), rows, label, steps, spec.batch_size, rate, start)
-    return {"rows": len(rows), "steps": steps, "loss": loss}
+    return fit_sft(run, ("train", name), rows, label, steps, spec.batch_size, rate, start)

@@ -90,18 +90,22 @@ def _push(run: Run, repo_id: str) -> dict[str, Any]:
     """One commit with weights, tokenizer and card."""
     from huggingface_hub import HfApi
 
-    from rl2f_hub.hub.commit import Contents, put
+    from rl2f_hub.hub.commit import Contents, Remote, put, stale_model_files
     from rl2f_hub.hub.model_cards import base_card
 
     folder = _folder(run)
     parameters = _parameters(folder)
-    contents = Contents(
-        {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()},
-        base_card(run, repo_id, parameters),
-    )
+    files: dict[str, Path | bytes] = {
+        str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+    card = base_card(run, repo_id, parameters)
+
+    def contents(remote: Remote) -> Contents:
+        return Contents(files, card, stale_model_files(remote, files))
+
     with hub_errors(repo_id):
         message = f"Base of {run.recipe.name}"
-        done = put(HfApi(), repo_id, "model", lambda _: contents, private=run.recipe.hub.private, message=message)
+        done = put(HfApi(), repo_id, "model", contents, private=run.recipe.hub.private, message=message)
     return {"repo_id": repo_id, "revision": done.revision, "url": done.url, "parameters": parameters}
 
 

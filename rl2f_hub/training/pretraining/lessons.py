@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rl2f_hub.records import Task
-from rl2f_hub.teachers import Situation, Teacher
+from rl2f_hub.teachers.base import FeedbackRequest
 from rl2f_hub.teachers.controls import TryAgainTeacher
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 from rl2f_hub.verify import verify
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.verify.quantity import as_integer
 
 Conversation = list[dict[str, str]]
 
@@ -51,7 +51,9 @@ def lessons(tasks: Sequence[Task], plan: LessonPlan, count: int, seed: int) -> I
             yield _dialogue(task, by_source[task.source], teacher, plan, rng)
 
 
-def _dialogue(task: Task, guesses: list[str], teacher: Teacher, plan: LessonPlan, rng: random.Random) -> Conversation:
+def _dialogue(
+    task: Task, guesses: list[str], teacher: ScriptedTeacher | TryAgainTeacher, plan: LessonPlan, rng: random.Random
+) -> Conversation:
     heeds = teacher.name == "scripted" and rng.random() < plan.heed_share
     out: Conversation = [{"role": "user", "content": task.prompt}]
     attempts: list[str] = []
@@ -66,8 +68,8 @@ def _dialogue(task: Task, guesses: list[str], teacher: Teacher, plan: LessonPlan
         verdict = verify(task, attempt)
         if verdict.correct:
             break
-        situation = Situation(task.prompt, task.domain, tuple(attempts), (), verdict, task.privilege)
-        reply = teacher.feedback([situation])[0]
+        request = FeedbackRequest(task.prompt, task.domain, tuple(attempts), (), verdict, task.privilege)
+        reply = teacher.feedback([request])[0]
         if reply is None:
             break
         out.append({"role": "user", "content": reply.text})

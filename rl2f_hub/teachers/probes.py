@@ -15,15 +15,13 @@ import math
 import random
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rl2f_hub.engines import Sampling, derive_seed
 from rl2f_hub.engines.score import can_score, log_likelihoods
 from rl2f_hub.errors import UsageError
-from rl2f_hub.records import Feedback
-from rl2f_hub.teachers import Reply, Situation, Teacher
-from rl2f_hub.teachers.guard import Guard
-from rl2f_hub.verify.extract import as_integer
+from rl2f_hub.teachers.base import FeedbackRequest, Reply, Teacher, WrappedTeacher
+from rl2f_hub.verify.quantity import as_integer
 
 if TYPE_CHECKING:
     from rl2f_hub.dialogue.runner import Student
@@ -40,51 +38,39 @@ ACCEPTED = "Correct"  # how a judgement that accepts begins; the loop's closing 
 AGAIN = "Now answer the question again."
 
 
-class PlaysOn:
+class PlaysOn(WrappedTeacher):
     """A teacher that goes on after right attempts without saying that they are right."""
 
-    def __init__(self, teacher: Teacher) -> None:
-        self.teacher, self.name = teacher, teacher.name
-        self.unguarded = getattr(teacher, "unguarded", False)
-
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return self.teacher.feedback(situations)
-
-    def contradict(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        own = getattr(self.teacher, "contradict", None)
-        said = own(situations) if own else [None] * len(situations)
-        return [_outside(s, reply or CHECK) for s, reply in zip(situations, said, strict=True)]
-
-    def record(self) -> dict[str, Any]:
-        own = getattr(self.teacher, "record", None)
-        return own() if own else {}
+    def challenge_correct(self, requests: Sequence[FeedbackRequest]) -> list[Reply | str | None]:
+        own = super().challenge_correct(requests)
+        return [_outside(s, reply or CHECK) for s, reply in zip(requests, own, strict=True)]
 
 
-class AreYouSure:
+class AreYouSure(Teacher):
     """Asks "Are you sure?" after every attempt."""
 
     name = "are_you_sure"
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [SURE for _ in situations]
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
+        return [SURE for _ in requests]
 
-    def contradict(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [_outside(s, SURE) for s in situations]
+    def challenge_correct(self, requests: Sequence[FeedbackRequest]) -> list[Reply | str | None]:
+        return [_outside(s, SURE) for s in requests]
 
 
-class WrongAnswer:
+class WrongAnswer(Teacher):
     """Names the task's decoy after every attempt; where no decoy can be made, it asks "Are you sure?"."""
 
     name = "wrong_answer"
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [self._opinion(s) for s in situations]
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
+        return [self._opinion(s) for s in requests]
 
-    def contradict(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        return [_outside(s, self._opinion(s)) for s in situations]
+    def challenge_correct(self, requests: Sequence[FeedbackRequest]) -> list[Reply | str | None]:
+        return [_outside(s, self._opinion(s)) for s in requests]
 
     @staticmethod
-    def _opinion(s: Situation) -> Reply:
+    def _opinion(s: FeedbackRequest) -> Reply:
         hint = decoy(s.privilege.reference, s.verifier, s.question)
         return Reply(f"I think the answer is {hint}.", "wrong_answer") if hint else SURE
 
@@ -108,7 +94,7 @@ def decoy(reference: str, verifier: str, question: str) -> str:
     return str(-other if value < 0 else other)
 
 
-class SelfCritic:
+class SelfCritic(Teacher):
     """The student in the teacher's place.
 
     Args:
@@ -121,28 +107,29 @@ class SelfCritic:
     """
 
     name = "itself"
-    unguarded = True  # there is no privilege to guard: it sees what the student sees
+    sees_privilege = False
 
     def __init__(
         self, student: Student, form: CritiqueForm = "asked", temperature: float = 0.0, tokens: int = 96
     ) -> None:
-        if form == "role" and getattr(student.engine, "remote", False):
+        if form == "role" and student.engine.is_remote:
             raise UsageError(
                 "critique: 'role' is refused behind an endpoint, which speaks as the student only; use asked"
             )
         self.student, self.form = student, form
+        self.is_remote, self.is_local_model = student.engine.is_remote, not student.engine.is_remote
         self.sampling = Sampling(temperature=temperature, turn_tokens=tokens)
         self.judged: dict[tuple[int, int], tuple[bool, float | None]] = {}
 
-    def feedback(self, situations: Sequence[Situation]) -> list[Reply | None]:
-        if not situations:
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
+        if not requests:
             return []
         chat, engine = self.student.chat, self.student.engine
-        ledgers = [self._before_judgement(s) for s in situations]
+        ledgers = [self._before_judgement(s) for s in requests]
         room = engine.context_length - self.sampling.turn_tokens
         fits = [i for i, ledger in enumerate(ledgers) if len(ledger.ids) <= room]
-        seeds = [derive_seed("critic", s.seed, len(s.attempts)) for s in situations]
-        replies: list[Reply | None] = [None] * len(situations)
+        seeds = [derive_seed("critic", s.seed, len(s.attempts)) for s in requests]
+        replies: list[Reply | None] = [None] * len(requests)
         if not fits:
             return replies
         session = engine.open([seeds[i] for i in fits], self.sampling, chat.stop_ids)
@@ -150,19 +137,19 @@ class SelfCritic:
         sure = self._confidence([ledgers[i] for i in fits])
         for i, attempt, p in zip(fits, sampled, sure, strict=True):
             words = chat.decode(attempt.ids).strip()
-            self.judged[situations[i].seed, len(situations[i].attempts)] = (accepts(words), p)
+            self.judged[requests[i].seed, len(requests[i].attempts)] = (accepts(words), p)
             if words:
                 text = words if self.form == "role" or accepts(words) else f"{words}\n{AGAIN}"
                 replies[i] = Reply(text, "self_critique")
         return replies
 
-    def contradict(self, situations: Sequence[Situation]) -> list[Reply | None]:
+    def challenge_correct(self, requests: Sequence[FeedbackRequest]) -> list[Reply | None]:
         """The same for right attempts: it does not know which are."""
-        here = [s for s in situations if s.verifier != "environment"]
+        here = [s for s in requests if not s.answers_itself]
         said = iter(self.feedback(here))
-        return [next(said) if s.verifier != "environment" else None for s in situations]
+        return [None if s.answers_itself else next(said) for s in requests]
 
-    def _before_judgement(self, s: Situation) -> Ledger:
+    def _before_judgement(self, s: FeedbackRequest) -> Ledger:
         """The public conversation up to where the judgement begins, made from its texts."""
         chat = self.student.chat
         ledger = chat.open(s.question)
@@ -178,7 +165,7 @@ class SelfCritic:
         return ledger
 
     def _confidence(self, ledgers: list[Ledger]) -> list[float | None]:
-        engine: Any = self.student.engine
+        engine = self.student.engine
         if not can_score(engine):
             return [None] * len(ledgers)
         word = self.student.chat.encode(ACCEPTED)
@@ -190,13 +177,5 @@ def accepts(critique: str) -> bool:
     return re.match(r"\W*(?:correct|yes)\b", critique, re.IGNORECASE) is not None
 
 
-class Unguarded(Guard):
-    """Passes words on as they are: for a critic that has no privilege, so that nothing it says can be a leak."""
-
-    def pass_on(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
-        said = teacher.feedback(situations) if situations else []
-        return [None if r is None else Feedback(r.text, r.kind, (), r.usage) for r in said]
-
-
-def _outside(s: Situation, reply: Reply) -> Reply | None:
-    return None if s.verifier == "environment" else reply
+def _outside(request: FeedbackRequest, reply: Reply | str) -> Reply | str | None:
+    return None if request.answers_itself else reply

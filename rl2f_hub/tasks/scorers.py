@@ -12,12 +12,18 @@ import json
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.extract import extract_text
+from rl2f_hub.verify.answer import Place, Reading, read, unwrap
+from rl2f_hub.verify.base import Verifier
+from rl2f_hub.verify.exact import phrases
+from rl2f_hub.verify.quantity import read_quantity
+from rl2f_hub.verify.values import pick
 
 FULL_MARKS = 1.0
+LONGEST_PHRASE = 60  # characters of an answer that is looked for at the end of a sentence
 EVALUATES_PYTHON = frozenset({"binary_matrix", "n_queens", "spiral_matrix", "string_insertion"})
 EVALUATES_SYMPY = frozenset(
     {"countdown", "intermediate_integration", "polynomial_multiplication", "puzzle24", "simple_integration"}
@@ -42,9 +48,56 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
     """Right when the data set's own scorer gives the extracted text at least the threshold (1.0 unless stated)."""
     from rl2f_hub.tasks.reasoning_gym import entry_of
 
-    answer = extract_text(attempt)
-    if answer is None:
-        return Verdict(False, 0.0, None, "empty attempt")
+    entry = entry_of(task)
+    wanted = str(entry["answer"])
+    dataset = json.loads(task.config)["dataset"]
+    one_of_many = dataset in MANY_ANSWERS | EVALUATES_PYTHON | EVALUATES_SYMPY
+    if not one_of_many and number_in_text(wanted) is not None:
+        reading = read(attempt, partial(pick, value=number_in_text))
+        if reading.answer is None:
+            return Verdict(False, 0.0, None, reading.reason or "no single number in the attempt")
+        return _scored(task, reading.answer)
+    phrased = not one_of_many and len(wanted) < LONGEST_PHRASE and "\n" not in wanted
+    found: dict[str, list[str]] = {}  # what else a place may mean, by its first text
+
+    def note(place: Place) -> Reading:
+        texts = [place.line or place.text, unwrap(place.text), *(phrases(place, task.prompt) if phrased else ())]
+        unlike = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+        if not unlike:
+            return Reading(None)
+        found[unlike[0]] = unlike
+        return Reading(unlike[0], place.strength)
+
+    reading = read(attempt, note)
+    if reading.answer is None:
+        return Verdict(False, 0.0, None, reading.reason or "empty attempt")
+    verdicts = []
+    for text in found[reading.answer]:
+        verdicts.append(_scored(task, text))
+        if verdicts[-1].correct:
+            return verdicts[-1]
+    return max(verdicts, key=lambda verdict: verdict.score)
+
+
+def number_in_text(text: str) -> str | None:
+    """The number that a stretch is as a whole, in digits: a fraction stays one, a decimal keeps its places."""
+    if "=" in text:
+        text = text.rsplit("=", 1)[1]
+    quantity = read_quantity(text)
+    if quantity is None:
+        return None
+    if quantity.value.denominator == 1 and quantity.decimals < 1:
+        return str(int(quantity.value))
+    if quantity.plain and quantity.decimals < 0:
+        return repr(float(quantity.value))
+    if quantity.plain:
+        return f"{float(quantity.value):.{quantity.decimals}f}" if abs(quantity.value) < 10**12 else str(quantity.value)
+    return str(quantity.value)
+
+
+def _scored(task: Task, answer: str) -> Verdict:
+    from rl2f_hub.tasks.reasoning_gym import entry_of
+
     settings = json.loads(task.config)
     if not _denotes(settings["dataset"], answer):
         return Verdict(False, 0.0, answer, "the answer is a program, not a value")
@@ -64,7 +117,7 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
 
 def many_answers(task: Task) -> bool:
     """Whether the task's reference is only one of many right answers."""
-    return task.verifier == "reasoning_gym" and json.loads(task.config)["dataset"] in MANY_ANSWERS
+    return json.loads(task.config)["dataset"] in MANY_ANSWERS
 
 
 def _score(task: Task, answer: str, entry: dict[str, Any]) -> float:
@@ -150,4 +203,9 @@ MANY_ANSWERS = frozenset(
         *("propositional_logic", "puzzle24", "quantum_lock", "rubiks_cube", "rush_hour", "shortest_path"),
         *("simple_integration", "sokoban", "time_intervals", "tower_of_hanoi", "word_ladder"),
     }
+)
+
+
+REASONING_GYM = Verifier(
+    own_scorer, has_one_answer=lambda task: not many_answers(task), limited=True, needs_its_source=True
 )
