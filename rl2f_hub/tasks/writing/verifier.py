@@ -11,6 +11,7 @@ import json
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.tasks.writing import requirements_of
 from rl2f_hub.tasks.writing.sentence import objections, unwrap
+from rl2f_hub.verify.base import Verifier
 
 
 def writing(task: Task, attempt: str) -> Verdict:
@@ -31,3 +32,8 @@ def check_writing(task: Task) -> None:
     """Raises ValueError when the task's own reference does not meet what the task asks for."""
     if not (verdict := writing(task, task.privilege.reference)).correct:
         raise ValueError(f"reference {task.privilege.reference[:60]!r} does not meet the task: {verdict.observation}")
+
+
+WRITING = Verifier(
+    writing, check_writing, has_one_answer=lambda task: False, takes_all=True, needs_its_source=True
+)  # `takes_all`: a sentence about a thing repeats words of the prompt
