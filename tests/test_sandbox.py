@@ -539,12 +539,14 @@ def program(code: str) -> CodeJob:
 
 NO_MORE_THAN_DATA = {  # name -> a job that must fail: values that lie, forged messages, output that is nearly right
     "record named as the tests' class with a lying field": call(
-        "from dataclasses import make_dataclass\nP=make_dataclass('P',['x'])\nclass Y(int):\n  def __eq__(s,o): return True\ndef f(x): return P(Y(1))",
+        "from dataclasses import make_dataclass\nP=make_dataclass('P',['x'])\nclass Y(int):\n"
+        "  def __eq__(s,o): return True\ndef f(x): return P(Y(1))",
         "assert f(3) == P(9)",
         "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int\n",
     ),
     "named tuple whose class overrides eq": call(
-        "from collections import namedtuple\nclass Q(namedtuple('Q','a b')):\n  def __eq__(s,o): return True\ndef f(x): return Q(1,2)",
+        "from collections import namedtuple\nclass Q(namedtuple('Q','a b')):\n  def __eq__(s,o): return True\n"
+        "def f(x): return Q(1,2)",
         "assert f(3) == (9, 9)",
     ),
     "Fraction subclass equal to all": call(
@@ -552,11 +554,13 @@ NO_MORE_THAN_DATA = {  # name -> a job that must fail: values that lie, forged m
         "assert f(3) == 9",
     ),
     "Decimal subclass": call(
-        "from decimal import Decimal\nclass G(Decimal):\n  def __eq__(s,o): return True\n  def __str__(s): return '9'\ndef f(x): return G(1)",
+        "from decimal import Decimal\nclass G(Decimal):\n  def __eq__(s,o): return True\n"
+        "  def __str__(s): return '9'\ndef f(x): return G(1)",
         "assert f(3) == 8",
     ),
     "deque subclass": call(
-        "from collections import deque\nclass G(deque):\n  def __eq__(s,o): return True\n  def __contains__(s,o): return True\ndef f(x): return G([1])",
+        "from collections import deque\nclass G(deque):\n  def __eq__(s,o): return True\n"
+        "  def __contains__(s,o): return True\ndef f(x): return G([1])",
         "assert 9 in f(3)",
     ),
     "Counter with huge missing": call(
@@ -586,13 +590,18 @@ NO_MORE_THAN_DATA = {  # name -> a job that must fail: values that lie, forged m
         "assert f(3).isdigit() is False",
     ),
     "forged ready with other numbers": call(
-        "import os,struct\nfrom inside.plain import encode\nfor fd in range(3,40):\n  try:\n    b=encode(('ready',[0,0,0]));os.write(fd,struct.pack('>I',len(b))+b)\n  except OSError: pass\ndef f(x): return 0"
+        "import os,struct\nfrom inside.plain import encode\nfor fd in range(3,40):\n  try:\n"
+        "    b=encode(('ready',[0,0,0]));os.write(fd,struct.pack('>I',len(b))+b)\n  except OSError: pass\n"
+        "def f(x): return 0"
     ),
     "forged test message": call(
-        "import os,struct\nfrom inside.plain import encode\ndef f(x):\n  for fd in range(3,40):\n    try:\n      b=encode(('test',));os.write(fd,struct.pack('>I',len(b))+b)\n    except OSError: pass\n  return 0"
+        "import os,struct\nfrom inside.plain import encode\ndef f(x):\n  for fd in range(3,40):\n    try:\n"
+        "      b=encode(('test',));os.write(fd,struct.pack('>I',len(b))+b)\n    except OSError: pass\n"
+        "  return 0"
     ),
     "field named __class__": call(
-        "import os,struct\nfrom inside import plain\nclass O: pass\ndef f(x):\n  import types\n  N=type('N',(tuple,),{'_fields':('__class__',)})\n  return tuple.__new__(N,(1,))",
+        "import os,struct\nfrom inside import plain\nclass O: pass\ndef f(x):\n  import types\n"
+        "  N=type('N',(tuple,),{'_fields':('__class__',)})\n  return tuple.__new__(N,(1,))",
         "assert f(3) == 9",
     ),
     "Decimal of a huge exponent compared": call(

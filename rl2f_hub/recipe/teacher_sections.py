@@ -119,6 +119,13 @@ class TeacherSpec(Spec):
                 raise ValueError(
                     "privilege: the curriculum's hints choose it; leave it out or set curriculum.hints: false"
                 )
+        guard = self.guard
+        for kind, own, shared in (
+            ("model", guard.judge_model, self.model),
+            ("endpoint", guard.judge_endpoint, self.endpoint),
+        ):
+            if guard.judge == kind and own is None and shared is None:
+                raise ValueError(f"guard.judge {kind} needs the section `guard.judge_{kind}` or `teacher.{kind}`")
         if (self.kind, self.model) == ("model", None) or (self.kind, self.endpoint) == ("endpoint", None):
             example = "{id: <Hub id or path>}" if self.kind == "model" else "{url: http://..., model: <name>}"
             raise ValueError(f"kind {self.kind} needs the section `{self.kind}`: {example}")

@@ -47,7 +47,7 @@ def read_yaml(text: str) -> Any:
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader  # the same language; libyaml is faster
     try:
         return _Reader(yaml.parse(text, Loader=loader)).document()
-    except (yaml.YAMLError, UnicodeError) as error:
+    except (yaml.YAMLError, UnicodeError, OverflowError) as error:
         raise YamlError(" ".join(str(error).split())[:200]) from None
 
 
@@ -81,9 +81,10 @@ class _Reader:
         import yaml
 
         if isinstance(event, yaml.AliasEvent):
-            if (known := self._anchors.get(event.anchor)) is None:
-                problem = "stands inside of what it names" if event.anchor in self._anchors else "names no anchor"
-                raise YamlError(f"the alias *{event.anchor[:40]} {problem}")
+            name = str(event.anchor)
+            if (known := self._anchors.get(name)) is None:
+                problem = "stands inside of what it names" if name in self._anchors else "names no anchor"
+                raise YamlError(f"the alias *{name[:40]} {problem}")
             value, values, characters = known
             self._count(values, characters, depth)
             return deepcopy(value)
@@ -127,10 +128,10 @@ def _scalar(event: Any) -> Any:
     if kind == "str" or kind not in _TAGGED:
         _check_tag(event.tag, "str")
         return event.value
-    value = _plain(event.value)
+    value: Any = _plain(event.value)
     if not isinstance(value, _TAGGED[kind]) or (kind == "int" and isinstance(value, bool)):
         raise YamlError(f"{event.value[:40]!r} is no {kind}")
-    return float(value) if kind == "float" else value
+    return value * 1.0 if kind == "float" and isinstance(value, int) else value
 
 
 def _plain(text: str) -> Any:

@@ -2,7 +2,8 @@
 
 How it holds (a module each): bubblewrap gives every interpreter its own user, process, network, IPC, host name and
 control group namespace, nothing but the standard library and the libraries that it loads, read-only, an empty
-environment and a small private /tmp (`bubblewrap`). The interpreter starts once and is forked for every attempt (`inside/zygote`); a fork gets
+environment and a small private /tmp (`bubblewrap`). The interpreter starts once and is forked for every attempt
+(`inside/zygote`); a fork gets
 limits of CPU time, memory, file size and open files and a system call filter that allows what has no effect beyond the
 process and its own files (`inside/lockdown`); after it, all that
 is left in the namespace is killed, /tmp emptied, and an interpreter that does not answer as it should is replaced

@@ -5,9 +5,9 @@
 what is known, `numbers.py`, `texts.py`, `encoded.py` and `solutions.py` what each form covers. `rl2f teachers audit`
 measures all of them.
 
-Left out: paraphrases and translations, descriptions of the answer ("the colour of grass"), how far the attempt is from
-it ("3 too high": that is feedback), an answer told bit by bit over several turns, elimination of all other options,
-pictures made of characters, and other languages' number words. A judge model may be asked for those: `guard.Judge`.
+Left out: paraphrases and translations, descriptions of the answer ("the colour of grass"), in which direction the attempt
+is wrong ("too high": that is feedback; "3 too high" is a leak), pictures made of characters, and other languages' number
+words. A judge model may be asked for those: `judging.ModelJudge`.
 """
 
 from __future__ import annotations

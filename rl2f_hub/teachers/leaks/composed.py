@@ -18,7 +18,7 @@ _PLACES = {"units": 1, "unit": 1, "ones": 1, "tens": 2, "hundreds": 3, "thousand
 _GROUP = re.compile(r"(?<![\w.,$£€])\d{1,9}(?![\w%]|\.\d)")
 _TIGHT = re.compile(r"\s?[-|/_:~·•\\]{1,2}\s?|[\s.]{1,3}|,? (?:and )?then |,? followed by |,? (?:and )?next ")
 _ASIDE = re.compile(r"[\s,;|/-]{1,3}|\band\b")
-_GROUP_END = r"\b(?!\s(?:digits?|figures?|numbers?|ones|places?|letters?)\b)"
+_GROUP_END = r"\b(?!\s(?:digits?|figures?|numbers?|ones|places?|letters?|are|is)\b)"
 _ENDS = re.compile(
     rf"\b(?:start|begin|open|first|lead|front)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<head>\d{{1,9}}){_GROUP_END}.{{1,60}}?"
     rf"\b(?:end|finish|last|clos|final|back|rest|remain|trail)\w*(?:\W+\w+){{0,4}}?\W{{1,4}}(?P<tail>\d{{1,9}}){_GROUP_END}",
