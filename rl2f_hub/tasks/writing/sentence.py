@@ -18,6 +18,7 @@ from rl2f_hub.tasks.writing.requirements import has_word, words_of
 MIN_WORDS, MAX_WORDS = 5, 40
 MIN_CONTENT_WORDS = 3
 COPIED_RUN = 4  # this many words in a row from the feedback are a copy
+COPIED_PROMPT = 7  # and this many from the prompt, whose topic (`a lamp at the old station`) may be said again
 _WRAPPERS = re.compile(r"^[\s\"“”'‘’*_`]+|[\s\"“”'‘’*_`]+$")
 _STOP_INSIDE = re.compile(r"[.!?]+[\"”'’]?\s+(?=\S)")
 # Words that may repeat, since they carry grammar and not content.
@@ -43,12 +44,13 @@ def unwrap(attempt: str) -> str:
     return text
 
 
-def objections(sentence: str, thing: str, feedback: Sequence[str] = ()) -> Iterator[str]:
+def objections(sentence: str, thing: str, prompt: str = "", feedback: Sequence[str] = ()) -> Iterator[str]:
     """What keeps the text from being one real sentence about `thing`, each a sentence to be told; nothing if it is one.
 
     Args:
         sentence: an attempt, unwrapped.
         thing: the noun of the topic.
+        prompt: the task, which must not be written off.
         feedback: what the teacher has said so far.
     """
     words = words_of(sentence)
@@ -70,7 +72,7 @@ def objections(sentence: str, thing: str, feedback: Sequence[str] = ()) -> Itera
     content = {w for w in words if w not in FUNCTION_WORDS}
     if len(content) < min(MIN_CONTENT_WORDS, len(words) - 1) or not any(w in _GLUE for w in words):
         yield "It must be a whole sentence, not a list of words."
-    if _copies(words, feedback):
+    if _copies(words, feedback, COPIED_RUN) or _copies(words, [prompt], COPIED_PROMPT):
         yield "Do not repeat what I said: write a sentence of your own."
 
 
@@ -88,11 +90,8 @@ def _repeated(words: Sequence[str]) -> str | None:
     return None
 
 
-def _copies(words: Sequence[str], feedback: Sequence[str]) -> bool:
-    """Whether a run of `COPIED_RUN` words stands in a piece of feedback too, what it quotes (`"..."`) aside."""
-    runs = {tuple(words[i : i + COPIED_RUN]) for i in range(len(words) - COPIED_RUN + 1)}
-    for said in feedback:
-        told = words_of(said)
-        if any(tuple(told[i : i + COPIED_RUN]) in runs for i in range(len(told) - COPIED_RUN + 1)):
-            return True
-    return False
+def _copies(words: Sequence[str], texts: Sequence[str], run: int) -> bool:
+    """Whether `run` words in a row stand in one of the texts too."""
+    runs = {tuple(words[i : i + run]) for i in range(len(words) - run + 1)}
+    told = [words_of(text) for text in texts]
+    return any(tuple(t[i : i + run]) in runs for t in told for i in range(len(t) - run + 1))
