@@ -57,6 +57,7 @@ VERIFIERS: dict[str, Any] = {  # a program may add a `Verifier` of its own
     "grid": "rl2f_hub.verify.grid:GRID",
     "reasoning_gym": "rl2f_hub.tasks.scorers:REASONING_GYM",
     "unit_tests": "rl2f_hub.verify.unit_tests:UNIT_TESTS",
+    "writing": "rl2f_hub.tasks.writing.verifier:WRITING",
     "environment": "rl2f_hub.verify.environment:ENVIRONMENT",
     "python": "rl2f_hub.verify.plugin:PYTHON",
 }
@@ -72,6 +73,7 @@ SOURCES = {  # prefix of a task source -> the module whose `tasks(request)` stre
     "parquet": "rl2f_hub.tasks.local:tasks",
     "human_eval": "rl2f_hub.tasks.human_eval:tasks",
     "textarena": "rl2f_hub.tasks.textarena:tasks",
+    "writing": "rl2f_hub.tasks.writing:tasks",
     "python": "rl2f_hub.tasks.plugin:tasks",
 }
 CREDITS = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from rl2f_hub.errors import UsageError
 from rl2f_hub.hub.connect import namespace_of, open_hub
@@ -18,6 +19,9 @@ from rl2f_hub.runtime import processes, stopping
 from rl2f_hub.runtime.quiet import quiet_libraries
 from rl2f_hub.students.quantization import check_quantization
 from rl2f_hub.training.checks import check_training
+
+if TYPE_CHECKING:
+    from rl2f_hub.evaluation.headroom import Headroom
 
 ALONE = ("base", "publish", "push")  # stages of the main process; with several processes the others wait
 WITH_MODEL = ("generate", "warmup", "train", "evaluate", "push")  # stages that load the student
@@ -94,6 +98,38 @@ def run_controls(run: Run, suites: Sequence[str], students: Sequence[str]) -> di
         quiet_libraries()
         _set_threads(run.recipe)
         return controls(run, suites, students)
+
+
+def run_headroom(run: Run, tasks: int, group: int) -> tuple[str, Headroom]:
+    """What RL on this run's training tasks would have to reinforce, also written to `headroom.json`.
+
+    Makes the base if there is none. Returns the name of the student that was asked, and the figures.
+    """
+    from rl2f_hub.evaluation.headroom import SUITES, measure_headroom
+    from rl2f_hub.evaluation.stage import open_students, settings_of
+    from rl2f_hub.runtime.progress import bar
+
+    run_stages(run, ("base",))
+    recipe = run.recipe
+    chosen = run.tasks("train")[:tasks]
+    with open_hub(recipe, run.dir):
+        quiet_libraries()
+        _set_threads(recipe)
+        total = len(chosen) * (2 * len(SUITES) - 1 + group)
+        with bar("headroom", total, "dialogues") as advance:
+            [(name, student)] = open_students(run, ["warmup" if run.done("warmup") else "base"])
+            found = measure_headroom(
+                student,
+                chosen,
+                replace(settings_of(recipe, "greedy", run), max_turns=recipe.dialogue.max_turns),
+                temperature=recipe.train.temperature,
+                discount=recipe.dialogue.discount,
+                group=group,
+                seed=recipe.seed,
+                advance=lambda count, note: advance(count, note=note),
+            )
+    write_json(run.dir / "headroom.json", {"student": name, **found.to_dict()})
+    return name, found
 
 
 def _set_threads(recipe: Recipe) -> None:

@@ -63,7 +63,8 @@ def _with_last_commits(repo: Repo, oid: str, items: list[dict[str, Any]]) -> lis
 
 def children(tree: Tree, folder: str, recursive: bool) -> list[str]:
     """Paths of files and folders in `folder` ("" is the top), sorted."""
-    prefix, found = folder + "/" if folder else "", set()
+    prefix = folder + "/" if folder else ""
+    found: set[str] = set()
     for path in tree:
         if path.startswith(prefix):
             if recursive:

@@ -27,6 +27,7 @@ GENERAL = [
         "as the recipe says",
         "the columns it names",
     ),
+    ("writing:hidden, writing:stated", "writing", "endless", "Apache-2.0", "writing", "requirements of one sentence"),
     ("python:<file>:<class>", "any", "yours", "yours", "python, or as the recipe says", "what the class gives"),
 ]
 LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause"}
@@ -93,6 +94,7 @@ def licence_of(source: str) -> str:
         return f"{preset.licence} ({source})"
     kind = source.partition(":")[0]
     known = {"reasoning_gym": "Apache-2.0 (reasoning-gym, generated)", "textarena": "MIT (textarena, generated)"}
+    known["writing"] = "Apache-2.0 (rl2f_hub, generated)"
     if kind == "hub":
         return f"see the card of {source.removeprefix('hub:')}"
     return known.get(kind, f"the author's own ({kind})")

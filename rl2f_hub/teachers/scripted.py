@@ -28,6 +28,7 @@ from rl2f_hub.teachers.marks import (
     mark_text,
     same,
 )
+from rl2f_hub.teachers.writing import mark_writing
 from rl2f_hub.verify.quantity import as_integer
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class ScriptedTeacher(Teacher):
         return [self._one(s) for s in requests]
 
     def _one(self, s: FeedbackRequest) -> Reply:
+        if s.verifier == "writing":
+            rng = random.Random(f"{s.seed}/{len(s.attempts)}")
+            found = mark_writing(s.verdict.observation, rng, self.phrasings)
+            return Reply(found.at(self.strength), found.kind)
         found = find(s)
         if found.kind == "format":
             return Reply(found.full, found.kind)
