@@ -33,12 +33,14 @@ from rl2f_hub.teachers.leaks import ADDS_UP, FORMS, WORLD_FORMS, find_leaks, lea
 from rl2f_hub.teachers.leaks.attempts import programs_in, texts_in
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.leaks.secret import secret_of, whole
+from rl2f_hub.teachers.marks import PLACES
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 
 __all__ = ["NEUTRAL", "REDACTED", "Guard", "GuardedTeacher", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)
 Speak = Callable[[Sequence[Situation]], Sequence[Reply | str | None]]
 
+_MARKED_DIGIT = re.compile(rf"\b(?:{'|'.join(PLACES)}) \d (?:right|too (?:low|high))\b")  # of the scripted teacher
 REDACTED = "[redacted]"
 NEUTRAL = "Not yet. Check your work and try again."  # says nothing about any task
 
@@ -257,9 +259,10 @@ def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]
         return ("accepted",)
     if not situation.feedbacks:
         return ()
-    # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86".
-    earlier = "\n".join(situation.feedbacks)[-MAX_CHARS // 2 :]
-    together = leaks_in(f"{earlier}\n{text}", situation.privilege, known)
+    # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86". A mark on a
+    # digit ("tens 5 too high") names one that the student wrote: it is left out, or the marks of many turns would add up.
+    earlier, now = (_MARKED_DIGIT.sub("", said) for said in ("\n".join(situation.feedbacks)[-MAX_CHARS // 2 :], text))
+    together = leaks_in(f"{earlier}\n{now}", situation.privilege, known)
     fresh = [form for form in together if form in ADDS_UP]
     if not fresh or ((before := set(leaks_in(earlier, situation.privilege, known))) and not set(fresh) - before):
         return ()
