@@ -55,10 +55,10 @@ class Judge(ABC):
 
     @abstractmethod
     def leaks(self, situation: Situation, text: str) -> bool | None:
-        """Whether `text` gives the answer away; None where there is no opinion (counted as `judge_silent`)."""
+        """Whether `text` gives the answer of `situation` away; None: no opinion (counted as `judge_silent`)."""
 
     def leaks_in_each(self, cases: Sequence[tuple[Situation, str]]) -> list[bool | None]:
-        """The same for many at once, in order."""
+        """The same for many `cases` (situation, text) at once, in order."""
         return [self.leaks(situation, text) for situation, text in cases]
 
     def record(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Guard:
         return out
 
     def challenge(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
-        """The same for what a teacher says against right attempts; None where an attempt stands, which is no error."""
+        """The same for what a teacher says against the right attempts of `situations`; None, no error, where one stands."""
         return self._pass_on(teacher, teacher.challenge_correct, situations)
 
     def _pass_on(self, teacher: Teacher, speak: Speak, situations: Sequence[Situation]) -> list[Feedback | None]:
@@ -228,18 +228,20 @@ class GuardedTeacher:
 
     @property
     def name(self) -> str:
+        """The teacher's."""
         return self.teacher.name
 
     @property
     def independent_attempts(self) -> bool:
+        """See `Teacher`."""
         return self.teacher.independent_attempts
 
     def feedback(self, requests: Sequence[Situation]) -> list[Feedback | None]:
-        """See `Guard.pass_on`."""
+        """What `Guard.pass_on` makes of the replies to `requests`."""
         return self.guard.pass_on(self.teacher, requests)
 
     def challenge_correct(self, requests: Sequence[Situation]) -> list[Feedback | None]:
-        """See `Guard.challenge`."""
+        """What `Guard.challenge` makes of the replies to `requests`."""
         return self.guard.challenge(self.teacher, requests)
 
 

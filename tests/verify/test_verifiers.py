@@ -329,3 +329,9 @@ def test_puzzle24_must_use_its_own_four_numbers() -> None:
     task = next(stream(request_for(SourceSpec(source="reasoning_gym:puzzle24", count=1), seed=3)))
     assert own_scorer(task, task.privilege.reference).correct
     assert not own_scorer(task, "6 * 4 * 1 * 1").correct
+
+
+def test_a_comment_of_html_is_no_part_of_an_answer() -> None:
+    task = Task("t", "own", "own", "What is 2 * 3?", Privilege("answer", "6"), "integer")
+    assert verify(task, "# a heading\n<!-- hidden 7 --> 6").correct
+    assert not verify(task, "7 <!-- 6 -->").correct
