@@ -86,7 +86,9 @@ def test_a_student_that_no_reward_taught_is_said_to_be_so(tmp_path: Path, reward
     for stage, outputs in {"publish": published, "warmup": {"rows": 1, "steps": 2}, "train": trained}.items():
         run.manifest["stages"][stage] = {"status": "done", "wall_s": 1.0, "outputs": outputs}
     write_json(run.path("evaluation", "metrics.json"), {"max_turns": 3, "train_max_turns": 3, "students": {}})
-    card = model_card(run, "me/adapter", base={"repo_id": "me/base", "revision": "a" * 40}, endpoint="https://hub.example")
+    card = model_card(
+        run, "me/adapter", base={"repo_id": "me/base", "revision": "a" * 40}, endpoint="https://hub.example"
+    )
     what = card.split("(rl2f:begin what")[1].split("(rl2f:end what)")[0]
     assert ("**Trained without any reward:** in 6 updates no two dialogues" in what) is (rewarded == 0)
     assert ("`single_turn_rl` was trained without effect" in card) is (rewarded == 0)
