@@ -177,6 +177,7 @@ _CORRECTING = (
         "sorry",
         "rather",
         "no that",
+        "was wrong",
     ),
     "no, that",
 )
@@ -184,8 +185,8 @@ _CORRECTION = re.compile(
     r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
     r"|corrected(?= ?:)|scratch that|on second thoughts?|"
     r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake"
-    r"|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
-    r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,:.!-]{0,3}",
+    r"|error)[^.:;\n]{0,60}|i was (?:wrong|mistaken|incorrect)|my mistake|oops|i mean[t]?|"
+    r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,;:.!-]{0,3}",
     re.IGNORECASE,
 )
 _RUN_ON = re.compile(
@@ -346,9 +347,11 @@ _REVERSED = re.compile(
     re.IGNORECASE,
 )
 _UNBELIEVED = re.compile(
-    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt)(?: that)?(?: the| my)?\s*\Z",
+    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt|\b(?:know|sure|tell|say|decide) (?:if|whether))"
+    r"(?: that)?(?: the| my)?\s*\Z",
     re.IGNORECASE,
 )
+_SUPPOSED = re.compile(r"\s(?:if|had)\s", re.IGNORECASE)  # "the answer would be 42 if there were 7"
 _CLAUSE_END = re.compile(r"[.!?](?=[\s\"'*_)`$]|$)(?<!\b[ap]\.m\.)|;\s|\n")
 _LEAD = re.compile(r"[\s*_`>#:]+")
 
@@ -439,6 +442,8 @@ def stated_places(text: str) -> Iterable[Place]:
             start = lead.end()
         end = clause_end(text, start)
         clause = text[start:end]
+        if "would" in match[0] and _SUPPOSED.search(clause):
+            continue
         if clause.strip():
             word = (
                 "not " if match["not"] or _UNBELIEVED.search(text[max(0, match.start() - 40) : match.start()]) else ""
@@ -474,7 +479,7 @@ _PLAIN_COMMANDS = re.compile(
     r"\\(?:displaystyle|textstyle|left|right|bigl|bigr|Bigl|Bigr|big|Big|limits|bf|rm)\b(?![a-zA-Z])\s?"
 )
 _DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
-_MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
+_MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*/]))")
 _NO_MONEY = re.compile(r"(?<!\\)\$(?!\d)")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")

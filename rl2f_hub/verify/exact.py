@@ -87,7 +87,8 @@ def _reference_number(task: Task) -> int:
 
 _TAIL = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose"
-    r"|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
+    r"|pick|say|answer|falls?|fell|lands?|occurs?|(?:has|have)(?= no\b))\b"
+    r"(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
     r"|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
     re.IGNORECASE,
 )
@@ -126,7 +127,7 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         if len(candidate) > longest:
             return False
         said = plain(candidate, fold)
-        if said in wanted or re.sub(r"^(?:an?|the) ", "", said) in wanted:
+        if said in wanted or _ARTICLE.sub("", said) in wanted:
             return True
         return bool(lists) and _items(said, pattern) in lists
 
@@ -152,6 +153,9 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(False, 0.0, None, reading.reason)
     answer = max(shown, key=lambda place: place[0])[1]
     return Verdict(False, 0.0, answer or None, "another text" if answer else "empty attempt")
+
+
+_ARTICLE = re.compile(r"^(?:(?:on|in|at) )?(?:an? |the )?")
 
 
 def _on_one_line(match: re.Match[str]) -> str:
@@ -197,12 +201,13 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
         if place.strength is Strength.SAID:
             return
     tail = _behind_link(clause)
-    if (
-        tail is not None
-        and not _NEGATED.match(tail)
-        and not re.search(r"(?:n't|\bnot|\bnever)\s*$", clause[: -len(tail)], re.IGNORECASE)
-    ):
+    if tail is not None and not _NEGATED.match(tail) and not _UNSAID.search(clause[: -len(tail)]):
         yield tail
+
+
+_UNSAID = re.compile(
+    r"(?:n't|\bnot|\bnever)\s*\Z|\b(?:know|sure|tell|say|decide) (?:if|whether)\b[^,]{0,80}\Z", re.IGNORECASE
+)
 
 
 def _behind_link(clause: str) -> str | None:
@@ -211,17 +216,23 @@ def _behind_link(clause: str) -> str | None:
     return tail or None
 
 
-_DESCRIBED = re.compile(r"the [a-z]+(?: [a-z]+)? (?:of|in|that|who|which|for) (?!.*(?:[,;]|\b(?:and|but|or|not)\b))")
+_MOST = re.compile(r"\b(?:[a-z]{2,}est|most|least|only|worst)\b")
+_DESCRIBED = re.compile(
+    r"the (?:[a-z]+(?: [a-z]+)? (?:of|in|that|who|which|for) |(?:[a-z]{2,}est|most|least|worst)\b)"
+    r"(?!.*(?:[,;]|\b(?:and|but|or|not)\b))"
+)
 
 
 def _subject(sentence: str, question: str) -> Iterator[str]:
     """`Paris` of "Paris is the capital of France": what follows is the question's own words or describes, and names no other."""
-    match = re.match(r"(.{1,80}?)\s(?:is|was|are|were)\s(.*)", sentence)
+    match = re.match(r"(.{1,80}?)\s(?:is|was|are|were|has|have|had)\s(.*)", sentence)
     if not match or _NEGATED.match(match[2]):
         return
     asked = set(re.findall(r"\w+", question.casefold()))
     words = re.findall(r"\w+", match[2].casefold())
     echoed = len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words)
+    if (asks := _MOST.findall(question)) and not set(asks) & set(_MOST.findall(match[2])):
+        return
     if echoed or (_DESCRIBED.match(match[2]) and not asked.issuperset(re.findall(r"\w+", match[1].casefold()))):
         yield match[1]
 

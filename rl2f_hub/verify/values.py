@@ -26,17 +26,19 @@ _ARITHMETIC = frozenset(
     "times plus minus divided multiplied squared cubed factorial percent percentage pct choose modulo negative".split()
 )
 _SHORT_WORDS = frozenset(
-    "is it of to in on at as be by we he an am my me us if up do go ok oh hi vs st nd rd th no so id im".split()
+    "is it of to in on at as be by we he an am my me us if up do go ok oh hi vs st nd rd th no so id im "
+    "es el la le il lo un en et du ce je ne ou".split()
 )
 _TOKEN = re.compile(
     r"(?P<command>\\(?:begin|end)\{[A-Za-z]{1,12}\*?\}|\\[A-Za-z]+|\\.)|(?P<number>\d+(?:[.,]\d+)*)"
     r"|(?P<word>[^\W\d_]{2,}(?:['-][^\W\d_]{2,})*(?:'[^\W\d_])?)|(?P<letter>[^\W\d_])|(?P<space>\s+)|(?P<sign>.)",
     re.DOTALL,
 )
+_UNSPACED = "\u2e80"  # from here on letters whose languages write no spaces between words and numbers
 _PROSE_SIGNS = frozenset("?\"“”'`#~@…") - {"~"}
 _MATH_SIGNS = frozenset({"Sm", "Sc", "No", "Ps", "Pe"})  # of Unicode: a tick or a picture is prose
 _EDGE = " \t\n,;:&*_`'\".?"  # what may stand around a stretch; a full stop before a digit is its own
-_SYMBOL = re.compile(r"[\d∞π½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞√∅]|\\(?!text)[A-Za-z]")
+_SYMBOL = re.compile(r"[\d∞π½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞√∅]|\\(?!text)[A-Za-z]|\binfinity\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def stretches(sentence: str) -> list[Stretch]:
         is_math = True
         if kind == "space":
             continue
-        if kind in ("number", "letter") and start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter"):
+        glued = start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter")
+        if glued and kind in ("number", "letter") and tokens[i - 1][0][-1] < _UNSPACED:
             is_math = False  # part of a name: `AZYUK2A`
             solid = solid or is_math
         elif kind == "word":
@@ -172,20 +175,21 @@ Finder = Callable[[str], list[Stretch]]
 # -- which of them is meant --------------------------------------------------------------------------------------------
 
 _FILLER = (
-    r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
+    r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|it's|that's"
+    r"|really|actually|exactly|value|of|option)\s+){0,4}"
 )
 _DENIED_BEFORE = re.compile(
     rf"(?:\b(?:don't|do not|didn't|did not|can't|cannot) (?:think|believe|say|see how)(?: that)?"
     rf"(?: (?:it|this|that|the (?:answer|result|value))(?:'s)?)?|\bdoubt(?: that)?(?: (?:it|this|that|the answer)(?:'s)?)?|\bnot"
-    rf"|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"|\b(?:know|sure|tell|say|decide) (?:if|whether)|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
     rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
 _OTHER_BEFORE = re.compile(
-    r"\b(?:instead of|rather than|except|other than|unlike|different from|previously|initially|at first|"
+    r"\b(?:instead of|rather than|except|other than|unlike|different from|would have been|previously|initially|at first|"
     r"i (?:said|wrote|thought|answered|had|got|put|guessed)(?: (?:it|that|was|of)){0,2}|"
     r"(?:first|last|previous|earlier|old|wrong|original|initial) (?:answer|attempt|guess|result"
-    r"|value|response)(?: (?:was|is|of|said))?:?)\s*$",
+    r"|value|response)(?: (?:was|is|of|said))?:?|\b(?:steps?|figure|example|problem|exercise|question|equation|case))\s*$",
     re.IGNORECASE,
 )
 _BOUND_BEFORE = re.compile(
@@ -204,6 +208,8 @@ _DENIED_BEHIND = re.compile(
     r"|will be)\s+(?:(?:clearly|obviously|also|definitely|certainly|just|far|still)\s)?"
     r"(?:not\b|wrong|incorrect|false|impossible|too\s|ruled out|out\b|eliminated|excluded|never\b|no\s)"
     r"|(?:\w+\s)?(?:isn't|aren't|wasn't|weren't|can't|cannot|doesn't|does not|didn't|did not|won't)\b"
+    r"|(?:is|was)\s(?:what i\b|my (?:first|previous|earlier|old|initial)\b)"
+    r"|[^.!?]{0,60}\bbut (?:it|that|this)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
     r"|[-–—(:]?\s?(?:wrong|incorrect|ruled out|impossible|no[!.])(?:\W|$))",
     re.IGNORECASE,
 )
@@ -232,6 +238,7 @@ _LINK = re.compile(
 _LINK_BEFORE = re.compile(rf"(?:{_LINK.pattern})\s*\Z", re.IGNORECASE)
 _CHANGED = re.compile(r"\b(?:chang|correct|revis|updat|switch)\w*\s(?:[\w']+\s){0,4}from\s*\Z", re.IGNORECASE)
 _SUBJECT = re.compile(r"\s(?:is|was)\s(?:the|an?)\s[a-z]+\s(?:of|between|that|in|for|we|when)\b", re.IGNORECASE)
+_SO = re.compile(r",\s(?:and\s)?(?:so|therefore|thus|hence)\b", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b"
     r"|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
@@ -327,7 +334,7 @@ _BULLET = re.compile(
 
 def _cell(line: str) -> str:
     """The last cell of a table's row."""
-    if line.startswith("|") and line.endswith("|") and line.count("|") > 2:
+    if line.startswith("|") and line.endswith("|") and (line.count("|") > 2 or line[1:2] == " " == line[-2:-1]):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         return "" if all(re.fullmatch(r":?-+:?", cell) for cell in cells) else cells[-1]
     return line
@@ -367,7 +374,7 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
     for i, stretch in enumerate(found):
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
-        read = value(stretch.text) if not behind[:1].isalpha() else None  # 12th, 12k
+        read = value(stretch.text) if not (behind[:1].isalpha() and behind[0] < _UNSPACED) else None  # 12th, 12k
         bare = not (before.strip(_EDGE + "=") or behind.strip(_EDGE))  # no word says anything about it
         if bare:
             candidates.append((stretch, read, ""))
@@ -408,7 +415,13 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
     named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
     if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
-    if _SUBJECT.match(sentence, first.end) and len(_PROSE_WORD.findall(sentence[: first.start])) < 2 and not named:
+    concluded = any(_SO.search(sentence, first.end, stretch.start) for stretch, _, _ in candidates[1:])
+    if (
+        not concluded
+        and _SUBJECT.match(sentence, first.end)
+        and len(_PROSE_WORD.findall(sentence[: first.start])) < 2
+        and not named
+    ):
         return 0, True  # "12 is the sum of 5 and 7"
     for link in reversed(list(_LINK.finditer(sentence))):
         behind = [
@@ -437,6 +450,7 @@ def _offered(
         if 0 <= i < len(candidates) - 1:
             between = sentence[candidates[i][0].end : candidates[i + 1][0].start]
             joined = len(between) < 40 and re.search(joint, between, re.IGNORECASE) and not _LINK.search(between)
+            joined = joined or between.strip() == "and"
             if joined or strength is Strength.MARKED or not between.strip(" ,/|"):
                 out |= {candidates[i][1], candidates[i + 1][1]}
     return out
