@@ -149,6 +149,12 @@ class Reading:
 
 
 NOTHING = Reading(None)
+
+
+def _as(reading: Reading, strength: Strength, final: bool = False) -> Reading:
+    return Reading(reading.answer, strength, reading.reason, final or reading.final, reading.denied)
+
+
 _DENIAL = re.compile(
     r"(?:not|never|anything but)\b|.*\b(?:is|are|was|were|looks|seems) (?:\w+ )?(?:wrong|incorrect"
     r"|not (?:right|correct))\W{0,3}\Z",
@@ -215,8 +221,11 @@ def read(attempt: str, reader: Reader) -> Reading:
     """What an attempt without its scratch work commits to, found by `reader` in the first place that has something for it."""
     text = plain_characters(attempt[-MAX_CHARS:]).strip()
     lowered = text.lower()
-    may_correct = any(word in lowered for word in _CORRECTING)
-    corrections = [m.end() for m in _CORRECTION.finditer(text)] if may_correct else []
+    corrections: list[int] = []
+    for word in _CORRECTING:
+        if word in lowered:
+            corrections = [m.end() for m in _CORRECTION.finditer(text)]
+            break
     for start in corrections[-1:]:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
@@ -242,19 +251,19 @@ def _from(text: str, reader: Reader) -> Reading:
     if place is not None:
         said_last = next(iter(stated_places(text[place.end :])), None) if _FINAL.search(text, place.end) else None
         if said_last is not None and (reading := reader(said_last)).answer is not None:
-            return replace(reading, strength=Strength.STATED)  # boxes before it are of its steps
+            return _as(reading, Strength.STATED)  # boxes before it are of its steps
         reading = reader(place)
         if reading.answer is not None and _TAKEN_BACK.search(text[place.end :]):
             after = reader(Place(text[place.end :], Strength.LOOSE))
             return after if after.strength >= Strength.SAID else Reading(None, reason="the answer is taken back")
-        return replace(reading, strength=Strength.MARKED, final=True)
+        return _as(reading, Strength.MARKED, final=True)
     refused = NOTHING
     denied: list[str] = []
     for place in stated_places(text):
         reading = reader(place)
         denied += reading.denied
         if reading.answer is not None:
-            return _kept(replace(reading, strength=Strength.STATED), text, place.end, reader, denied)
+            return _kept(_as(reading, Strength.STATED), text, place.end, reader, denied)
         if reading.final:
             return reading
         refused = refused if refused.reason else reading
@@ -333,7 +342,8 @@ _STATING = (
         "select",
         "pick",
         "say",
-        "with",
+        "go with",
+        "going with",
     ),
     *("opt for", "vote for", "settle", "right", "correct"),
 )
@@ -346,6 +356,7 @@ _REVERSED = re.compile(
     r"(?!\s(?:to|of|for|when|if|but)\b)",
     re.IGNORECASE,
 )
+_TURNED = re.compile(r"\b(?:is|are|be)\s")
 _UNBELIEVED = re.compile(
     r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt|\b(?:know|sure|tell|say|decide) (?:if|whether))"
     r"(?: that)?(?: the| my)?\s*\Z",
@@ -428,10 +439,29 @@ def _json_value(text: str, at: int) -> tuple[str, int]:
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), end
 
 
+def states(lowered: str) -> bool:
+    """Whether a text in lower case may say what its answer is."""
+    for word in _STATING:  # noqa: SIM110 - a generator would cost as much again
+        if word in lowered:
+            return True
+    return False
+
+
+def boxed_last(text: str) -> str:
+    """What stands in the text's only box where that ends it and is not the answer to a next question; else an empty text."""
+    start = text.rfind("\\boxed{", -100)
+    if start < 0 or text.count("boxed") > 1 or not (box := _LAST_BOX.fullmatch(text, start)):
+        return ""
+    return "" if "\n" in text[:start].strip() and _RUN_ON.search(text) else box[1]
+
+
+_LAST_BOX = re.compile(r"\\boxed\{\s?([\w-]{1,20})\s?\}(?:\\[\])]|[$.*\s]){0,6}", re.ASCII)
+
+
 def stated_places(text: str) -> Iterable[Place]:
     """The clauses in which the text says what its answer is, the last one first."""
     lowered = text.lower()
-    if not any(word in lowered for word in _STATING):
+    if not states(lowered):
         return []
     found: list[tuple[int, Place]] = []
     for match in _STATED.finditer(text):
@@ -450,7 +480,7 @@ def stated_places(text: str) -> Iterable[Place]:
             )
             line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
             found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
-    for match in _REVERSED.finditer(text):
+    for match in _REVERSED.finditer(text) if _TURNED.search(lowered) else ():
         before = text[max(0, match.start() - 100) : match.start()]
         value = before[max((m.end() for m in _VALUE_START.finditer(before)), default=0) :]
         if value.strip() and not _NO_VALUE.search(value):
@@ -483,6 +513,7 @@ _MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z
 _NO_MONEY = re.compile(r"(?<!\\)\$(?!\d)")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
+_INSIDE = re.compile(r"[*_`$\\\"']")
 _WRAPPED = re.compile(r"[*_`$\\\"']|[.,;:]\Z")
 _LAYERS = 12  # of wrappers: more are no model's habit
 QUOTES = "\"'`*_"
@@ -490,6 +521,11 @@ QUOTES = "\"'`*_"
 
 def unwrap(text: str, money: bool = True) -> str:
     """The text without what is wrapped around an answer or a part of it; `money`: a single `$` before a number stays."""
+    text = text.strip()
+    if not _INSIDE.search(text):  # nothing but a full stop can come off
+        while len(text) > 1 and text[-1] in ".,;:" and (bare := text.rstrip(".,;:").rstrip()):
+            text = bare
+        return text
     for _ in range(_LAYERS):
         before = text
         text = text.strip()

@@ -9,9 +9,19 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.answer import NOTHING, Place, Reader, Reading, Strength, read, stated_places, unwrap
+from rl2f_hub.verify.answer import (
+    NOTHING,
+    Place,
+    Reader,
+    Reading,
+    Strength,
+    boxed_last,
+    read,
+    stated_places,
+    unwrap,
+)
 from rl2f_hub.verify.base import Verifier
-from rl2f_hub.verify.quantity import as_integer, read_quantity, same_quantity
+from rl2f_hub.verify.quantity import NO_THING, NUMBER_WORDS, SCALES, as_integer, read_quantity, same_quantity
 from rl2f_hub.verify.values import Stretch, pick
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -38,17 +48,30 @@ _SHORT = re.compile(
 )
 
 
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_COUNTED = re.compile(r"(-?[0-9]{1,18})(?: ([a-z]{3,30}))?")
+
+
 def read_integer(attempt: str) -> Reading:
     """The whole number that the attempt commits to; a number that is not whole, or still to be worked out, is none."""
     if len(attempt) < 100 and (short := _SHORT.fullmatch(attempt)):
         strength = Strength.MARKED if short["box"] else Strength.STATED if short["said"] else Strength.SAID
         return Reading(str(int(short["number"])), strength)
+    if (number := boxed_last(attempt)) and _DIGITS.fullmatch(number):
+        return Reading(str(int(number)), Strength.MARKED, final=True)
     return read(attempt, partial(pick, value=whole_number))
+
+
+_SAYING = (
+    NO_THING | NUMBER_WORDS | SCALES.keys() | {name + "s" for name in SCALES} | {"percent", "percentage", "per", "pct"}
+)
 
 
 def whole_number(text: str) -> str | None:
     """The whole number that a stretch is as a whole, behind its last `=` if it has one; None if it is none."""
     text = unwrap(text)
+    if (counted := _COUNTED.fullmatch(text)) and counted[2] not in _SAYING:  # what most are: `42`, `42 apples`
+        return str(int(counted[1]))
     if "=" in text or "≈" in text:
         sides = [side for side in re.split(r"=|≈|\\approx", text) if side.strip()]
         return (_whole(sides[-1]) or _whole(sides[0])) if sides else None
@@ -132,9 +155,10 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return bool(lists) and _items(said, pattern) in lists
 
     shown: list[tuple[Strength, str]] = []  # of the places of an attempt that is another text
+    hopeless = _is_absent(attempt, wanted, lists)
 
     def find(place: Place) -> Reading:
-        for candidate in phrases(place, question):
+        for candidate in () if hopeless else phrases(place, question):
             if matches(candidate):
                 return Reading(candidate.strip(), Strength.SAID)
         shown.append((place.strength, unwrap(place.text)))
@@ -144,7 +168,7 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         attempt = _LIST_LINES.sub(_on_one_line, attempt)
     if attempt.isalnum() and attempt.isascii() and not matches(attempt):  # one bare word
         return Verdict(False, 0.0, attempt, "another text")
-    if matches(attempt):
+    if not hopeless and matches(attempt):
         return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
     reading = read(attempt, find)
     if reading.answer is not None:
@@ -153,6 +177,21 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(False, 0.0, None, reading.reason)
     answer = max(shown, key=lambda place: place[0])[1]
     return Verdict(False, 0.0, answer or None, "another text" if answer else "empty attempt")
+
+
+_NO_LETTERS = {code: None for code in range(128) if not chr(code).isalnum()}
+
+
+def _is_absent(attempt: str, wanted: set[str], lists: set[tuple[str, ...]]) -> bool:
+    """Whether the letters and digits of no wanted text stand in the attempt: then none of its phrases need be looked at.
+
+    Only for attempts in ASCII without commands, escapes or fences, of which nothing between two letters comes off.
+    """
+    if not attempt.isascii() or "\\" in attempt or "```" in attempt:
+        return False
+    written = attempt.lower().translate(_NO_LETTERS)
+    parts = [*([known] for known in wanted), *lists]
+    return not any(all(part.translate(_NO_LETTERS) in written for part in known) for known in parts)
 
 
 _ARTICLE = re.compile(r"^(?:(?:on|in|at) )?(?:an? |the )?")
@@ -299,6 +338,9 @@ def _options(config: str) -> tuple[str, ...]:
 
 def read_choice(attempt: str, options: tuple[str, ...] = ()) -> Reading:
     """The letter that the attempt commits to, given the texts of the options (none: any letter)."""
+    letter = boxed_last(attempt)
+    if len(letter) == 1 and letter in LETTERS[: len(options) or 26]:
+        return Reading(letter, Strength.MARKED, final=True)
     return read(attempt, _choice_reader(options))
 
 

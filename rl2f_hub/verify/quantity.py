@@ -268,7 +268,7 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
 
 _PER = re.compile(r"\A/ ?(?=[a-z]{3})")
 # What may not follow a number as the thing that it counts: it says something about the number instead.
-_NO_THING = frozenset(
+NO_THING = frozenset(
     "is are was were be been being am isn aren wasn weren not no never nor wrong incorrect false right correct times plus minus "
     "divided multiplied than and or but if then so because since as which that however out from over under between versus vs "
     "squared cubed factorial choose mod modulo power to until through half does do did doesn don can cannot could may might must "
@@ -286,7 +286,7 @@ def _counted(text: str, glued: bool) -> str | None:
     ):
         return None
     lowered = [w.lower().rstrip(",") for w in words]
-    return None if any(w in _NO_THING or w in NUMBER_WORDS or w.endswith("n't") for w in lowered) else text
+    return None if any(w in NO_THING or w in NUMBER_WORDS or w.endswith("n't") for w in lowered) else text
 
 
 def read_unit(text: str) -> tuple[str, Fraction] | None:

@@ -22,10 +22,10 @@ FUNCTIONS = frozenset(
     "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp "
     "lg pi infinity inf oo abs mod theta alpha beta".split()
 )
-_ARITHMETIC = frozenset(
+ARITHMETIC = frozenset(
     "times plus minus divided multiplied squared cubed factorial percent percentage pct choose modulo negative".split()
 )
-_SHORT_WORDS = frozenset(
+SHORT_WORDS = frozenset(
     "is it of to in on at as be by we he an am my me us if up do go ok oh hi vs st nd rd th no so id im "
     "es el la le il lo un en et du ce je ne ou".split()
 )
@@ -80,8 +80,8 @@ def stretches(sentence: str) -> list[Stretch]:
             elif low == "per":
                 is_math = last_number and i + 2 < len(tokens) and tokens[i + 2][0] in UNITS
             else:
-                is_math = low in _ARITHMETIC or text in FUNCTIONS or after_number
-                if not is_math and len(text) == 2 and low not in _SHORT_WORDS and text.islower():
+                is_math = low in ARITHMETIC or text in FUNCTIONS or after_number
+                if not is_math and len(text) == 2 and low not in SHORT_WORDS and text.islower():
                     is_math, solid = True, True
         elif kind == "letter":
             after = sentence[token.end() : token.end() + 2]
@@ -148,6 +148,11 @@ _JOINING = re.compile(
 
 
 def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -> None:
+    text = sentence[start:end]
+    bare = text.strip(_EDGE)
+    if bare.isdecimal() and "." not in text[: (lead := text.index(bare))]:
+        out.append(Stretch(start + lead, start + lead + len(bare), bare, words))
+        return
     while True:
         text = sentence[start:end]
         bare = text.strip(_EDGE)
@@ -235,6 +240,38 @@ _LINK = re.compile(
     r"|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
+# What the slow patterns above need to match at all.
+_DENYING = tuple("n't not doubt but except out eliminat exclud reject never neither nor isnt if whether".split())
+_ANOTHER = (
+    *"instead except than unlike from been previous initial first last earlier old wrong original step figure example".split(),
+    *("problem", "exercise", "question", "equation", "case"),
+    *(f"i {verb}" for verb in "said wrote thought answered had got put guessed".split()),
+)
+_BOUNDING = tuple(
+    "than to least most under over below above exceed exceeds between near around until of a the about".split()
+)
+_LINK_START = re.compile(r"\b[A-Za-z]+\b|'s\b|[:=→≈]|->")
+_LINK_WORDS = frozenset(
+    "is are was were equal equals be give gives giving makes making get gets got have has had cost costs leaves leaving total "
+    "totals totaling totalling obtain obtains yield yields yielding take takes took spends spent pays paid weighs saves saved "
+    "therefore thus hence so becomes remain remains earns need needs come comes add adds a".split()
+)
+
+
+def _has(lowered: str, words: tuple[str, ...]) -> bool:
+    for word in words:  # noqa: SIM110 - a generator costs as much again
+        if word in lowered:
+            return True
+    return False
+
+
+def _links(sentence: str) -> list[re.Match[str]]:
+    """Where `_LINK` matches, in order; it is only tried where it can."""
+    starts = _LINK_START.finditer(sentence)
+    tried = (m.start() for m in starts if not m[0][0].isalpha() or m[0].lower() in _LINK_WORDS)
+    return [link for at in tried if (link := _LINK.match(sentence, at))]
+
+
 _LINK_BEFORE = re.compile(rf"(?:{_LINK.pattern})\s*\Z", re.IGNORECASE)
 _CHANGED = re.compile(r"\b(?:chang|correct|revis|updat|switch)\w*\s(?:[\w']+\s){0,4}from\s*\Z", re.IGNORECASE)
 _SUBJECT = re.compile(r"\s(?:is|was)\s(?:the|an?)\s[a-z]+\s(?:of|between|that|in|for|we|when)\b", re.IGNORECASE)
@@ -320,7 +357,9 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
                 return Reading(None, reason="the answer is denied", denied=denied)
             if denied and reading.strength < Strength.SAID:
                 continue
-            return replace(reading, denied=denied + reading.denied)
+            if denied:
+                return replace(reading, denied=denied + reading.denied)
+            return reading
         denied += reading.denied
         if reading.reason and not reading.denied:
             return reading
@@ -375,14 +414,15 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
         read = value(stretch.text) if not (behind[:1].isalpha() and behind[0] < _UNSPACED) else None  # 12th, 12k
+        low = before.lower()
         bare = not (before.strip(_EDGE + "=") or behind.strip(_EDGE))  # no word says anything about it
         if bare:
             candidates.append((stretch, read, ""))
-        elif _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
+        elif (_has(low, _DENYING) and _DENIED_BEFORE.search(before)) or _DENIED_BEHIND.match(behind):
             denied.append(read or stretch.text)
-        elif _OTHER_BEFORE.search(before):
+        elif _has(low, _ANOTHER) and _OTHER_BEFORE.search(before):
             continue
-        elif _BOUND_BEFORE.search(before) or _BOUND_BEHIND.match(behind):
+        elif (low.rstrip().endswith(_BOUNDING) and _BOUND_BEFORE.search(before)) or _BOUND_BEHIND.match(behind):
             bound = True
             candidates.append((stretch, None, "it only bounds the answer"))
         elif i and _RANGE.fullmatch(sentence[found[i - 1].end : stretch.start]):
@@ -423,7 +463,7 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
         and not named
     ):
         return 0, True  # "12 is the sum of 5 and 7"
-    for link in reversed(list(_LINK.finditer(sentence))):
+    for link in reversed(_links(sentence)):
         behind = [
             i
             for i, (stretch, _, _) in enumerate(candidates)
