@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
 from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS, read_quantity
@@ -51,6 +52,14 @@ class Stretch:
     words: bool
 
 
+@lru_cache(maxsize=8192)
+def _is_prose(word: str) -> bool:
+    """Whether a word, before which no mathematics stands, begins none."""
+    low = word.lower()
+    mathematical = low in ARITHMETIC or low in NUMBER_WORDS or low in ("by", "per") or word in FUNCTIONS or "-" in low
+    return not mathematical and (len(word) > 2 or low in SHORT_WORDS or not word.islower())
+
+
 def stretches(sentence: str) -> list[Stretch]:
     """The stretches of mathematics in a sentence, in order."""
     out: list[Stretch] = []
@@ -62,7 +71,7 @@ def stretches(sentence: str) -> list[Stretch]:
         kind = token.lastgroup
         text = token[0]
         is_math = True
-        if kind == "space":
+        if kind == "space" or (start < 0 and kind == "word" and _is_prose(text)):
             continue
         glued = start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter")
         if glued and kind in ("number", "letter") and tokens[i - 1][0][-1] < _UNSPACED:
@@ -250,7 +259,7 @@ _ANOTHER = (
 _BOUNDING = tuple(
     "than to least most under over below above exceed exceeds between near around until of a the about".split()
 )
-_LINK_START = re.compile(r"\b[A-Za-z]+\b|'s\b|[:=→≈]|->")
+_LINK_START = re.compile(r"[A-Za-z]+|'s\b|[:=→≈]|->")
 _LINK_WORDS = frozenset(
     "is are was were equal equals be give gives giving makes making get gets got have has had cost costs leaves leaving total "
     "totals totaling totalling obtain obtains yield yields yielding take takes took spends spent pays paid weighs saves saved "
@@ -455,12 +464,11 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
     named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
     if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
-    concluded = any(_SO.search(sentence, first.end, stretch.start) for stretch, _, _ in candidates[1:])
     if (
-        not concluded
-        and _SUBJECT.match(sentence, first.end)
-        and len(_PROSE_WORD.findall(sentence[: first.start])) < 2
+        _SUBJECT.match(sentence, first.end)
         and not named
+        and not any(_SO.search(sentence, first.end, stretch.start) for stretch, _, _ in candidates[1:])
+        and len(_PROSE_WORD.findall(sentence[: first.start])) < 2
     ):
         return 0, True  # "12 is the sum of 5 and 7"
     for link in reversed(_links(sentence)):
