@@ -155,7 +155,7 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return bool(lists) and _items(said, pattern) in lists
 
     shown: list[tuple[Strength, str]] = []  # of the places of an attempt that is another text
-    hopeless = _is_absent(attempt, wanted, lists)
+    hopeless = False
 
     def find(place: Place) -> Reading:
         for candidate in () if hopeless else phrases(place, question):
@@ -168,8 +168,9 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         attempt = _LIST_LINES.sub(_on_one_line, attempt)
     if attempt.isalnum() and attempt.isascii() and not matches(attempt):  # one bare word
         return Verdict(False, 0.0, attempt, "another text")
-    if not hopeless and matches(attempt):
+    if matches(attempt):
         return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
+    hopeless = _is_absent(attempt, wanted, lists)
     reading = read(attempt, find)
     if reading.answer is not None:
         return Verdict(True, 1.0, unwrap(reading.answer), "equal to the reference")
