@@ -102,8 +102,10 @@ A file named by a recipe is code that runs with your rights, so a recipe alone c
 ```python
 from rl2f_hub import Task
 
+
 def teacher(request):
     return "Too high." if int(request.verdict.answer or 0) > int(request.privilege.reference) else "Too low."
+
 
 def verifier(task: Task, attempt: str) -> bool:
     return attempt.strip() == task.privilege.reference

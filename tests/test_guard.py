@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from rl2f_hub.sandbox.jobs import CodeTests
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.teachers import FeedbackRequest, Reply
 from rl2f_hub.teachers.controls import LeakedTeacher, ShuffledTeacher
-from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, Judge, find_leaks
+from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, Judge, find_leaks, leaks_of
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 
@@ -460,3 +461,21 @@ def test_another_right_answer_is_a_leak_where_many_are_right(telling: Make) -> N
     for said, leaked in ((f'You could have said "{turned}".', True), ("Use every number once.", False)):
         (out,), _ = guarded(telling(said), [replace(asked, privilege=Privilege("answer", ""))], max_retries=0)
         assert out.leaked == (("accepted",) if leaked else ())
+
+
+def test_marks_on_the_students_own_digits_never_add_up_to_a_leak(situation: Any) -> None:
+    """The scripted teacher's words over many turns, as the quickstart hears them: 72 of 17,288 were once stopped."""
+    rng = random.Random(5)
+    for reference in ("555", "888", "101", "166", "882", "407", "950"):
+        heard: list[str] = []
+        attempts: list[str] = []
+        for _ in range(6):
+            digits = [d if rng.random() < 0.6 else str(rng.randrange(10)) for d in reference]
+            attempt = "".join(["1" if digits[0] == "0" else digits[0], *digits[1:]])
+            if attempt == reference:
+                continue
+            attempts.append(attempt)
+            request = situation(attempt, reference, attempts=tuple(attempts), feedbacks=tuple(heard))
+            [reply] = ScriptedTeacher().feedback([request])
+            assert leaks_of(reply.text, request, reply.kind) == (), (reference, attempts, heard, reply.text)
+            heard.append(reply.text)

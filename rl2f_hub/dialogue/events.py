@@ -22,7 +22,7 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptMade:
-    """The student finished an attempt."""
+    """The student finished the attempt `text` of a `dialogue` at a `turn`."""
 
     dialogue: int
     turn: int
@@ -31,7 +31,7 @@ class AttemptMade:
 
 @dataclass(frozen=True, slots=True)
 class AttemptJudged:
-    """A verifier judged an attempt; it is the rollout's last turn."""
+    """A verifier judged an attempt of a `dialogue` by a `verdict`; it is the rollout's last turn."""
 
     dialogue: int
     turn: int
@@ -40,7 +40,7 @@ class AttemptJudged:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackGiven:
-    """Feedback on an attempt stands in the ledger and in the record."""
+    """The `feedback` on the attempt of a `dialogue` at a `turn` stands in the ledger and in the record."""
 
     dialogue: int
     turn: int
@@ -49,7 +49,7 @@ class FeedbackGiven:
 
 @dataclass(frozen=True, slots=True)
 class DialogueEnded:
-    """The dialogue is over."""
+    """The dialogue is over, for the `reason` given."""
 
     dialogue: int
     reason: StopReason

@@ -73,7 +73,7 @@ class Student:
 
 
 def start_rollouts(student: Student, tasks: Sequence[Task], seeds: Sequence[int]) -> list[Rollout]:
-    """One rollout per task, each with its seed, in which nothing has been attempted yet."""
+    """One rollout of `student` per task of `tasks`, with its seed of `seeds`, in which nothing has been attempted yet."""
     chat = student.chat
     return [
         Rollout(t, s, chat.new_ledger(t.prompt), opened=chat.opened_mark) for t, s in zip(tasks, seeds, strict=True)
@@ -224,6 +224,7 @@ class DialogueRunner:
         """Run every open dialogue to its end; yields what happens, in order.
 
         Args:
+            teacher: answers wrong attempts, behind its guard.
             max_parallel: most dialogues at once; fewer, where the engine's cache would not hold them.
             overlap: generate for one half of the dialogues while the other half is judged and answered; by default where
                 `feedback_is_remote`.

@@ -54,7 +54,7 @@ class Interrupted(Exception):
 
 
 class TokenDrawn(NamedTuple):
-    """An id that the student sampled, stop ids included. `dialogue` is its row."""
+    """An id (`token`) that the student sampled, stop ids included. `dialogue` is its row."""
 
     dialogue: int
     token: int
@@ -94,7 +94,10 @@ class Session(ABC):
         turn: int | Sequence[int],
         on_token: OnToken | None = None,
     ) -> list[Sampled]:
-        """`stream` to its end. `on_token` is called with (row, id); what it raises (`Interrupted`) passes through."""
+        """`stream` to its end; `rows`, `new_ids` and `turn` as there.
+
+        `on_token` is called with (row, id); what it raises (`Interrupted`) passes through.
+        """
         with closing(self.stream(rows, new_ids, turn, tokens=on_token is not None)) as drawn:
             while True:
                 try:

@@ -71,7 +71,10 @@ class Teacher(ABC):
 
     @classmethod
     def from_spec(cls, spec: TeacherSpec, student: Student | None, folder: Path | None) -> Teacher:
-        """The teacher of a recipe's section `teacher`; by default it has no settings. Arguments: see `build_teacher`."""
+        """The teacher of a recipe's section `teacher`; by default it has no settings.
+
+        `spec`, `student` and `folder` are those of `build_teacher`.
+        """
         return cls()
 
     @abstractmethod
@@ -79,7 +82,7 @@ class Teacher(ABC):
         """A reply to each of `requests`, in order; None where it has nothing to say. A text is a reply of kind `free`."""
 
     def challenge_correct(self, requests: Sequence[FeedbackRequest]) -> Sequence[Reply | str | None]:
-        """What it says against attempts that are right; None where an attempt stands."""
+        """What it says against the attempts of `requests`, which are right; None where an attempt stands."""
         return [None] * len(requests)
 
     def record(self) -> dict[str, Any]:
@@ -108,20 +111,25 @@ class WrappedTeacher(Teacher):
         self.guarded, self.sees_privilege = teacher.guarded, teacher.sees_privilege
 
     def feedback(self, requests: Sequence[FeedbackRequest]) -> Sequence[Reply | str | None]:
+        """The inner teacher's replies to `requests`."""
         return self.teacher.feedback(requests)
 
     def challenge_correct(self, requests: Sequence[FeedbackRequest]) -> Sequence[Reply | str | None]:
+        """What the inner teacher says against the right attempts of `requests`."""
         return self.teacher.challenge_correct(requests)
 
     def record(self) -> dict[str, Any]:
+        """The inner teacher's record."""
         return self.teacher.record()
 
     @property
     def stopped(self) -> str:
+        """Why the inner teacher says nothing more."""
         return self.teacher.stopped
 
     @property
     def shown(self) -> Sequence[str]:
+        """The prompts that the inner teacher's model was shown."""
         return self.teacher.shown
 
 

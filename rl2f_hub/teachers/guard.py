@@ -33,12 +33,14 @@ from rl2f_hub.teachers.leaks import ADDS_UP, FORMS, WORLD_FORMS, find_leaks, lea
 from rl2f_hub.teachers.leaks.attempts import programs_in, texts_in
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.leaks.secret import secret_of, whole
+from rl2f_hub.teachers.marks import PLACES
 from rl2f_hub.teachers.scripted import ScriptedTeacher
 
 __all__ = ["NEUTRAL", "REDACTED", "Guard", "GuardedTeacher", "Judge", "find_leaks"]
 log = logging.getLogger(__name__)
 Speak = Callable[[Sequence[Situation]], Sequence[Reply | str | None]]
 
+_MARKED_DIGIT = re.compile(rf"\b(?:{'|'.join(PLACES)}) \d (?:right|too (?:low|high))\b")  # of the scripted teacher
 REDACTED = "[redacted]"
 NEUTRAL = "Not yet. Check your work and try again."  # says nothing about any task
 
@@ -53,10 +55,10 @@ class Judge(ABC):
 
     @abstractmethod
     def leaks(self, situation: Situation, text: str) -> bool | None:
-        """Whether `text` gives the answer away; None where there is no opinion (counted as `judge_silent`)."""
+        """Whether `text` gives the answer of `situation` away; None: no opinion (counted as `judge_silent`)."""
 
     def leaks_in_each(self, cases: Sequence[tuple[Situation, str]]) -> list[bool | None]:
-        """The same for many at once, in order."""
+        """The same for many `cases` (situation, text) at once, in order."""
         return [self.leaks(situation, text) for situation, text in cases]
 
     def record(self) -> dict[str, Any]:
@@ -111,7 +113,7 @@ class Guard:
         return out
 
     def challenge(self, teacher: Teacher, situations: Sequence[Situation]) -> list[Feedback | None]:
-        """The same for what a teacher says against right attempts; None where an attempt stands, which is no error."""
+        """The same for what a teacher says against the right attempts of `situations`; None, no error, where one stands."""
         return self._pass_on(teacher, teacher.challenge_correct, situations)
 
     def _pass_on(self, teacher: Teacher, speak: Speak, situations: Sequence[Situation]) -> list[Feedback | None]:
@@ -226,18 +228,20 @@ class GuardedTeacher:
 
     @property
     def name(self) -> str:
+        """The teacher's."""
         return self.teacher.name
 
     @property
     def independent_attempts(self) -> bool:
+        """See `Teacher`."""
         return self.teacher.independent_attempts
 
     def feedback(self, requests: Sequence[Situation]) -> list[Feedback | None]:
-        """See `Guard.pass_on`."""
+        """What `Guard.pass_on` makes of the replies to `requests`."""
         return self.guard.pass_on(self.teacher, requests)
 
     def challenge_correct(self, requests: Sequence[Situation]) -> list[Feedback | None]:
-        """See `Guard.challenge`."""
+        """What `Guard.challenge` makes of the replies to `requests`."""
         return self.guard.challenge(self.teacher, requests)
 
 
@@ -257,9 +261,10 @@ def leaks_of(text: str, situation: Situation, kind: str = "") -> tuple[str, ...]
         return ("accepted",)
     if not situation.feedbacks:
         return ()
-    # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86".
-    earlier = "\n".join(situation.feedbacks)[-MAX_CHARS // 2 :]
-    together = leaks_in(f"{earlier}\n{text}", situation.privilege, known)
+    # What was said before adds up: "the first two digits are 17", and two turns later "the last two are 86". A mark on a
+    # digit ("tens 5 too high") names one that the student wrote: it is left out, or the marks of many turns would add up.
+    earlier, now = (_MARKED_DIGIT.sub("", said) for said in ("\n".join(situation.feedbacks)[-MAX_CHARS // 2 :], text))
+    together = leaks_in(f"{earlier}\n{now}", situation.privilege, known)
     fresh = [form for form in together if form in ADDS_UP]
     if not fresh or ((before := set(leaks_in(earlier, situation.privilege, known))) and not set(fresh) - before):
         return ()

@@ -36,11 +36,14 @@ CreditScheme = Callable[[Sequence[Outcome], int, float, Scale], "list[list[float
 
 
 def dialogue_credit(outcomes: Sequence[Outcome], group: int, discount: float, scale: Scale) -> None:
-    """All turns of a dialogue share the advantage of its return, which TRL takes."""
+    """All turns of a dialogue share the advantage of its return, which TRL takes.
+
+    `outcomes`, `group`, `discount` and `scale` as in every `CreditScheme`; none of them is used.
+    """
 
 
 def turn_credit(outcomes: Sequence[Outcome], group: int, discount: float, scale: Scale) -> list[list[float]]:
-    """An advantage per turn, see `turn_advantages`."""
+    """An advantage per turn of `outcomes`; `group`, `discount`, `scale` as in `turn_rewards` and `turn_advantages`."""
     return turn_advantages([turn_rewards(o.solved_at, o.turns, discount) for o in outcomes], group, scale)
 
 
@@ -69,6 +72,8 @@ def turn_advantages(rewards: Sequence[Sequence[float]], group: int, scale: Scale
     Returns:
         One list a dialogue, one advantage a turn: the return from that turn on less the mean of the same over the
         group's other dialogues that got to that turn or, if none did, less the mean of their whole returns.
+    Raises:
+        ValueError: groups of one, or a number of dialogues that `group` does not divide.
     """
     if group < 2 or len(rewards) % group:
         raise ValueError(f"{len(rewards)} dialogues cannot be told apart in groups of {group}")

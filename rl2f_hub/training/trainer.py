@@ -82,6 +82,7 @@ class RL2FTrainer(GRPOTrainer):
         kwargs: `peft_config`, `quantization_config`, `processing_class`, `callbacks`, `optimizers`: as in `GRPOTrainer`.
     Attributes:
         student_tokens, attempts: that all processes have sampled in training so far.
+        num_generations, num_generations_eval: dialogues per task, in training and in an evaluation.
         rewarded_batches: batches of dialogues in which some group had something to learn from its rewards.
     Raises:
         UsageError: settings that TRL or PEFT refuse, arguments without effect, rows that are no tasks or do not fit into
@@ -366,7 +367,7 @@ class RL2FTrainer(GRPOTrainer):
                 metrics[name].append(value)
 
     def discounted_return(self, completions: list[Any], solved_at: list[int], **_: Any) -> list[float | None]:
-        """The reward TRL sees: one discounted return a dialogue."""
+        """The reward TRL sees: one discounted return per dialogue, from `solved_at`; the texts in `completions` are not read."""
         return [*dialogue_returns(solved_at, self.args.discount)]
 
     # -- what a batch holds --------------------------------------------------------------------------------------
@@ -465,7 +466,13 @@ class RL2FTrainer(GRPOTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """GRPO's loss and our terms, from one forward pass; arguments as in `transformers.Trainer`."""
+        """GRPO's loss and our terms, from one forward pass of `model`.
+
+        Args:
+            inputs, return_outputs, num_items_in_batch: as in `transformers.Trainer.compute_loss`.
+        Raises:
+            RL2FError: the loss is not finite.
+        """
         self._listen(True)
         try:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -549,7 +556,7 @@ class RL2FTrainer(GRPOTrainer):
         return self._step % (self._passes * self.num_iterations) != 0
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """TRL's; a checkpoint of other tasks or dialogues is refused before anything of it is loaded."""
+        """TRL's. `resume_from_checkpoint` is refused before it is loaded where it is of other tasks or dialogues."""
         found = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
         if found:
             self.restore(Path(cast(str, found)))

@@ -48,7 +48,7 @@ def verifier_of(task: Task) -> Verifier:
 
 
 def as_verifier(judge: Any) -> Verifier:
-    """A `Verifier`, a function (task, attempt), an object with `verify`, or an `Environment`'s class, as a `Verifier`.
+    """`judge` as a `Verifier`: it may be one, a function (task, attempt), an object with `verify`, or an `Environment`'s class.
 
     A function or `verify` returns a `Verdict`, True or False, or a score from 0 to 1. It runs in this process, without a
     time limit.

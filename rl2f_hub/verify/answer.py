@@ -70,6 +70,7 @@ PAIRS: tuple[Marks, ...] = (
     ("<|channel>thought", "<channel|>"),  # Gemma
 )
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>final[^<]{0,40}<\|message\|>")  # gpt-oss
+_COMMENT = re.compile(r"<!--[^<>]{0,500}-->")  # of HTML: nobody sees it
 _ROLE_MARK = re.compile(
     r"<\|(?:end|return|start|call|im_end|im_start|eot_id|endoftext|begin_of_solution|end_of_solution|START_RESPONSE|END_RESPONSE)\|>"
     r"|</s>|<end_of_turn>|<\|end_of_text\|>"
@@ -110,7 +111,7 @@ def without_scratch(text: str, marks: Sequence[Marks] = ()) -> str | None:
     if depth:
         return None
     text = "\n".join([*kept, text[start:]]) if events else text
-    return _ROLE_MARK.sub("\n", text) if "<" in text else text
+    return _COMMENT.sub(" ", _ROLE_MARK.sub("\n", text)) if "<" in text else text
 
 
 # -- what is read ----------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Verifier:
         return self.judge_here(task, attempt, earlier)
 
     def judge_here(self, task: Task, attempt: str, earlier: Sequence[str] = ()) -> Verdict:
-        """`judge` without the time limit."""
+        """`judge` of `task`, `attempt` and `earlier` without the time limit."""
         return self.own_judge(task, attempt, tuple(earlier)) if self.history else self.own_judge(task, attempt)
 
     def check(self, task: Task) -> None:
@@ -101,7 +101,7 @@ class Environment(ABC):
 
 
 def replay(environment: Environment, task: Task, attempts: Sequence[str]) -> Verdict:
-    """The verdict on the last of `attempts`, after all of them from the task's start.
+    """The verdict of `environment` on the last of `attempts`, after all of them from the task's start.
 
     A game that has ended stays as it ended: later attempts change nothing.
 

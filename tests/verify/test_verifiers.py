@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.recipe import SourceSpec
-from rl2f_hub.records import Task, Verdict
+from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
 from rl2f_hub.tasks.scorers import EVALUATES_PYTHON, EVALUATES_SYMPY, own_scorer
@@ -329,3 +329,9 @@ def test_puzzle24_must_use_its_own_four_numbers() -> None:
     task = next(stream(request_for(SourceSpec(source="reasoning_gym:puzzle24", count=1), seed=3)))
     assert own_scorer(task, task.privilege.reference).correct
     assert not own_scorer(task, "6 * 4 * 1 * 1").correct
+
+
+def test_a_comment_of_html_is_no_part_of_an_answer() -> None:
+    task = Task("t", "own", "own", "What is 2 * 3?", Privilege("answer", "6"), "integer")
+    assert verify(task, "# a heading\n<!-- hidden 7 --> 6").correct
+    assert not verify(task, "7 <!-- 6 -->").correct
