@@ -46,7 +46,7 @@ _AROUND = re.compile(
 _OFFSET = re.compile(
     r"\b(?P<add>add|subtract|take(?: away| off)?|deduct|remove|knock off|(?:increase|raise|decrease|reduce"
     r"|lower)(?: \w{1,8}){1,2} by|go (?:up|down)(?: by)?"
-    r"|(?:short|over|low|high|off|out|wrong) by)"
+    r"|(?:short|over|low|lower|high|higher|smaller|larger|greater|bigger|off|out|wrong|(?:over|under)sho[ot]t?) by)"
     r" (?:exactly |just |only |precisely |another )?[-+]?(?P<n>\d[\d.]{0,20}\d|\d)\b(?!\s?(?:%|[-+*/^x×]"
     r"|(?:more )?(?:digits?|letters?|words?|lines?|steps?|terms?|cases?|places?|times)\b))|"
     r"\b(?P<m>\d[\d.]{0,20}\d|\d) (?!is|was|are|seems|looks|would)(?:\w+ )?(?P<side>too (?:small|low|little"
@@ -61,12 +61,20 @@ _DIFFERENCE = re.compile(
     rf"\b{_BASE} (?:minus|-|and) {_BASE} (?:is|are|=|differ by|makes) ?-?(?P<m>\d{{1,20}})\b|"
     r"\b(?:difference|gap|distance)\b[^.!?\d]{0,48} (?:is|of|=|:) (?:exactly )?-?(?P<k>\d{1,20})\b"
 )
+_OF_DIFFERENCE = frozenset("your yours what answer result value difference gap distance".split())
+_OF_A_SHIFT = frozenset("raise increase lower decrease reduce bump numerator denominator top bottom".split())
+_OF_AN_EDIT = frozenset(
+    "replace change turn correct swap substitute alter make should must ought has needs from".split()
+)
+_OF_A_SWAP = frozenset("swap exchange switch interchange transpose".split())
 _SHIFT = re.compile(
-    r"\b(?P<way>raise|increase|lower|decrease|reduce|bump up) (?:the |your )?(?P<place>units|ones|tens|hundreds|thousands|last|first)"
+    r"\b(?P<way>raise|increase|lower|decrease|reduce|bump up) (?:the |your )?"
+    r"(?P<place>units|ones|tens|hundreds|thousands|last|first)"
     r"(?: digit| figure| place)? by (?P<n>\d)\b"
 )
 _HALF_OF = re.compile(
-    r"\b(?P<half>numerator|top|denominator|bottom)(?: number| figure)? (?:should|must|has to|needs to|ought to)(?: be| become| read) (?P<n>\d{1,9})\b"
+    r"\b(?P<half>numerator|top|denominator|bottom)(?: number| figure)? (?:should|must|has to"
+    r"|needs to|ought to)(?: be| become| read) (?P<n>\d{1,9})\b"
 )
 _OF_A_PLACE = re.compile(
     r"\b(?:units?|ones|tens|hundreds|\w*thousands|\w*millions|tenths|hundredths|digit|figure|place|character"
@@ -76,7 +84,7 @@ _OF_A_PLACE = re.compile(
 _BLACKLIST = re.compile(r"\b(?:not|n't|never|if|example|instance)\b[^.!?]{0,60}\Z")
 _REPLACE = re.compile(
     r"\b(?:replace|change|turn|correct|swap out|substitute|alter|make)\s(?:the |your |that |word |letter "
-    r"|digit |number |last |first |middle |cell ){0,3}"
+    r"|digit |number |last |first |second |third |middle |cell ){0,3}"
     r"[\"'`]?(?P<old>[^\W_]{1,30})[\"'`]?(?: in \w+| there)?\s(?:by|with|to|into|for|a|an)\s(?:be )?(?:an? "
     r"|the )?[\"'`]?(?P<new>[^\W_]{1,30})\b|"
     r"\b(?:the |your )?[\"'`]?(?P<wrong>[^\W_]{1,30})[\"'`]? (?:should|must|ought to|has to|needs to) (?:be"
@@ -125,7 +133,8 @@ _RULED = re.compile(
 _WITHOUT = re.compile(r"\b([^\W\d_]{3,30}) (?:without|minus|less) (?:the |its )?[\"'`]?([^\W\d_]{1,20})\b")
 _TWO = (("true", "false"), ("yes", "no"), ("even", "odd"), ("valid", "invalid"), ("possible", "impossible"))
 _OPPOSITE = re.compile(
-    r"\b(?:opposite (?:of|to) (?:what you|your|yours)|(?:flip|negate|invert|reverse) your (?:answer|verdict|reply)|the opposite (?:is|holds))\b"
+    r"\b(?:opposite (?:of|to) (?:what you|your|yours)|(?:flip|negate|invert|reverse) your (?:answer|verdict|reply)"
+    r"|the opposite (?:is|holds))\b"
 )
 _GLUE = r"(?:\s?[-+·|/_.*~]{1,2}\s?|,? (?:followed by|plus|and then|then|and) )"
 
@@ -137,9 +146,11 @@ def grouped(reading: Reading, secret: Secret, known: Known) -> bool:
     if secret.integer is None and secret.values:
         parts = [m.group("top", "bottom") for pattern in _FRACTION for m in pattern.finditer(undated(text))]
         return secret.written not in known.written and any(
-            int(bottom)
-            and Fraction(int(top), int(bottom)) in secret.values
-            and not known.operands.issuperset((top, bottom))
+            (
+                int(bottom)
+                and Fraction(int(top), int(bottom)) in secret.values
+                and not known.operands.issuperset((top, bottom))
+            )
             or f"{top}/{bottom}" == secret.written
             for top, bottom in parts
         )
@@ -182,6 +193,8 @@ def offset(reading: Reading, secret: Secret, known: Known) -> bool:
         return False
     bases = {abs(v) for v in _last_numbers(known)} | set(_last_numbers(known))
     text = reading.in_figures
+    if not re.search(r"\d", text):
+        return False
     for m in _OFFSET.finditer(text):
         size = Fraction(m["n"] or m["m"])
         before = text[max(0, m.start() - 70) : m.start()]
@@ -189,7 +202,7 @@ def offset(reading: Reading, secret: Secret, known: Known) -> bool:
             continue
         if any(base + size in secret.values or base - size in secret.values for base in bases):
             return True
-    for m in _DIFFERENCE.finditer(text):
+    for m in () if reading.letters.isdisjoint(_OF_DIFFERENCE) else _DIFFERENCE.finditer(text):
         size = Fraction(next(filter(None, m.groups())))
         if size and any(base + size in secret.values or base - size in secret.values for base in bases):
             return True
@@ -207,17 +220,18 @@ def edited(reading: Reading, secret: Secret, known: Known) -> bool:
     bases = {_bare(attempt)} | ({_answer(known)} if secret.kind == "number" else set())
     if target in bases:
         return False
-    if secret.kind == "number" and _shifted(text, secret, known):
+    if secret.kind == "number" and not reading.letters.isdisjoint(_OF_A_SHIFT) and _shifted(text, secret, known):
         return True
     cells = _CELL.findall(_cells_named(text)) if secret.grids else []
     if cells and _filled(cells, secret, known):
         return True
-    edits = [(m["old"] or m["wrong"], m["new"] or m["right"]) for m in _REPLACE.finditer(text)]
-    edits += _LETTER_FROM.findall(text)
+    told = not reading.letters.isdisjoint(_OF_AN_EDIT)
+    edits = [(m["old"] or m["wrong"], m["new"] or m["right"]) for m in _REPLACE.finditer(text)] if told else []
+    edits += _LETTER_FROM.findall(text) if told else []
     if any(_replaced(base, old, new, target) for base in bases for old, new in edits if old != new):
         return True
     items, wanted = _items_of(attempt), _items_of(secret.plain)
-    for m in _SWAP.finditer(text):
+    for m in () if reading.letters.isdisjoint(_OF_A_SWAP) else _SWAP.finditer(text):
         for parts in (items, list(_bare(attempt)), list(attempt)):
             places = [_index(parts, word) for word in (m["a"], m["b"])]
             if None not in places and places[0] != places[1]:
@@ -298,7 +312,7 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
         return True
     chosen = {m for r in known.readings[-1:] for m in re.findall(r"(?<![\w'’])([A-Z])(?![\w'’])", r.raw)}
     for m in re.finditer(
-        r"\b(?:letter|option|one|choice|answer|it|stands?|comes?|is|sits?|line)\b\W{1,2}(?:just |right "
+        r"(?:\A|\b(?:letter|option|one|choice|answer|it|stands?|comes?|is|sits?|line)\b\W{1,2})(?:just |right "
         r"|directly |immediately |that comes |comes |is )?(before|after|above|below|following|preceding)"
         r" (?:the )?(?:option |letter |one )?\(?([a-z]|you chose|yours?|your(?: own)? (?:choice|answer|option"
         r"|letter))\b",
@@ -317,9 +331,9 @@ def eliminated(reading: Reading, secret: Secret, known: Known) -> bool:
     between = re.search(r"\bbetween (?:options? |the letters? )?\(?([a-z])\)? and \(?([a-z])\b", text)
     if between and ord(between[2]) - ord(between[1]) == 2:
         return ord(between[1]) - 96 == index
-    if m := re.search(r"\b(second|2nd|third|3rd) from (?:the )?(bottom|last|end|top|start)\b", text):
-        step = 2 if m[1] in ("second", "2nd") else 3
-        return index == (step - 1 if m[2] in ("top", "start") else count - step)
+    if place := re.search(r"\b(second|2nd|third|3rd) from (?:the )?(bottom|last|end|top|start)\b", text):
+        step = 2 if place[1] in ("second", "2nd") else 3
+        return index == (step - 1 if place[2] in ("top", "start") else count - step)
     if re.search(r"\b(?:second|next) to (?:the )?last|penultimate|last but one\b", text) and index == count - 2:
         return True
     number = ("one", "two", "three", "four", "five", "six", "seven", "eight")[index] if index < 8 else "none"

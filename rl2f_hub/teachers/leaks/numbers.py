@@ -17,7 +17,8 @@ _BOUNDS = re.compile(
 )
 _STEP = re.compile(
     r"\b1 (?P<way>more|greater|larger|bigger|higher|above|less|smaller|lower|fewer|below|under)(?: than)? (?P<base>-?\d+)|"
-    r"\b(?:right|just|directly|immediately|straight|number|integer|value|comes) (?P<side>after|above|over|before|below|under) (?P<from>-?\d+)|"
+    r"\b(?:right|just|directly|immediately|straight|number|integer|value|comes) "
+    r"(?P<side>after|above|over|before|below|under) (?P<from>-?\d+)|"
     r"\b(?P<next>follows|succeeds|precedes|successor of|predecessor of|next after|last before"
     r"|next (?:integer|number|whole number) after|last (?:integer|number|whole number) before) (?P<of>-?\d+)"
 )
@@ -176,7 +177,8 @@ def _any(text: str, numbers: list[Figure], secret: Secret, known: Known, as_writ
             continue
         if as_written is not None and (n.written.rstrip("%") == secret.written.rstrip("%")) is not as_written:
             continue
-        if "/" in n.written and secret.integer is not None and known.operands.issuperset(n.written.split("/")):
+        method = "/" in n.written and n.written != secret.written
+        if method and known.operands.issuperset(n.written.split("/")):
             continue  # a division of given numbers: a method
         is_known = n.written in known.written or secret.written in known.written
         if counts(secret, known, text, n.start, n.end, is_known):

@@ -114,10 +114,14 @@ def _expected_patterns(wanted: str) -> tuple[re.Pattern[str], ...]:
     y = rf"(?<![\w.\-]){_spaced(wanted)}"
     return (
         re.compile(
-            rf"(?<!un)\b(?:expect(?:ed|s)?(?: outputs?| values?| results?| answers?)?|wanted)[\s:=`\"'(]{{1,4}}(?:(?:is|was)[\s:`]{{1,2}})?{y}"
+            rf"(?<!un)\b(?:expect(?:ed|s)?(?: outputs?| values?| results?| answers?)?|wanted)[\s:=`\"'(]{{1,4}}"
+            rf"(?:(?:is|was)[\s:`]{{1,2}})?{y}"
             r"(?=[`\"')]*\s*(?:[.,;!?\n](?!\d)|\Z|for\b|but\b|not\b|from\b|with\b|here\b|instead\b|and\b))"
         ),
         re.compile(rf"{y}[`\"']? (?:is|was) (?:expected|wanted)\b"),
+        re.compile(
+            rf"\b(?:returns?|returned|gives?|gave|got|gets?|prints?|printed) \S{{1,20}} (?:instead of|rather than) {y}(?![\w.]\w)"
+        ),
         re.compile(rf"\bassertionerror\W{{1,4}}[^\n]{{1,40}} != {y}(?![\w.])"),
     )
 
@@ -338,7 +342,8 @@ def _case_patterns(given: str, wanted: str) -> tuple[re.Pattern[str], ...]:
             rf"|get)[\s:=`\"'(]{{1,4}}){{0,4}}"
             rf"{y}[\s`\"',)]{{1,4}}(?:(?:for|from|on|with|when|given|if"
             rf"|as)[\s`\"':]{{1,3}})(?:[\w=]+[\s`\"':(=]{{1,3}}){{0,4}}?{x}",
-            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|gives|returns|yields|maps to|becomes|makes"
+            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|(?:should |must )(?:give|return|print|be|make|yield)"
+            rf"|gives|returns|yields|maps to|becomes|makes"
             rf"|is)[\s`\"'(]{{0,4}}{y}",
         )
     )
