@@ -49,7 +49,7 @@ def test_a_trl_without_sdpo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_clients_that_speak_to_another_hub_already() -> None:
-    from rl2f_hub.pipeline import _check_clients
+    from rl2f_hub.hub.connect import _check_clients
 
     refused(
         lambda: _check_clients("https://another.invalid"), "huggingface_hub is loaded already and speaks to", RL2FError
@@ -86,6 +86,10 @@ def test_a_verifier_that_does_not_start_or_answer_in_time(monkeypatch: pytest.Mo
 
     child = limited.LimitedChild()
 
+    def made(config: str) -> Any:
+        item = "rl2f_hub.tasks.reasoning_gym:plain_item"
+        return child.call(item, name="chain_sum", config=config, seed=0, index=0)
+
     def asleep() -> None:
         """No answer can come, however quick the machine is."""
         assert child._process is not None
@@ -93,13 +97,13 @@ def test_a_verifier_that_does_not_start_or_answer_in_time(monkeypatch: pytest.Mo
         child.time_limit = 0.0
 
     try:
-        refused(lambda: child.item("chain_sum", '{"min_terms": 9, "max_terms": 2}', 0, 0), "", ValueError)
+        refused(lambda: made('{"min_terms": 9, "max_terms": 2}'), "config {", ValueError)
         asleep()
         refused(lambda: child.check(task(1)), "the reference cannot be read within 0 s", ValueError)
         child.time_limit = 60.0
         child.check(task(1))
         asleep()
-        refused(lambda: child.item("chain_sum", "{}", 0, 0), "item 0 was not made within 0 s", ValueError)
+        refused(lambda: made("{}"), "not made within 0 s", ValueError)
     finally:
         child.close()
     monkeypatch.setattr(limited.sys, "executable", "/bin/false")
@@ -301,11 +305,7 @@ def test_what_the_page_refuses(saying: Make) -> None:
 
     refused(lambda: keep.KeepPanel._told(none), "There is nothing yet.", gr.Error)
 
-    def called() -> None:
-        with api._told():
-            none()
-
-    refused(called, "There is nothing yet.", gr.Error)
+    refused(api._checked(none), "There is nothing yet.", gr.Error)
     empty: Any = SimpleNamespace(model_id="")
     refused(lambda: ResultsPanel.read(empty), "This model has no repository", RL2FError)
     refused(lambda: keep.rows_of(None, None), "There is no dialogue yet: let the models try first.")  # type: ignore[arg-type]

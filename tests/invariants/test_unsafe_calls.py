@@ -16,16 +16,9 @@ RUNS_MODEL_CODE = ROOT / "rl2f_hub" / "sandbox" / "inside"  # forks of the sandb
 
 UNPICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 ARCHIVES = {"tarfile", "zipfile"}  # members' paths can leave the folder
-YAML = {
-    "safe_load",
-    "safe_load_all",
-    "safe_dump",
-    "YAMLError",
-    "CSafeLoader",
-    "SafeLoader",
-    "CSafeDumper",
-    "SafeDumper",
-}
+# Reading is for `runtime/yaml_reader.py`, which bounds the work: `yaml.parse` gives events and builds nothing.
+YAML = {"parse", "safe_dump", "YAMLError", "CSafeLoader", "SafeLoader", "CSafeDumper", "SafeDumper", "__with_libyaml__"}
+YAML |= {f"{kind}Event" for kind in ("Alias", "DocumentStart", "MappingEnd", "Scalar", "SequenceEnd", "SequenceStart")}
 TEMPLATES = {"SandboxedEnvironment", "ImmutableSandboxedEnvironment"}
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "commands.getoutput"}
 
@@ -43,6 +36,8 @@ def faults(source: str, may_exec: bool = False) -> list[str]:
             for name in names:
                 if name.partition(".")[0] in UNPICKLING | ARCHIVES:
                     note(node, f"import {name}")
+                if isinstance(node, ast.ImportFrom) and name.partition(".")[0] == "yaml":
+                    note(node, f"{ast.unparse(node)}: import yaml, so that what is used of it is seen")
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jinja2"):
                 for alias in node.names:
                     if alias.name.endswith(("Environment", "Template")) and alias.name not in TEMPLATES:
@@ -50,7 +45,7 @@ def faults(source: str, may_exec: bool = False) -> list[str]:
         if isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             if name.startswith("yaml.") and name.count(".") == 1 and node.attr not in YAML:
-                note(node, f"{name}: only safe YAML")
+                note(node, f"{name}: YAML is read by read_yaml")
             if name in SHELLS or name.endswith(("unpack_archive", "tempfile.mktemp")):
                 note(node, name)
         if isinstance(node, ast.Call):
@@ -90,6 +85,9 @@ BAD = [
     "import tarfile",
     "yaml.load(text)",
     "yaml.unsafe_load(text)",
+    "yaml.safe_load(text)",  # a few lines cost it minutes
+    "yaml.parse(text, Loader=yaml.Loader)",
+    "from yaml import load",
     "eval(text)",
     "exec(text)",
     "os.system('ls')",
@@ -112,5 +110,8 @@ def test_each_ban_bites(source: str) -> None:
 
 
 def test_plain_code_passes() -> None:
-    good = "import yaml\nyaml.safe_load(t)\nsubprocess.run(['ls'])\nmodel.eval()\ntorch.load(p, weights_only=True)"
+    good = (
+        "import yaml\nyaml.parse(t, Loader=yaml.SafeLoader)\nsubprocess.run(['ls'])\nmodel.eval()\n"
+        "torch.load(p, weights_only=True)"
+    )
     assert faults(good) == []
