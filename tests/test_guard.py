@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from rl2f_hub.teachers.controls import LeakedTeacher, ShuffledTeacher
 from rl2f_hub.teachers.guard import NEUTRAL, REDACTED, Guard, Judge, find_leaks, leaks_of
 from rl2f_hub.teachers.leaks.reading import MAX_CHARS
 from rl2f_hub.teachers.scripted import ScriptedTeacher
+from rl2f_hub.verify import verify
 
 Make = Callable[..., Any]
 
@@ -479,3 +481,36 @@ def test_marks_on_the_students_own_digits_never_add_up_to_a_leak(situation: Any)
             [reply] = ScriptedTeacher().feedback([request])
             assert leaks_of(reply.text, request, reply.kind) == (), (reference, attempts, heard, reply.text)
             heard.append(reply.text)
+
+
+@pytest.mark.parametrize("strength", ["full", "place", "direction"])
+def test_no_words_of_the_scripted_teacher_are_stopped_on_reasoning_gym(strength: str) -> None:
+    """Over sets of every shape of answer; a wrong attempt is the answer of another task of the set, and a constant."""
+    names = (
+        "basic_arithmetic chain_sum lcm gcd prime_factorization decimal_arithmetic fraction_simplification "
+        "number_sorting word_sorting letter_counting spell_backward caesar_cipher letter_jumble number_filtering "
+        "base_conversion leg_counting count_bits rotate_matrix mini_sudoku game_of_life manipulate_matrix "
+        "knights_knaves syllogism family_relationships calendar_arithmetic time_intervals simple_equations"
+    ).split()
+    asked = []
+    for name in names:
+        source = SourceSpec(source=f"reasoning_gym:{name}", count=2)
+        one, other = itertools.islice(stream(request_for(source)), 2)
+        for attempt in (other.privilege.reference, "100"):
+            verdict = verify(one, attempt)
+            if not verdict.correct:
+                asked.append(
+                    FeedbackRequest(
+                        one.prompt,
+                        one.domain,
+                        (attempt,),
+                        (),
+                        verdict,
+                        one.privilege,
+                        len(asked),
+                        verifier=one.verifier,
+                    )
+                )
+    assert len(asked) > 40
+    out, _ = guarded(ScriptedTeacher(strength), asked)
+    assert [(f.text, f.leaked) for f in out if f.leaked] == []

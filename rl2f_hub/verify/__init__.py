@@ -94,7 +94,8 @@ def verify_many(
 
     `verifier` judges in place of those that the tasks name.
     """
-    whose = [verifier or verifier_of(task) for task, _, _ in items]
+    known = {task.verifier: verifier or verifier_of(task) for task, _, _ in items if task.verifier != "environment"}
+    whose = [verifier or known.get(task.verifier) or verifier_of(task) for task, _, _ in items]
     results: list[Verdict | Exception | None] = []
     words: list[str] = []
     for w, (task, attempt, _) in zip(whose, items, strict=True):

@@ -150,6 +150,12 @@ class Reading:
 
 
 NOTHING = Reading(None)
+
+
+def _as(reading: Reading, strength: Strength, final: bool = False) -> Reading:
+    return Reading(reading.answer, strength, reading.reason, final or reading.final, reading.denied)
+
+
 _DENIAL = re.compile(
     r"(?:not|never|anything but)\b|.*\b(?:is|are|was|were|looks|seems) (?:\w+ )?(?:wrong|incorrect"
     r"|not (?:right|correct))\W{0,3}\Z",
@@ -178,6 +184,7 @@ _CORRECTING = (
         "sorry",
         "rather",
         "no that",
+        "was wrong",
     ),
     "no, that",
 )
@@ -185,8 +192,8 @@ _CORRECTION = re.compile(
     r"\b(?:actually|(?:no|oh|oops|hmm|sorry|hold on|but),? wait|wait,? no|wait|correction"
     r"|corrected(?= ?:)|scratch that|on second thoughts?|"
     r"let me correct (?:that|this|it|myself)|i (?:made|see) (?:a|an|my) (?:mistake"
-    r"|error)[^.:;\n]{0,60}|my mistake|oops|i mean[t]?|"
-    r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,:.!-]{0,3}",
+    r"|error)[^.:;\n]{0,60}|i was (?:wrong|mistaken|incorrect)|my mistake|oops|i mean[t]?|"
+    r"no,? (?:that(?:'s| is) (?:wrong|incorrect|not right)|sorry)|or rather|sorry)\b[\s,;:.!-]{0,3}",
     re.IGNORECASE,
 )
 _RUN_ON = re.compile(
@@ -215,8 +222,11 @@ def read(attempt: str, reader: Reader) -> Reading:
     """What an attempt without its scratch work commits to, found by `reader` in the first place that has something for it."""
     text = plain_characters(attempt[-MAX_CHARS:]).strip()
     lowered = text.lower()
-    may_correct = any(word in lowered for word in _CORRECTING)
-    corrections = [m.end() for m in _CORRECTION.finditer(text)] if may_correct else []
+    corrections: list[int] = []
+    for word in _CORRECTING:
+        if word in lowered:
+            corrections = [m.end() for m in _CORRECTION.finditer(text)]
+            break
     for start in corrections[-1:]:
         corrected = _from(text[start:], reader)
         if corrected.strength >= Strength.SAID or corrected.final:
@@ -242,19 +252,19 @@ def _from(text: str, reader: Reader) -> Reading:
     if place is not None:
         said_last = next(iter(stated_places(text[place.end :])), None) if _FINAL.search(text, place.end) else None
         if said_last is not None and (reading := reader(said_last)).answer is not None:
-            return replace(reading, strength=Strength.STATED)  # boxes before it are of its steps
+            return _as(reading, Strength.STATED)  # boxes before it are of its steps
         reading = reader(place)
         if reading.answer is not None and _TAKEN_BACK.search(text[place.end :]):
             after = reader(Place(text[place.end :], Strength.LOOSE))
             return after if after.strength >= Strength.SAID else Reading(None, reason="the answer is taken back")
-        return replace(reading, strength=Strength.MARKED, final=True)
+        return _as(reading, Strength.MARKED, final=True)
     refused = NOTHING
     denied: list[str] = []
     for place in stated_places(text):
         reading = reader(place)
         denied += reading.denied
         if reading.answer is not None:
-            return _kept(replace(reading, strength=Strength.STATED), text, place.end, reader, denied)
+            return _kept(_as(reading, Strength.STATED), text, place.end, reader, denied)
         if reading.final:
             return reading
         refused = refused if refused.reason else reading
@@ -333,7 +343,8 @@ _STATING = (
         "select",
         "pick",
         "say",
-        "with",
+        "go with",
+        "going with",
     ),
     *("opt for", "vote for", "settle", "right", "correct"),
 )
@@ -346,10 +357,13 @@ _REVERSED = re.compile(
     r"(?!\s(?:to|of|for|when|if|but)\b)",
     re.IGNORECASE,
 )
+_TURNED = re.compile(r"\b(?:is|are|be)\s")
 _UNBELIEVED = re.compile(
-    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt)(?: that)?(?: the| my)?\s*\Z",
+    r"(?:\b(?:don't|do not|didn't|can't|cannot) (?:think|believe|say)|\bdoubt|\b(?:know|sure|tell|say|decide) (?:if|whether))"
+    r"(?: that)?(?: the| my)?\s*\Z",
     re.IGNORECASE,
 )
+_SUPPOSED = re.compile(r"\s(?:if|had)\s", re.IGNORECASE)  # "the answer would be 42 if there were 7"
 _CLAUSE_END = re.compile(r"[.!?](?=[\s\"'*_)`$]|$)(?<!\b[ap]\.m\.)|;\s|\n")
 _LEAD = re.compile(r"[\s*_`>#:]+")
 
@@ -426,10 +440,29 @@ def _json_value(text: str, at: int) -> tuple[str, int]:
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), end
 
 
+def states(lowered: str) -> bool:
+    """Whether a text in lower case may say what its answer is."""
+    for word in _STATING:  # noqa: SIM110 - a generator would cost as much again
+        if word in lowered:
+            return True
+    return False
+
+
+def boxed_last(text: str) -> str:
+    """What stands in the text's only box where that ends it and is not the answer to a next question; else an empty text."""
+    start = text.rfind("\\boxed{", -100)
+    if start < 0 or text.count("boxed") > 1 or not (box := _LAST_BOX.fullmatch(text, start)):
+        return ""
+    return "" if "\n" in text[:start].strip() and _RUN_ON.search(text) else box[1]
+
+
+_LAST_BOX = re.compile(r"\\boxed\{\s?([\w-]{1,20})\s?\}(?:\\[\])]|[$.*\s]){0,6}", re.ASCII)
+
+
 def stated_places(text: str) -> Iterable[Place]:
     """The clauses in which the text says what its answer is, the last one first."""
     lowered = text.lower()
-    if not any(word in lowered for word in _STATING):
+    if not states(lowered):
         return []
     found: list[tuple[int, Place]] = []
     for match in _STATED.finditer(text):
@@ -440,13 +473,15 @@ def stated_places(text: str) -> Iterable[Place]:
             start = lead.end()
         end = clause_end(text, start)
         clause = text[start:end]
+        if "would" in match[0] and _SUPPOSED.search(clause):
+            continue
         if clause.strip():
             word = (
                 "not " if match["not"] or _UNBELIEVED.search(text[max(0, match.start() - 40) : match.start()]) else ""
             )
             line = "" if word else text[match.end() : (text + "\n").index("\n", start)].lstrip(" \t\n:*")
             found.append((match.start(), Place(word + clause, Strength.STATED, end, line=line)))
-    for match in _REVERSED.finditer(text):
+    for match in _REVERSED.finditer(text) if _TURNED.search(lowered) else ():
         before = text[max(0, match.start() - 100) : match.start()]
         value = before[max((m.end() for m in _VALUE_START.finditer(before)), default=0) :]
         if value.strip() and not _NO_VALUE.search(value):
@@ -475,10 +510,11 @@ _PLAIN_COMMANDS = re.compile(
     r"\\(?:displaystyle|textstyle|left|right|bigl|bigr|Bigl|Bigr|big|Big|limits|bf|rm)\b(?![a-zA-Z])\s?"
 )
 _DELIMITERS = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
-_MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*]))")
+_MONEY = re.compile(r"(?<![\\$\w])\$(?=-?\d[\d,. ]*(?:[.,;:!?)]*(?:\s|$)|[a-zA-Z*/]))")
 _NO_MONEY = re.compile(r"(?<!\\)\$(?!\d)")
 _FENCE = re.compile(r"```[a-zA-Z]*\n?|```")
 _BOLD = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")
+_INSIDE = re.compile(r"[*_`$\\\"']")
 _WRAPPED = re.compile(r"[*_`$\\\"']|[.,;:]\Z")
 _LAYERS = 12  # of wrappers: more are no model's habit
 QUOTES = "\"'`*_"
@@ -486,6 +522,11 @@ QUOTES = "\"'`*_"
 
 def unwrap(text: str, money: bool = True) -> str:
     """The text without what is wrapped around an answer or a part of it; `money`: a single `$` before a number stays."""
+    text = text.strip()
+    if not _INSIDE.search(text):  # nothing but a full stop can come off
+        while len(text) > 1 and text[-1] in ".,;:" and (bare := text.rstrip(".,;:").rstrip()):
+            text = bare
+        return text
     for _ in range(_LAYERS):
         before = text
         text = text.strip()

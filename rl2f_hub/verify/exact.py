@@ -9,9 +9,19 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from rl2f_hub.records import Task, Verdict
-from rl2f_hub.verify.answer import NOTHING, Place, Reader, Reading, Strength, read, stated_places, unwrap
+from rl2f_hub.verify.answer import (
+    NOTHING,
+    Place,
+    Reader,
+    Reading,
+    Strength,
+    boxed_last,
+    read,
+    stated_places,
+    unwrap,
+)
 from rl2f_hub.verify.base import Verifier
-from rl2f_hub.verify.quantity import as_integer, read_quantity, same_quantity
+from rl2f_hub.verify.quantity import NO_THING, NUMBER_WORDS, SCALES, as_integer, read_quantity, same_quantity
 from rl2f_hub.verify.values import Stretch, pick
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -38,17 +48,30 @@ _SHORT = re.compile(
 )
 
 
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_COUNTED = re.compile(r"(-?[0-9]{1,18})(?: ([a-z]{3,30}))?")
+
+
 def read_integer(attempt: str) -> Reading:
     """The whole number that the attempt commits to; a number that is not whole, or still to be worked out, is none."""
     if len(attempt) < 100 and (short := _SHORT.fullmatch(attempt)):
         strength = Strength.MARKED if short["box"] else Strength.STATED if short["said"] else Strength.SAID
         return Reading(str(int(short["number"])), strength)
+    if (number := boxed_last(attempt)) and _DIGITS.fullmatch(number):
+        return Reading(str(int(number)), Strength.MARKED, final=True)
     return read(attempt, partial(pick, value=whole_number))
+
+
+_SAYING = (
+    NO_THING | NUMBER_WORDS | SCALES.keys() | {name + "s" for name in SCALES} | {"percent", "percentage", "per", "pct"}
+)
 
 
 def whole_number(text: str) -> str | None:
     """The whole number that a stretch is as a whole, behind its last `=` if it has one; None if it is none."""
     text = unwrap(text)
+    if (counted := _COUNTED.fullmatch(text)) and counted[2] not in _SAYING:  # what most are: `42`, `42 apples`
+        return str(int(counted[1]))
     if "=" in text or "≈" in text:
         sides = [side for side in re.split(r"=|≈|\\approx", text) if side.strip()]
         return (_whole(sides[-1]) or _whole(sides[0])) if sides else None
@@ -87,7 +110,8 @@ def _reference_number(task: Task) -> int:
 
 _TAIL = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals|called|named|as|becomes|means|spells?|reads?|write|choose"
-    r"|pick|say|answer)\b(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
+    r"|pick|say|answer|falls?|fell|lands?|occurs?|(?:has|have)(?= no\b))\b"
+    r"(?: (?:called|named|thus|therefore|indeed|actually|simply|then|probably|likely))?"
     r"|\b(?:it|that|this)'s\b|\bbut(?: rather)?\b|:(?=\s)|[=→]|[=-]>)\s*",
     re.IGNORECASE,
 )
@@ -126,14 +150,15 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         if len(candidate) > longest:
             return False
         said = plain(candidate, fold)
-        if said in wanted or re.sub(r"^(?:an?|the) ", "", said) in wanted:
+        if said in wanted or _ARTICLE.sub("", said) in wanted:
             return True
         return bool(lists) and _items(said, pattern) in lists
 
     shown: list[tuple[Strength, str]] = []  # of the places of an attempt that is another text
+    hopeless = False
 
     def find(place: Place) -> Reading:
-        for candidate in phrases(place, question):
+        for candidate in () if hopeless else phrases(place, question):
             if matches(candidate):
                 return Reading(candidate.strip(), Strength.SAID)
         shown.append((place.strength, unwrap(place.text)))
@@ -145,6 +170,7 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(False, 0.0, attempt, "another text")
     if matches(attempt):
         return Verdict(True, 1.0, attempt.strip(), "equal to the reference")
+    hopeless = _is_absent(attempt, wanted, lists)
     reading = read(attempt, find)
     if reading.answer is not None:
         return Verdict(True, 1.0, unwrap(reading.answer), "equal to the reference")
@@ -152,6 +178,24 @@ def same_text(attempt: str, wanted: set[str], fold: bool = False, question: str 
         return Verdict(False, 0.0, None, reading.reason)
     answer = max(shown, key=lambda place: place[0])[1]
     return Verdict(False, 0.0, answer or None, "another text" if answer else "empty attempt")
+
+
+_NO_LETTERS = {code: None for code in range(128) if not chr(code).isalnum()}
+
+
+def _is_absent(attempt: str, wanted: set[str], lists: set[tuple[str, ...]]) -> bool:
+    """Whether the letters and digits of no wanted text stand in the attempt: then none of its phrases need be looked at.
+
+    Only for attempts in ASCII without commands, escapes or fences, of which nothing between two letters comes off.
+    """
+    if not attempt.isascii() or "\\" in attempt or "```" in attempt:
+        return False
+    written = attempt.lower().translate(_NO_LETTERS)
+    parts = [*([known] for known in wanted), *lists]
+    return not any(all(part.translate(_NO_LETTERS) in written for part in known) for known in parts)
+
+
+_ARTICLE = re.compile(r"^(?:(?:on|in|at) )?(?:an? |the )?")
 
 
 def _on_one_line(match: re.Match[str]) -> str:
@@ -197,12 +241,13 @@ def phrases(place: Place, question: str = "") -> Iterator[str]:
         if place.strength is Strength.SAID:
             return
     tail = _behind_link(clause)
-    if (
-        tail is not None
-        and not _NEGATED.match(tail)
-        and not re.search(r"(?:n't|\bnot|\bnever)\s*$", clause[: -len(tail)], re.IGNORECASE)
-    ):
+    if tail is not None and not _NEGATED.match(tail) and not _UNSAID.search(clause[: -len(tail)]):
         yield tail
+
+
+_UNSAID = re.compile(
+    r"(?:n't|\bnot|\bnever)\s*\Z|\b(?:know|sure|tell|say|decide) (?:if|whether)\b[^,]{0,80}\Z", re.IGNORECASE
+)
 
 
 def _behind_link(clause: str) -> str | None:
@@ -211,17 +256,23 @@ def _behind_link(clause: str) -> str | None:
     return tail or None
 
 
-_DESCRIBED = re.compile(r"the [a-z]+(?: [a-z]+)? (?:of|in|that|who|which|for) (?!.*(?:[,;]|\b(?:and|but|or|not)\b))")
+_MOST = re.compile(r"\b(?:[a-z]{2,}est|most|least|only|worst)\b")
+_DESCRIBED = re.compile(
+    r"the (?:[a-z]+(?: [a-z]+)? (?:of|in|that|who|which|for) |(?:[a-z]{2,}est|most|least|worst)\b)"
+    r"(?!.*(?:[,;]|\b(?:and|but|or|not)\b))"
+)
 
 
 def _subject(sentence: str, question: str) -> Iterator[str]:
     """`Paris` of "Paris is the capital of France": what follows is the question's own words or describes, and names no other."""
-    match = re.match(r"(.{1,80}?)\s(?:is|was|are|were)\s(.*)", sentence)
+    match = re.match(r"(.{1,80}?)\s(?:is|was|are|were|has|have|had)\s(.*)", sentence)
     if not match or _NEGATED.match(match[2]):
         return
     asked = set(re.findall(r"\w+", question.casefold()))
     words = re.findall(r"\w+", match[2].casefold())
     echoed = len(words) > 1 and all(word in asked or len(word) < 3 or word == "the" for word in words)
+    if (asks := _MOST.findall(question)) and not set(asks) & set(_MOST.findall(match[2])):
+        return
     if echoed or (_DESCRIBED.match(match[2]) and not asked.issuperset(re.findall(r"\w+", match[1].casefold()))):
         yield match[1]
 
@@ -288,6 +339,9 @@ def _options(config: str) -> tuple[str, ...]:
 
 def read_choice(attempt: str, options: tuple[str, ...] = ()) -> Reading:
     """The letter that the attempt commits to, given the texts of the options (none: any letter)."""
+    letter = boxed_last(attempt)
+    if len(letter) == 1 and letter in LETTERS[: len(options) or 26]:
+        return Reading(letter, Strength.MARKED, final=True)
     return read(attempt, _choice_reader(options))
 
 

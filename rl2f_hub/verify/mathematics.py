@@ -59,9 +59,15 @@ def mathematics(task: Task, attempt: str) -> Verdict:
         reading = read_choice(attempt)
         return _verdict(reading.answer == wanted.text, reading.answer, reading.reason)
     if wanted.kind == "words":
-        return same_text(attempt, {plain(wanted.text)}, question=task.prompt)
+        known = plain(wanted.text)
+        spellings = {known, known.removesuffix("s"), known + "s"} if known.startswith("no ") else {known}
+        return same_text(attempt, spellings, question=task.prompt)
     if wanted.kind == "ratio":
-        return same_text(re.sub(r"(?<=\d)\s?:\s?(?=\d)", ":", attempt), {plain(wanted.text)}, question=task.prompt)
+        attempt = re.sub(r"(?<=\d)\s?:\s?(?=\d)", ":", attempt)
+        if not wanted.text.endswith(("m", "M", ".")):  # the half of the day is the question's
+            attempt = re.sub(r"(?<=:\d\d) ?(?:[ap]\.m\.|[ap]m\b)", "", attempt, flags=re.IGNORECASE)
+        reading = read(attempt, lambda place: pick(place, _ratio))
+        return _verdict(reading.answer == plain(wanted.text), reading.answer, reading.reason)
     reading = read(attempt, lambda place: pick(place, readable))
     if reading.answer is None:
         return _verdict(False, None, reading.reason or "no mathematical answer in the attempt")
@@ -104,10 +110,8 @@ def reference_of(reference: str) -> Reference:
     bare = unwrap(text)
     if re.fullmatch(r"\(?[A-Z]\)|\(?[A-Z]\)?", bare) and (bare.startswith("(") or "\\text" in text):
         return Reference("letter", bare.strip("()"))
-    if re.fullmatch(
-        r"\d{1,4}(?: ?[:] ?\d{1,4}){1,3}(?: ?[ap]\.?m\.?)?|\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}", bare, re.IGNORECASE
-    ):
-        return Reference("ratio", re.sub(r"\s?:\s?", ":", bare))
+    if ratio := _ratio(bare):
+        return Reference("ratio", ratio)
     if _is_words(bare):
         return Reference("words", bare)
     formula = formula_of(bare)
@@ -116,6 +120,17 @@ def reference_of(reference: str) -> Reference:
     if formula is None:
         raise ValueError(f"reference {shown[-60:]!r} is no mathematical answer that can be read as a whole")
     return Reference("formula", bare, formula)
+
+
+_RATIO = re.compile(
+    r"\d{1,4}(?: ?: ?\d{1,4}){1,3}(?: ?[ap]\.?m\.?)?|\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}", re.IGNORECASE
+)
+
+
+def _ratio(text: str) -> str | None:
+    """A ratio, time or date as a whole, in the form that is compared; None for anything else."""
+    text = unwrap(text).split("=")[-1].strip()
+    return plain(re.sub(r"\s?:\s?", ":", text)) if _RATIO.fullmatch(text) else None
 
 
 def _is_words(text: str) -> bool:
@@ -231,6 +246,8 @@ def _parsed(text: str) -> Any:
     """The text as a sympy object, parsed from its first to its last character; None where it is no formula."""
     if len(text) > MAX_ANSWER or is_too_large(text):
         return None
+    if (either := _EITHER.split(text))[1:]:
+        return _union([_sympy(_latex(side)) for side in either])
     written = _latex(_without_unit(text))
     if _SIDE_BY_SIDE.search(_COMMAND.sub("@", written)):
         return None  # numbers side by side, and words, are no product
@@ -240,6 +257,24 @@ def _parsed(text: str) -> Any:
     pair = _pair(written)
     found = pair if pair is not None else _sympy(written)
     return None if found is not None and _is_empty(found) and "emptyset" not in written else found
+
+
+_EITHER = re.compile(r"(?<=\w) ?(?:\\text ?\{ ?or ?\}|\\lor\b|\bor\b) ?(?=[^<>≤≥]{1,20}(?:[<>≤≥]|\\[lg]e))")
+
+
+def _union(sides: list[Any]) -> Any:
+    """`x < -2 or x > 2` as the set of the numbers that solve one of the sides; None for what is no such list."""
+    from sympy import Union
+    from sympy.core.relational import Relational
+
+    if not all(isinstance(side, Relational) and len(side.free_symbols) == 1 for side in sides):
+        return None
+    if len({x for side in sides for x in side.free_symbols}) != 1:
+        return None
+    try:
+        return Union(*(side.as_set() for side in sides))
+    except NotImplementedError:  # sin(x) > 0
+        return None
 
 
 def _pair(written: str) -> Any:

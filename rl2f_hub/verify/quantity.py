@@ -103,6 +103,9 @@ _FRACTION = re.compile(
     r"(?P<sign>[+-]? ?)(?P<whole>[0-9]{1,30})? ?\\frac ?(?:\{(?P<n>-?[0-9]{1,100})\} ?\{(?P<d>[0-9]{1,100})\}"
     r"|(?P<n1>[0-9])(?P<d1>[0-9]))"
 )
+_REPEATING = re.compile(
+    r"(?P<sign>-?)(?P<whole>[0-9]{1,30})?\.(?P<after>[0-9]{0,30})\\(?:overline|bar) ?\{(?P<again>[0-9]{1,30})\}"
+)
 _TEN_POWER = re.compile(r"(?P<sign>[+-]?)10 ?(?:\^|\*\*) ?(?:\{(?P<a>-?[0-9]{1,3})\}|(?P<b>-?[0-9]{1,3}))")
 _TEN_RAISED = re.compile(r"(?<![\d.])10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})")
 _UNIT = r"(?:°[CF]?|US\$|[$€£¥₹¢℃℉Ω]|[ap]\.m\.?|[A-Za-z]+\.?)"
@@ -171,6 +174,10 @@ def _leading(text: str) -> tuple[Quantity, str] | None:
     """The number at the start of the text, and what follows it."""
     if (whole := _bracketed(text)) is not None:
         text = whole
+    if "\\" in text and (match := _REPEATING.match(text)):
+        before, after, again = match["whole"] or "0", match["after"], match["again"]
+        value = Fraction(int(before + after + again) - int(before + after), (10 ** len(again) - 1) * 10 ** len(after))
+        return Quantity(-value if match["sign"] else value), text[match.end() :]
     if "\\" in text and (match := _FRACTION.match(text)):
         n, d = (int(match["n"]), int(match["d"])) if match["n"] else (int(match["n1"]), int(match["d1"]))
         if d == 0 or (match["whole"] and not 0 < n < d):
@@ -235,6 +242,8 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
         if half[1] not in _PARTS or value.denominator != 1:
             return None
         value, rest_after = value + Fraction(1, _PARTS[half[1]]), rest_after[half.end() :].strip()
+    if unit and (short := re.match(r"[kKM](?![A-Za-z])", rest)):  # $70k; without a currency k is a variable
+        value, rest_after = value * (10**6 if short[0] == "M" else 1000), rest_after[1:].strip()
     while (word := re.match(r"[a-z]+\b", rest_after)) and word[0].removesuffix("s") in SCALES:
         value, rest_after = value * SCALES[word[0].removesuffix("s")], rest_after[word.end() :].strip()
     if found := re.match(r"%|per ?cent\b|percent\b|percentage points?\b|pct\b", rest_after):
@@ -248,15 +257,18 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
                 if not named:
                     return None
         elif (
-            not re.fullmatch(r"(?:US)?D|dollars?|euros?|[A-Za-z]+(?: [a-z]+){0,3}", rest_after)
+            not re.fullmatch(
+                r"(?:US)?D|dollars?|euros?|[A-Za-z]+(?: [a-z]+){0,3}", rest_after := _PER.sub("per ", rest_after)
+            )
             or _counted(rest_after, False) is None
         ):
             return None  # "$5 per day" keeps its currency; anything else is no number
     return Quantity(value, unit, percent, quantity.decimals, quantity.plain, named)
 
 
+_PER = re.compile(r"\A/ ?(?=[a-z]{3})")
 # What may not follow a number as the thing that it counts: it says something about the number instead.
-_NO_THING = frozenset(
+NO_THING = frozenset(
     "is are was were be been being am isn aren wasn weren not no never nor wrong incorrect false right correct times plus minus "
     "divided multiplied than and or but if then so because since as which that however out from over under between versus vs "
     "squared cubed factorial choose mod modulo power to until through half does do did doesn don can cannot could may might must "
@@ -274,7 +286,7 @@ def _counted(text: str, glued: bool) -> str | None:
     ):
         return None
     lowered = [w.lower().rstrip(",") for w in words]
-    return None if any(w in _NO_THING or w in NUMBER_WORDS or w.endswith("n't") for w in lowered) else text
+    return None if any(w in NO_THING or w in NUMBER_WORDS or w.endswith("n't") for w in lowered) else text
 
 
 def read_unit(text: str) -> tuple[str, Fraction] | None:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from rl2f_hub.verify.answer import Place, Reading, Strength, stated_places, unwrap
 from rl2f_hub.verify.quantity import NUMBER_WORDS, UNITS, read_quantity
@@ -22,21 +23,23 @@ FUNCTIONS = frozenset(
     "sqrt sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp "
     "lg pi infinity inf oo abs mod theta alpha beta".split()
 )
-_ARITHMETIC = frozenset(
+ARITHMETIC = frozenset(
     "times plus minus divided multiplied squared cubed factorial percent percentage pct choose modulo negative".split()
 )
-_SHORT_WORDS = frozenset(
-    "is it of to in on at as be by we he an am my me us if up do go ok oh hi vs st nd rd th no so id im".split()
+SHORT_WORDS = frozenset(
+    "is it of to in on at as be by we he an am my me us if up do go ok oh hi vs st nd rd th no so id im "
+    "es el la le il lo un en et du ce je ne ou".split()
 )
 _TOKEN = re.compile(
     r"(?P<command>\\(?:begin|end)\{[A-Za-z]{1,12}\*?\}|\\[A-Za-z]+|\\.)|(?P<number>\d+(?:[.,]\d+)*)"
     r"|(?P<word>[^\W\d_]{2,}(?:['-][^\W\d_]{2,})*(?:'[^\W\d_])?)|(?P<letter>[^\W\d_])|(?P<space>\s+)|(?P<sign>.)",
     re.DOTALL,
 )
+_UNSPACED = "\u2e80"  # from here on letters whose languages write no spaces between words and numbers
 _PROSE_SIGNS = frozenset("?\"“”'`#~@…") - {"~"}
 _MATH_SIGNS = frozenset({"Sm", "Sc", "No", "Ps", "Pe"})  # of Unicode: a tick or a picture is prose
 _EDGE = " \t\n,;:&*_`'\".?"  # what may stand around a stretch; a full stop before a digit is its own
-_SYMBOL = re.compile(r"[\d∞π½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞√∅]|\\(?!text)[A-Za-z]")
+_SYMBOL = re.compile(r"[\d∞π½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞√∅]|\\(?!text)[A-Za-z]|\binfinity\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,14 @@ class Stretch:
     end: int
     text: str
     words: bool
+
+
+@lru_cache(maxsize=8192)
+def _is_prose(word: str) -> bool:
+    """Whether a word, before which no mathematics stands, begins none."""
+    low = word.lower()
+    mathematical = low in ARITHMETIC or low in NUMBER_WORDS or low in ("by", "per") or word in FUNCTIONS or "-" in low
+    return not mathematical and (len(word) > 2 or low in SHORT_WORDS or not word.islower())
 
 
 def stretches(sentence: str) -> list[Stretch]:
@@ -60,9 +71,10 @@ def stretches(sentence: str) -> list[Stretch]:
         kind = token.lastgroup
         text = token[0]
         is_math = True
-        if kind == "space":
+        if kind == "space" or (start < 0 and kind == "word" and _is_prose(text)):
             continue
-        if kind in ("number", "letter") and start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter"):
+        glued = start < 0 and i and tokens[i - 1].lastgroup in ("word", "number", "letter")
+        if glued and kind in ("number", "letter") and tokens[i - 1][0][-1] < _UNSPACED:
             is_math = False  # part of a name: `AZYUK2A`
             solid = solid or is_math
         elif kind == "word":
@@ -77,8 +89,8 @@ def stretches(sentence: str) -> list[Stretch]:
             elif low == "per":
                 is_math = last_number and i + 2 < len(tokens) and tokens[i + 2][0] in UNITS
             else:
-                is_math = low in _ARITHMETIC or text in FUNCTIONS or after_number
-                if not is_math and len(text) == 2 and low not in _SHORT_WORDS and text.islower():
+                is_math = low in ARITHMETIC or text in FUNCTIONS or after_number
+                if not is_math and len(text) == 2 and low not in SHORT_WORDS and text.islower():
                     is_math, solid = True, True
         elif kind == "letter":
             after = sentence[token.end() : token.end() + 2]
@@ -145,6 +157,11 @@ _JOINING = re.compile(
 
 
 def _add(out: list[Stretch], sentence: str, start: int, end: int, words: bool) -> None:
+    text = sentence[start:end]
+    bare = text.strip(_EDGE)
+    if bare.isdecimal() and "." not in text[: (lead := text.index(bare))]:
+        out.append(Stretch(start + lead, start + lead + len(bare), bare, words))
+        return
     while True:
         text = sentence[start:end]
         bare = text.strip(_EDGE)
@@ -172,20 +189,21 @@ Finder = Callable[[str], list[Stretch]]
 # -- which of them is meant --------------------------------------------------------------------------------------------
 
 _FILLER = (
-    r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|really|actually|exactly|value|of|option)\s+){0,4}"
+    r"(?:(?:be|necessarily|equal|to|the|a|an|simply|just|answer|is|it|it's|that's"
+    r"|really|actually|exactly|value|of|option)\s+){0,4}"
 )
 _DENIED_BEFORE = re.compile(
     rf"(?:\b(?:don't|do not|didn't|did not|can't|cannot) (?:think|believe|say|see how)(?: that)?"
     rf"(?: (?:it|this|that|the (?:answer|result|value))(?:'s)?)?|\bdoubt(?: that)?(?: (?:it|this|that|the answer)(?:'s)?)?|\bnot"
-    rf"|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
+    rf"|\b(?:know|sure|tell|say|decide) (?:if|whether)|\b(?:anything|everything|all) (?:but|except)|\b(?:rules?|ruled|ruling) out"
     rf"|\b(?:eliminate|exclude|reject)s?d?|n't|\bnever|\bcannot|\bneither|\bnor|\bisnt)\s+{_FILLER}$",
     re.IGNORECASE,
 )
 _OTHER_BEFORE = re.compile(
-    r"\b(?:instead of|rather than|except|other than|unlike|different from|previously|initially|at first|"
+    r"\b(?:instead of|rather than|except|other than|unlike|different from|would have been|previously|initially|at first|"
     r"i (?:said|wrote|thought|answered|had|got|put|guessed)(?: (?:it|that|was|of)){0,2}|"
     r"(?:first|last|previous|earlier|old|wrong|original|initial) (?:answer|attempt|guess|result"
-    r"|value|response)(?: (?:was|is|of|said))?:?)\s*$",
+    r"|value|response)(?: (?:was|is|of|said))?:?|\b(?:steps?|figure|example|problem|exercise|question|equation|case))\s*$",
     re.IGNORECASE,
 )
 _BOUND_BEFORE = re.compile(
@@ -204,6 +222,8 @@ _DENIED_BEHIND = re.compile(
     r"|will be)\s+(?:(?:clearly|obviously|also|definitely|certainly|just|far|still)\s)?"
     r"(?:not\b|wrong|incorrect|false|impossible|too\s|ruled out|out\b|eliminated|excluded|never\b|no\s)"
     r"|(?:\w+\s)?(?:isn't|aren't|wasn't|weren't|can't|cannot|doesn't|does not|didn't|did not|won't)\b"
+    r"|(?:is|was)\s(?:what i\b|my (?:first|previous|earlier|old|initial)\b)"
+    r"|[^.!?]{0,60}\bbut (?:it|that|this)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
     r"|[-–—(:]?\s?(?:wrong|incorrect|ruled out|impossible|no[!.])(?:\W|$))",
     re.IGNORECASE,
 )
@@ -229,9 +249,42 @@ _LINK = re.compile(
     r"|comes? (?:out )?to|add up to|adds up to|a total of)\b|(?<=it)'s\b|(?<=that)'s\b|[:=→≈]|[=-]>",
     re.IGNORECASE,
 )
+# What the slow patterns above need to match at all.
+_DENYING = tuple("n't not doubt but except out eliminat exclud reject never neither nor isnt if whether".split())
+_ANOTHER = (
+    *"instead except than unlike from been previous initial first last earlier old wrong original step figure example".split(),
+    *("problem", "exercise", "question", "equation", "case"),
+    *(f"i {verb}" for verb in "said wrote thought answered had got put guessed".split()),
+)
+_BOUNDING = tuple(
+    "than to least most under over below above exceed exceeds between near around until of a the about".split()
+)
+_LINK_START = re.compile(r"[A-Za-z]+|'s\b|[:=→≈]|->")
+_LINK_WORDS = frozenset(
+    "is are was were equal equals be give gives giving makes making get gets got have has had cost costs leaves leaving total "
+    "totals totaling totalling obtain obtains yield yields yielding take takes took spends spent pays paid weighs saves saved "
+    "therefore thus hence so becomes remain remains earns need needs come comes add adds a".split()
+)
+
+
+def _has(lowered: str, words: tuple[str, ...]) -> bool:
+    for word in words:  # noqa: SIM110 - a generator costs as much again
+        if word in lowered:
+            return True
+    return False
+
+
+def _links(sentence: str) -> list[re.Match[str]]:
+    """Where `_LINK` matches, in order; it is only tried where it can."""
+    starts = _LINK_START.finditer(sentence)
+    tried = (m.start() for m in starts if not m[0][0].isalpha() or m[0].lower() in _LINK_WORDS)
+    return [link for at in tried if (link := _LINK.match(sentence, at))]
+
+
 _LINK_BEFORE = re.compile(rf"(?:{_LINK.pattern})\s*\Z", re.IGNORECASE)
 _CHANGED = re.compile(r"\b(?:chang|correct|revis|updat|switch)\w*\s(?:[\w']+\s){0,4}from\s*\Z", re.IGNORECASE)
 _SUBJECT = re.compile(r"\s(?:is|was)\s(?:the|an?)\s[a-z]+\s(?:of|between|that|in|for|we|when)\b", re.IGNORECASE)
+_SO = re.compile(r",\s(?:and\s)?(?:so|therefore|thus|hence)\b", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]?\s(?:because|since|as|so that|where|when|given that|thus|therefore|hence|which|but)\b"
     r"|,\s(?:so|not)\b|;|\s[–—-]\s(?=[A-Za-z])",
@@ -313,7 +366,9 @@ def _last_sentence(text: str, value: Value, find: Finder) -> Reading:
                 return Reading(None, reason="the answer is denied", denied=denied)
             if denied and reading.strength < Strength.SAID:
                 continue
-            return replace(reading, denied=denied + reading.denied)
+            if denied:
+                return replace(reading, denied=denied + reading.denied)
+            return reading
         denied += reading.denied
         if reading.reason and not reading.denied:
             return reading
@@ -327,7 +382,7 @@ _BULLET = re.compile(
 
 def _cell(line: str) -> str:
     """The last cell of a table's row."""
-    if line.startswith("|") and line.endswith("|") and line.count("|") > 2:
+    if line.startswith("|") and line.endswith("|") and (line.count("|") > 2 or line[1:2] == " " == line[-2:-1]):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         return "" if all(re.fullmatch(r":?-+:?", cell) for cell in cells) else cells[-1]
     return line
@@ -367,15 +422,16 @@ def _sentence(sentence: str, value: Value, strength: Strength, find: Finder) -> 
     for i, stretch in enumerate(found):
         before = sentence[found[i - 1].end if i else 0 : stretch.start][-80:]
         behind = sentence[stretch.end : found[i + 1].start if i + 1 < len(found) else len(sentence)][:80]
-        read = value(stretch.text) if not behind[:1].isalpha() else None  # 12th, 12k
+        read = value(stretch.text) if not (behind[:1].isalpha() and behind[0] < _UNSPACED) else None  # 12th, 12k
+        low = before.lower()
         bare = not (before.strip(_EDGE + "=") or behind.strip(_EDGE))  # no word says anything about it
         if bare:
             candidates.append((stretch, read, ""))
-        elif _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
+        elif (_has(low, _DENYING) and _DENIED_BEFORE.search(before)) or _DENIED_BEHIND.match(behind):
             denied.append(read or stretch.text)
-        elif _OTHER_BEFORE.search(before):
+        elif _has(low, _ANOTHER) and _OTHER_BEFORE.search(before):
             continue
-        elif _BOUND_BEFORE.search(before) or _BOUND_BEHIND.match(behind):
+        elif (low.rstrip().endswith(_BOUNDING) and _BOUND_BEFORE.search(before)) or _BOUND_BEHIND.match(behind):
             bound = True
             candidates.append((stretch, None, "it only bounds the answer"))
         elif i and _RANGE.fullmatch(sentence[found[i - 1].end : stretch.start]):
@@ -408,9 +464,14 @@ def _chosen(sentence: str, candidates: list[tuple[Stretch, str | None, str]], st
     named = len(candidates) > 1 and not _SYMBOL.search(first.text) and not first.words  # "the largest n is 34"
     if strength is Strength.STATED and not named and len(_PROSE_WORD.findall(sentence[: first.start])) < 2:
         return 0, True
-    if _SUBJECT.match(sentence, first.end) and len(_PROSE_WORD.findall(sentence[: first.start])) < 2 and not named:
+    if (
+        _SUBJECT.match(sentence, first.end)
+        and not named
+        and not any(_SO.search(sentence, first.end, stretch.start) for stretch, _, _ in candidates[1:])
+        and len(_PROSE_WORD.findall(sentence[: first.start])) < 2
+    ):
         return 0, True  # "12 is the sum of 5 and 7"
-    for link in reversed(list(_LINK.finditer(sentence))):
+    for link in reversed(_links(sentence)):
         behind = [
             i
             for i, (stretch, _, _) in enumerate(candidates)
@@ -437,6 +498,7 @@ def _offered(
         if 0 <= i < len(candidates) - 1:
             between = sentence[candidates[i][0].end : candidates[i + 1][0].start]
             joined = len(between) < 40 and re.search(joint, between, re.IGNORECASE) and not _LINK.search(between)
+            joined = joined or between.strip() == "and"
             if joined or strength is Strength.MARKED or not between.strip(" ,/|"):
                 out |= {candidates[i][1], candidates[i + 1][1]}
     return out

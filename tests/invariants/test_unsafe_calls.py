@@ -110,5 +110,8 @@ def test_each_ban_bites(source: str) -> None:
 
 
 def test_plain_code_passes() -> None:
-    good = "import yaml\nyaml.parse(t, Loader=yaml.SafeLoader)\nsubprocess.run(['ls'])\nmodel.eval()\ntorch.load(p, weights_only=True)"
+    good = (
+        "import yaml\nyaml.parse(t, Loader=yaml.SafeLoader)\nsubprocess.run(['ls'])\nmodel.eval()\n"
+        "torch.load(p, weights_only=True)"
+    )
     assert faults(good) == []

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl2f_hub.recipe import SourceSpec
-from rl2f_hub.records import Task, Verdict
+from rl2f_hub.records import Privilege, Task, Verdict
 from rl2f_hub.tasks import request_for, stream
 from rl2f_hub.tasks.reasoning_gym import entry_of, scorer_of
 from rl2f_hub.tasks.scorers import EVALUATES_PYTHON, EVALUATES_SYMPY, own_scorer

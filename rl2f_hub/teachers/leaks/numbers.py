@@ -12,14 +12,17 @@ from rl2f_hub.teachers.leaks.secret import Known, Secret, counts, whole
 _SIDE = r"(?:more|greater|larger|bigger|higher|above|over|less|smaller|lower|fewer|below|under)(?: than)?"
 _BOUNDS = re.compile(
     r"\bbetween (?P<low>-?\d[\d.]*) and (?P<high>-?\d[\d.]*\d|-?\d)|"
+    r"(?<![\d.])(?P<c>-?\d[\d.]*) ?(?:<=?|≤) ?[a-z?]\w{0,8} ?(?:<=?|≤) ?(?P<d>-?\d[\d.]*)|"
     rf"\b{_SIDE} (?P<a>-?\d[\d.]*\d|-?\d)\b.{{1,20}}?\b{_SIDE} (?P<b>-?\d[\d.]*\d|-?\d)"
 )
 _STEP = re.compile(
     r"\b1 (?P<way>more|greater|larger|bigger|higher|above|less|smaller|lower|fewer|below|under)(?: than)? (?P<base>-?\d+)|"
-    r"\b(?:right|just|directly|immediately|straight) (?P<side>after|above|over|before|below|under) (?P<from>-?\d+)|"
+    r"\b(?:right|just|directly|immediately|straight|number|integer|value|comes) "
+    r"(?P<side>after|above|over|before|below|under) (?P<from>-?\d+)|"
     r"\b(?P<next>follows|succeeds|precedes|successor of|predecessor of|next after|last before"
     r"|next (?:integer|number|whole number) after|last (?:integer|number|whole number) before) (?P<of>-?\d+)"
 )
+_NEIGHBOURS = BOUNDS | {"after", "before"}
 _UPWARDS = frozenset("more greater larger bigger higher above over after follows succeeds next".split()) | {
     "successor of",
     "next after",
@@ -35,6 +38,11 @@ _DIGIT = re.compile(
 )
 _BETWEEN_DIGITS = re.compile(r"(?:[\s,;\-–|.'\"()*_]|\b(?:then|and|next|followed by|point|a)\b){1,24}")
 _FACTORS = frozenset(("2", "3", "4", "5", "10", "1000", "1000000"))  # that words such as "twice" stand for
+_THEN = re.compile(
+    r"(?<=\d)(?:[,;] ?(?:and )?(?:then )?| (?:and )?then )(?:you )?(?:do )?(?=[-+*/×] ?\d)()"
+)  # 47 * 36 = 1692, then + 19
+_SHORT = re.compile(r"(?<![\w.,])(\d{1,6}(?:\.\d{1,6})?) ?k\b")
+_DOTTED = re.compile(r"(?<![\w.,])\d{1,3}(?:\.\d{3}){1,5}(?![\w]|[.,]\d)")
 _UNITS_DIGIT = re.compile(r"\b(?:units?|ones|digit)\W{1,3}(\d)\b")
 
 
@@ -66,7 +74,11 @@ def words(reading: Reading, secret: Secret, known: Known) -> bool:
 
 def equivalent(reading: Reading, secret: Secret, known: Known) -> bool:
     """Another way to write the same value: fraction, decimal, per cent, scientific notation, or its size without sign."""
-    return _any(reading.plain, reading.numbers, secret, known, as_written=False) or _coins(reading, secret)
+    return (
+        _any(reading.plain, reading.numbers, secret, known, as_written=False)
+        or _coins(reading, secret)
+        or _in_thousands(reading, secret, known)
+    )
 
 
 def arithmetic(reading: Reading, secret: Secret, known: Known) -> bool:
@@ -80,12 +92,12 @@ def arithmetic(reading: Reading, secret: Secret, known: Known) -> bool:
         for start, end, value, operand in roots(text)
     ):
         return True
-    said = text
+    text = said = _THEN.sub(r"\1 ", text)
     text = spoken_operators(text)
     if not re.search(r"\d\)?\s?(?:[-+*/^]|\*\*)\s?\(?\s?\d", text):
         return False
     for start, end, value, operands in calculations(text):
-        given = operands if text is said else [o for o in operands if o not in _FACTORS] or operands
+        given = operands if text == said else [o for o in operands if o not in _FACTORS] or operands
         own = value in secret.values and not known.operands.issuperset(given)
         if own and counts(secret, known, text, start, end, False):
             return True
@@ -134,13 +146,13 @@ def singled_out(reading: Reading, secret: Secret, known: Known) -> bool:
 
 def interval(reading: Reading, secret: Secret, known: Known) -> bool:
     """Bounds that leave one number of the reference's precision, or the number next to it named as such."""
-    if reading.letters.isdisjoint(BOUNDS):
+    if reading.letters.isdisjoint(_NEIGHBOURS) and "<" not in reading.plain and "≤" not in reading.plain:
         return False
     value = secret.values[0]
     places = len(secret.written.partition(".")[2]) if "/" not in secret.written else 0
     unit = Fraction(1, 10**places)
     for m in _BOUNDS.finditer(reading.in_figures):
-        bounds = [Fraction(b.rstrip(".")) for b in (m["low"], m["high"], m["a"], m["b"]) if b and b.count(".") < 2]
+        bounds = [Fraction(b.rstrip(".")) for b in m.group("low", "high", "a", "b", "c", "d") if b and b.count(".") < 2]
         if len(bounds) == 2 and min(bounds) <= value <= max(bounds) and max(bounds) - min(bounds) <= 2 * unit:
             return not _are_known(bounds, known)
     for m in _STEP.finditer(reading.in_figures):
@@ -165,7 +177,8 @@ def _any(text: str, numbers: list[Figure], secret: Secret, known: Known, as_writ
             continue
         if as_written is not None and (n.written.rstrip("%") == secret.written.rstrip("%")) is not as_written:
             continue
-        if "/" in n.written and secret.integer is not None and known.operands.issuperset(n.written.split("/")):
+        method = "/" in n.written and n.written != secret.written
+        if method and known.operands.issuperset(n.written.split("/")):
             continue  # a division of given numbers: a method
         is_known = n.written in known.written or secret.written in known.written
         if counts(secret, known, text, n.start, n.end, is_known):
@@ -188,6 +201,17 @@ def _coins(reading: Reading, secret: Secret) -> bool:
         if int(m[1]) + Fraction(int(m[2]), 100) in secret.values:
             return True
     return False
+
+
+def _in_thousands(reading: Reading, secret: Secret, known: Known) -> bool:
+    """`1.711` and `1.711k` for 1711."""
+    if secret.integer is None or len(secret.digits) < 4 or secret.written in known.written:
+        return False
+    if any(1000 * Fraction(m[1]) in secret.values for m in _SHORT.finditer(reading.plain)):
+        return True
+    return any(
+        m[0].replace(".", "") == secret.digits and m[0] not in known.plain for m in _DOTTED.finditer(reading.plain)
+    )
 
 
 def _runs(text: str, found: list[tuple[int, int, str]]) -> list[tuple[int, int]]:

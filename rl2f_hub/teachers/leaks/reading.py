@@ -35,7 +35,8 @@ _LOOKALIKES = str.maketrans(
     "aeopcyxijsdhqwvygiABEKMHOPCTYXIJSGQWaopuviktABEZHIKMNOPTYXnuog",
 )
 _FOREIGN = re.compile(r"[\u0370-\u03ff\u0400-\u052f\u0530-\u058f\u0250-\u02af\u0131]")
-_INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
+_INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF, 0xFE0F, 0x20E3])
+_AFTER_DIGIT = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")  # 1½ is no 11/2
 _EUROPEAN = re.compile(r"(?<![\d.,])(\d{1,3})((?:\.\d{3}){1,6}),(\d{1,4})(?![\d,.]*\d)")  # 1.711,00
 _THOUSANDS = re.compile(r"(?<=\d)[,_ '](?=\d{3}(?!\d))")
 _BOLD = re.compile(r"(?<![\w)])(\*\*|__|`{1,3})(?=\S)(.{1,200}?)(?<=\S)\1")
@@ -61,7 +62,9 @@ class Reading:
     def plain(self) -> str:
         text = self.raw
         if not text.isascii():
+            text = _AFTER_DIGIT.sub(" ", text)
             text = unicodedata.normalize("NFKC", text.translate(_SUPERSCRIPTS).translate(_DASHES)).translate(_INVISIBLE)
+            text = text.replace("\u2044", "/")  # of ⅜
             text = _WORDS.sub(_in_latin, text) if _FOREIGN.search(text) else text
             text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
         if "&#" in text:

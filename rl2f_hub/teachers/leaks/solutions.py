@@ -10,6 +10,7 @@ import ast
 import builtins
 import re
 import textwrap
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rl2f_hub.sandbox.jobs import CodeTests
@@ -68,21 +69,61 @@ def same_code(reading: Reading, solution: str, known: Known) -> bool:
 def shows_tests(reading: Reading, tests: str, known: Known) -> bool:
     """What a test expects, an assertion, or the inputs of more than one test."""
     expected, assertions, inputs, cases = _hidden(tests)
-    bare, seen = _bare(reading.raw), _bare(known.raw)
+    figures = "" if reading.in_figures is reading.plain else reading.in_figures
+    bare, seen = _bare(reading.raw + figures), _bare(known.raw)
     if any(_bare(text) in bare and _bare(text) not in seen for text in assertions):
         return True
     said = [text for text in expected if _bare(text) in bare and _bare(text) not in seen]
-    if any(_loosely(text).search(_plain(reading.raw)) for text in said):
+    if any(_loosely(text).search(f"{_plain(reading.raw)}\n{figures}") for text in said):
         return True
     text = told = ""
     for given, wanted in cases:
         if _bare(given) in bare.replace(",", "") or _bare(given) in bare:
-            text, told = text or _even(reading), told or _even(*known.readings)
+            text, told = text or f"{_even(reading)}\n{figures}", told or _even(*known.readings)
             if any(p.search(text) and not p.search(told) for p in _case_patterns(given, wanted)):
                 return True
+    if _tells_values(_even(reading), _even(*known.readings), cases):
+        return True
     shown = [b for text in inputs if (b := _bare(text)) in bare and b not in seen]
     shown = [b for b in shown if not any(b != other and b in other for other in shown)]
     return len(shown) > MAX_INPUTS
+
+
+_VALUES = re.compile(r"'[^'\n]{0,40}'|(?<![\w.])-?\d+(?:\.\d+)?|\b(?:true|false|none)\b")
+
+
+def _tells_values(text: str, told: str, cases: Sequence[tuple[str, str]]) -> bool:
+    """What some test expects, said as that ("got 12, expected 144"), or all inputs or outputs of the tests in a row."""
+    if not re.search(r"expect|wanted|!=|\btests?\b|\bcases?\b|\binputs?\b|\boutputs?\b", text):
+        return False
+    for wanted in {wanted for _, wanted in cases if len(wanted) < 60}:
+        patterns = _expected_patterns(wanted)
+        if any(p.search(text) and not p.search(told) for p in patterns):
+            return True
+    for side in zip(*cases, strict=True) if len(cases) > 2 else ():
+        row = tuple(v for value in side for v in _VALUES.findall(_plain(value)))
+        m = re.search(r"\b(?:tests?|cases?|inputs?|outputs?|expect\w*)\b", text)
+        said = tuple(_VALUES.findall(text[m.end() :])) if m else ()
+        if len(row) == len(side) and any(said[i : i + len(row)] == row for i in range(len(said) - len(row) + 1)):
+            return True
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _expected_patterns(wanted: str) -> tuple[re.Pattern[str], ...]:
+    y = rf"(?<![\w.\-]){_spaced(wanted)}"
+    return (
+        re.compile(
+            rf"(?<!un)\b(?:expect(?:ed|s)?(?: outputs?| values?| results?| answers?)?|wanted)[\s:=`\"'(]{{1,4}}"
+            rf"(?:(?:is|was)[\s:`]{{1,2}})?{y}"
+            r"(?=[`\"')]*\s*(?:[.,;!?\n](?!\d)|\Z|for\b|but\b|not\b|from\b|with\b|here\b|instead\b|and\b))"
+        ),
+        re.compile(rf"{y}[`\"']? (?:is|was) (?:expected|wanted)\b"),
+        re.compile(
+            rf"\b(?:returns?|returned|gives?|gave|got|gets?|prints?|printed) \S{{1,20}} (?:instead of|rather than) {y}(?![\w.]\w)"
+        ),
+        re.compile(rf"\bassertionerror\W{{1,4}}[^\n]{{1,40}} != {y}(?![\w.])"),
+    )
 
 
 def code_in(raw: str) -> list[str]:
@@ -121,6 +162,8 @@ def _grams(solution: str) -> tuple[frozenset[str], frozenset[str]]:
 @lru_cache(maxsize=1024)
 def _said_shapes(raw: str) -> frozenset[str]:
     pieces = [raw, *code_in(raw), *loose_code(raw)]
+    if ";" in raw:  # statements in one line
+        pieces.append("\n".join(part.strip(" .") for part in raw.split(";")))
     return frozenset().union(*(_shapes(code, False) for code in dict.fromkeys(pieces) if len(code) < MAX_CODE))
 
 
@@ -272,7 +315,7 @@ def _arguments(source: str, call: ast.Call) -> str:
 
 _EXPECTS = (
     r"(?:should|must|ought|has to|needs? to|supposed|expect\w*|correct|right|want\w*|answer|==?|->|=>|→|:|\|"
-    r"|returns?|gives?|give|is|yields?|"
+    r"|returns?|gives?|give|is|yields?|stdout|"
     r"outputs?|output|prints?|result\w*|equals?|evaluates?|be|to|produces?|becomes?|maps?|makes?|get)"
 )
 
@@ -290,7 +333,7 @@ def _case_patterns(given: str, wanted: str) -> tuple[re.Pattern[str], ...]:
             *((rf"\b(?:not|{y} ?!=|true ?!=) \w{{1,40}}\s?\(\s?{x}\s?\)",) if wanted == "False" else ()),
             *((rf"\bassert \w{{1,40}}\s?\(\s?{x}\s?\)(?!\s?[=!<>i])",) if wanted == "True" else ()),
             rf"\w\s?\(\s?{x}\s?\){near}(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?[\"'`]?{not_got}{y}",
-            rf"\b(?:for|inputs?|with|on|given|of|try|consider|case|when|if|pass\w*|feed\w*|enter\w*|test|at"
+            rf"\b(?:for|inputs?|stdin|with|on|given|of|try|consider|case|when|if|pass\w*|feed\w*|enter\w*|test|at"
             rf"|argument)\b[\s:=`\"'(]{{1,4}}(?:(?:the|input|inputs|an?|value|number|string|argument|list|it"
             rf"|gets|is|n|x|s|your|program|line)[\s:=`\"'(]{{1,4}}){{0,3}}"
             rf"{x}[^;]{{0,48}}?(?<!\w){_EXPECTS}\W{{1,4}}(?:\w+ ){{0,2}}?{not_got}{y}",
@@ -299,7 +342,8 @@ def _case_patterns(given: str, wanted: str) -> tuple[re.Pattern[str], ...]:
             rf"|get)[\s:=`\"'(]{{1,4}}){{0,4}}"
             rf"{y}[\s`\"',)]{{1,4}}(?:(?:for|from|on|with|when|given|if"
             rf"|as)[\s`\"':]{{1,3}})(?:[\w=]+[\s`\"':(=]{{1,3}}){{0,4}}?{x}",
-            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|gives|returns|yields|maps to|becomes|makes"
+            rf"{x}[\s`\"')]{{0,4}}(?:->|→|=>|==|\||⟶|↦|:|(?:should |must )(?:give|return|print|be|make|yield)"
+            rf"|gives|returns|yields|maps to|becomes|makes"
             rf"|is)[\s`\"'(]{{0,4}}{y}",
         )
     )

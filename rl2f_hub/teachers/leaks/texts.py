@@ -64,8 +64,10 @@ def option(reading: Reading, secret: Secret, known: Known) -> bool:
     own = r"[\W_]+".join(map(re.escape, re.findall(r"\w+", secret.options[place].casefold())))
     named = ORDINALS[place] if place < len(ORDINALS) else "last"
     named += "|last" if place == len(secret.options) - 1 else ""
+    named += "|top" if not place else "|bottom" if place == len(secret.options) - 1 else ""
     kinds = r"(?:option|choice|one|answer|possibility|alternative|candidate)"
     ways = [rf"(?:the )?(?:{named}|{place + 1}(?:st|nd|rd|th)) {kinds}", rf"{kinds} (?:number |no\. ?|# ?)?{place + 1}"]
+    ways += [rf"(?:the )?(?:{named}|{place + 1}(?:st|nd|rd|th))(?=\W*\Z)", f"number {place + 1}"]
     ways += [own] if own else []
     text = reading.plain
     return any(states(text, m.start(), m.end()) for way in ways for m in whole(f"(?:{way})").finditer(text))
