@@ -12,10 +12,13 @@ from recorded_run import dialogue, recorded
 
 from rl2f_hub.hub.card_merge import merge
 from rl2f_hub.hub.card_text import address, code, plain, public_model
+from rl2f_hub.hub.model_cards import model_card
 from rl2f_hub.publish import merged_index
 from rl2f_hub.publish.build import build
 from rl2f_hub.publish.cards import dataset_card, wilson
+from rl2f_hub.runs import write_json
 from rl2f_hub.tasks.catalogue import license_of_all
+from rl2f_hub.training.checks import untrained
 
 HOSTILE = [
     "<script>alert(1)</script> <img src=x onerror=alert(1)>",
@@ -70,6 +73,26 @@ def test_what_nobody_measured_is_said_to_be_so(tmp_path: Path) -> None:
     assert "Carbon: not measured" in text
     known = dataset_card("me/name", merged_index(run, build(run), None), endpoint="https://hub.example", co2_g=12.5)
     assert "Carbon: 12.5 g CO2eq, as the author states" in known
+
+
+@pytest.mark.parametrize("rewarded", [0, 3])
+def test_a_student_that_no_reward_taught_is_said_to_be_so(tmp_path: Path, rewarded: int) -> None:
+    run = recorded(tmp_path / "a", [dialogue(1)])
+    rl2f = {"steps": 6, "rewarded_batches": rewarded, "max_turns": 3, "student_tokens": 100}
+    trained = {"rl2f": rl2f, "single_turn_rl": {"steps": 6, "rewarded_batches": rewarded}, "dpo": {"steps": 4}}
+    for result in trained.values():
+        result["untrained"] = untrained(result)
+    published = {"repo_id": "me/didactic", "revision": "b" * 40, "fingerprint": "f"}
+    for stage, outputs in {"publish": published, "warmup": {"rows": 1, "steps": 2}, "train": trained}.items():
+        run.manifest["stages"][stage] = {"status": "done", "wall_s": 1.0, "outputs": outputs}
+    write_json(run.path("evaluation", "metrics.json"), {"max_turns": 3, "train_max_turns": 3, "students": {}})
+    card = model_card(
+        run, "me/adapter", base={"repo_id": "me/base", "revision": "a" * 40}, endpoint="https://hub.example"
+    )
+    what = card.split("(rl2f:begin what")[1].split("(rl2f:end what)")[0]
+    assert ("**Trained without any reward:** in 6 updates no two dialogues" in what) is (rewarded == 0)
+    assert ("`single_turn_rl` was trained without effect" in card) is (rewarded == 0)
+    assert "`dpo` was trained without effect" not in card
 
 
 def test_links_are_exact_and_hold_elsewhere_than_on_this_machine(tmp_path: Path) -> None:

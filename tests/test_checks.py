@@ -25,8 +25,18 @@ def trained(**changes: Any) -> Any:
             1,
             r"^train\.prompts_per_step: 16 tasks per step, and there are 12: .*lower it to 12",
         ),
-        ({"accumulation": 3}, 99, 1, r"^train\.accumulation: 3 does not divide the 128 dialogues"),
-        ({"accumulation": 2}, 99, 3, r"^train\.accumulation: 2 on 3 processes does not divide"),
+        (
+            {"accumulation": 3},
+            99,
+            1,
+            r"^train\.accumulation: 3 does not divide the 128 dialogues .*; choose .* that it divides 128$",
+        ),
+        (
+            {"accumulation": 2},
+            99,
+            3,
+            r"^train\.accumulation: 2 on 3 processes does not divide .* that 3 times it divides 128$",
+        ),
         (
             {"resample_rounds": 1, "prompts_per_step": 3, "num_generations": 4},
             99,

@@ -123,8 +123,11 @@ def test_tasks_are_loaded_as_the_run_loads_them(tmp_path: Path) -> None:
         found(120, on_bad_row="skip")
 
 
-def test_a_field_that_grpo_does_not_have_is_found() -> None:
-    recipe = _recipe(train={"grpo": {"max_grad_nrom": 1.0}})
+def test_a_field_that_the_installed_grpo_does_not_have_is_found() -> None:
+    with pytest.raises(ValueError, match="did you mean 'max_grad_norm'"):
+        _recipe(train={"grpo": {"max_grad_nrom": 1.0}})
+    recipe = _recipe()
+    recipe.train.grpo["max_grad_nrom"] = 1.0  # as a field that recipes may set and this release of TRL does not know
     status, text = _checks(plan.trainer_keys, recipe)[0]
     assert status == "fail"
     assert "max_grad_norm" in text
@@ -173,7 +176,10 @@ def test_the_shipped_quickstart_is_well_and_json_says_so(tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()  # looking leaves nothing behind
 
 
-def test_a_recipe_that_cannot_run_ends_with_one_and_every_line_has_its_fix(tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_run_ends_with_one_and_every_line_has_its_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a recipe takes files of its own folder only
     file = tmp_path / "recipe.yaml"
     file.write_text(
         "name: broken\n"

@@ -55,10 +55,12 @@ def check_groups(spec: TrainSpec, world: int) -> None:
     """
     parts, dialogues = spec.accumulation * world, spec.prompts_per_step * spec.num_generations
     if dialogues % parts:
-        among = f"{spec.accumulation}" if world == 1 else f"{spec.accumulation} on {world} processes"
+        among, product = f"{spec.accumulation}", "it"
+        if world > 1:
+            among, product = f"{among} on {world} processes", f"{world} times it"
         raise UsageError(
             f"train.accumulation: {among} does not divide the {dialogues} dialogues of a step (prompts_per_step x "
-            "num_generations)"
+            f"num_generations); choose a number so that {product} divides {dialogues}"
         )
     if spec.resample_rounds and spec.prompts_per_step % world:
         raise UsageError(

@@ -41,7 +41,7 @@ UNREACHED: dict[str, str] = {  # file, or file and function -> why no test is se
     "rl2f_hub/localhub/child.py bind": "the system has no port left",
     "rl2f_hub/localhub/discussions_api.py merge": "a branch deleted between two steps of one request",
     "rl2f_hub/sandbox/cell.py Cell.fork": "an interpreter that says that it is ready and dies before its first job, twice",
-    "rl2f_hub/engines/continuous.py ContinuousSession.generate": "a fault of transformers' scheduler",
+    "rl2f_hub/engines/continuous.py ContinuousSession.stream": "a fault of transformers' scheduler",
     "rl2f_hub/tasks/textarena/match.py _opened": "a draw without a game, which the source skips: caught where it is drawn",
     "rl2f_hub/tasks/textarena/match.py Match._opponent_moves": NEVER,
     "rl2f_hub/hub/card_merge.py _inside": NEVER,
@@ -50,7 +50,7 @@ UNREACHED: dict[str, str] = {  # file, or file and function -> why no test is se
     "rl2f_hub/teachers/audit/make.py _spelled": NEVER,
     "rl2f_hub/teachers/audit/spellings.py number_words": NEVER,
     "rl2f_hub/teachers/prompted.py PromptedTeacher._fits": "abstract",
-    "rl2f_hub/teachers/prompted.py PromptedTeacher._ask": "abstract",
+    "rl2f_hub/teachers/prompted.py PromptedTeacher.ask": "abstract",
     "rl2f_hub/teachers/prompts/__init__.py _mark": "a thousand collisions of 64 bits",
 }
 
