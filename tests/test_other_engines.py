@@ -21,6 +21,7 @@ from rl2f_hub.engines.continuous import ContinuousEngine
 from rl2f_hub.engines.transformers import TransformersEngine
 from rl2f_hub.engines.vllm import VllmEngine, colocated, served
 from rl2f_hub.errors import RL2FError, UsageError
+from rl2f_hub.teachers.scripted import ScriptedTeacher
 
 STOP = frozenset({1, 2, 3, 4, *range(200, 230)})
 PROMPTS = [[10, 11, 12], [30], list(range(40, 60)), [70, 71]]
@@ -268,7 +269,7 @@ def test_the_adapter_goes_to_vllm_at_every_update_and_the_base_stays(
         engine=engine,
         peft_config=LoraConfig(**LORA),
         critique_coef=0.0,
-        teacher=lambda student: teachers.append(student.engine),
+        teacher=lambda student: teachers.append(student.engine) or ScriptedTeacher(),
     )
     assert teachers == [engine], "a student who is its own teacher asks the same engine"
     trainer.train()
@@ -306,11 +307,11 @@ def test_training_refuses_what_an_engine_apart_cannot_serve(
 
 
 def test_the_recipes_engine_reaches_training(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub.training import rollouts
+    from rl2f_hub.training import trainer
 
     asked: list[Any] = []
-    real = rollouts.run_dialogues
-    monkeypatch.setattr(rollouts, "run_dialogues", lambda *a, **k: asked.append((a, k)) or real(*a, **k))
+    real = trainer.run_dialogues
+    monkeypatch.setattr(trainer, "run_dialogues", lambda *a, **k: asked.append((a, k)) or real(*a, **k))
     make_trainer(cache_tokens=200, overlap=True, max_steps=1).train()
     (arguments, options) = asked[0]
     assert arguments[1].engine.cache_tokens == 200
