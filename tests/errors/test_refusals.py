@@ -143,7 +143,7 @@ def test_settings_of_a_training_that_do_not_fit(tmp_path: Path, monkeypatch: pyt
 
     def config(number: int, *overrides: str) -> Any:
         run = Run.open(load_recipe("quickstart", overrides), tmp_path / str(number))
-        return _config(run, tmp_path, Training("rl2f", "RL2F", 4, run.recipe.train.prompts_per_step))
+        return _config(run, ("train", "rl2f"), Training("rl2f", "RL2F", 4, run.recipe.train.prompts_per_step))
 
     refused(lambda: config(1, "train.accumulation=7"), "train.accumulation: 7 does not divide the")
     refused(lambda: config(2, "train.grpo={lerning_rate: 1}"), "use field names of TRL's GRPOConfig")
