@@ -306,6 +306,44 @@ def test_who_kept_the_judge_busy_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         play("b")
 
 
+def test_a_burst_of_one_visitor_takes_one_place_before_the_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl2f_hub.demo.acts import Acts, Who
+    from rl2f_hub.demo.visits import Visit
+    from rl2f_hub.engines import Sampling
+    from rl2f_hub.teachers.scripted import ScriptedTeacher
+    from rl2f_hub.verify import limited
+
+    reading, go, judges = threading.Semaphore(0), threading.Event(), limited.Judges(2)
+
+    def check(self: Any, task: Any) -> None:
+        if task.prompt == "burst":
+            reading.release()
+            go.wait(60)
+
+    monkeypatch.setattr(limited.LimitedChild, "check", check)
+    monkeypatch.setattr(limited, "shared", lambda: judges)
+    acts = Acts([], [], ScriptedTeacher())
+
+    def play(who: str, prompt: str) -> None:
+        list(acts.begin(Visit(), prompt, "x^2+1", Sampling(0.0, turn_tokens=4), Who(who, "one address")))
+
+    first = threading.Thread(target=play, args=("a", "burst"), daemon=True)
+    first.start()
+    assert reading.acquire(timeout=60)
+
+    def refused() -> None:
+        with pytest.raises(UsageError, match="still being read"):
+            play("a", "burst")
+
+    for _ in range(6):  # none of them waits for a judge, or keeps a thread of the page
+        in_time(refused)
+    in_time(lambda: play("b", "quick"))
+    assert first.is_alive()
+    go.set()
+    first.join(60)
+    in_time(lambda: play("a", "quick"))
+
+
 def test_one_busy_judge_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     from rl2f_hub.verify import limited
 

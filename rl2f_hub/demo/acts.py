@@ -19,7 +19,7 @@ from rl2f_hub.demo.marks import solved_at
 from rl2f_hub.demo.play import Growing
 from rl2f_hub.demo.players import Player
 from rl2f_hub.demo.teaching import SCRIPTED, TEACHERS, SameModelTeacher
-from rl2f_hub.demo.visits import Pace, Stops, Visit, Visits
+from rl2f_hub.demo.visits import OneEach, Pace, Stops, Visit, Visits
 from rl2f_hub.engines import Sampling
 from rl2f_hub.errors import RL2FError, UsageError
 from rl2f_hub.records import Task
@@ -55,6 +55,7 @@ class Acts:
 
     Attributes:
         tasks: what can be picked from.
+        reading: whose right answer the judges, whom all share, are reading at the moment.
         pace, address_pace: how often a visitor and an address may act; a class behind one address is many visitors.
     """
 
@@ -64,6 +65,7 @@ class Acts:
     model_name: str = ""
     visits: Visits = field(default_factory=Visits)
     stops: Stops = field(default_factory=Stops)
+    reading: OneEach = field(default_factory=OneEach)
     pace: Pace = field(default_factory=lambda: Pace(40, 20))
     address_pace: Pace = field(default_factory=lambda: Pace(1_200, 200))
 
@@ -83,7 +85,8 @@ class Acts:
         known = (t for t in self.tasks if (t.prompt.strip(), t.privilege.reference.strip()) == asked)
         self._count(who)  # before anything is looked at: reading a right answer as mathematics can take seconds
         try:
-            task = next(known, None) or own_task(prompt, reference)
+            with self.reading.held(who.name):
+                task = next(known, None) or own_task(prompt, reference)
         except TooHard:  # all visitors share the judge: who kept it busy is not let in again for a while
             self.pace.charge(who.name, SLOW_COSTS)
             self.address_pace.charge(who.address, SLOW_COSTS)

@@ -11,7 +11,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rl2f_hub.demo.episode import Episode
@@ -93,6 +94,31 @@ class Pace:
         with self._lock:
             when, left = self._buckets.pop(who, (self._clock(), float(self.burst)))
             self._buckets[who] = (when, left - actions)
+
+
+class OneEach:
+    """What each visitor may have one of under way: a burst of one takes one place in the queue that all share."""
+
+    def __init__(self) -> None:
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def held(self, who: str) -> Iterator[None]:
+        """The visitor's place while the block runs.
+
+        Raises:
+            UsageError: the visitor has it already. A refusal, since who waits holds one of the page's threads.
+        """
+        with self._lock:
+            if who in self._busy:
+                raise UsageError("Your right answer before this one is still being read: please wait for it.")
+            self._busy.add(who)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.remove(who)
 
 
 class Stops:
