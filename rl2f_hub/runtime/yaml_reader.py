@@ -75,7 +75,7 @@ class _Reader:
         self._values, self._characters = self._values + values, self._characters + characters
         if self._values > MOST_VALUES or depth > DEEPEST or self._characters > MOST_EXPANDED:
             bounds = f"{MOST_VALUES} values, {DEEPEST} levels or {MOST_EXPANDED} characters"
-            raise YamlError(f"the YAML expands to more than {bounds}")
+            raise YamlError(f"more than {bounds}, its YAML aliases written out; use fewer of them")
 
     def _node(self, event: Any, depth: int) -> Any:
         import yaml

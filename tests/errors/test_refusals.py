@@ -136,17 +136,13 @@ def test_a_stage_that_there_is_not(tmp_path: Path) -> None:
     refused(lambda: _run_stage(run, "trian", "me"), "stage: 'trian' is unknown; stages are")
 
 
-def test_settings_of_a_training_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2f_hub.runs import Run
-    from rl2f_hub.runtime import processes
-    from rl2f_hub.training.rl import Training, _config
+def test_settings_of_a_training_that_do_not_fit() -> None:
+    from rl2f_hub.pipeline import check_stage
 
-    def config(number: int, *overrides: str) -> Any:
-        run = Run.open(load_recipe("quickstart", overrides), tmp_path / str(number))
-        return _config(run, tmp_path, Training("rl2f", "RL2F", 4, run.recipe.train.prompts_per_step))
+    def check(world: int, *overrides: str) -> None:
+        check_stage(load_recipe("quickstart", overrides), "train", world)
 
-    refused(lambda: config(1, "train.accumulation=7"), "train.accumulation: 7 does not divide the")
-    refused(lambda: config(2, "train.grpo={lerning_rate: 1}"), "use field names of TRL's GRPOConfig")
-    monkeypatch.setattr(processes, "world", lambda: 2)
+    refused(lambda: check(1, "train.accumulation=7"), "train.accumulation: 7 does not divide the")
+    refused(lambda: check(1, "train.grpo={lerning_rate: 1}"), "use field names of TRL's GRPOConfig")
     uneven = ("train.resample_rounds=1", "train.prompts_per_step=3", "train.num_generations=4")
-    refused(lambda: config(3, *uneven), "prompts_per_step 3 does not divide among them; make it a multiple of 2")
+    refused(lambda: check(2, *uneven), "prompts_per_step 3 does not divide among them; make it a multiple of 2")
