@@ -59,6 +59,17 @@ class Task:
     seed: int = 0  # the source's own number of it
     split: str = "train"  # train, eval, ood or pretrain
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `config` holds. Raises: ValueError where that is no JSON object, which a row from elsewhere may bring."""
+        try:
+            settings = json.loads(self.config)
+        except (ValueError, RecursionError):
+            settings = None
+        if not isinstance(settings, dict):
+            raise ValueError(f"task {self.task_id}: config {self.config[:40]!r} is no JSON object")
+        return settings
+
     def to_row(self) -> dict[str, Any]:
         """A row of the config `tasks`: flat, with the privilege's parts as columns of their own."""
         row = {k: getattr(self, k) for k in ("task_id", "source", "domain", "prompt")}

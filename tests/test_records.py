@@ -102,3 +102,9 @@ def test_fingerprint_keeps_rows_apart() -> None:
 def test_fingerprint_is_sha256_of_canonical_json_lines() -> None:
     expected = hashlib.sha256('{"a": "ü", "b": 1}\n'.encode()).hexdigest()
     assert fingerprint([{"b": 1, "a": "ü"}]) == expected
+
+
+@pytest.mark.parametrize("config", ["", "[]", "1", "no json", "[" * 100_000, '{"a": 1'])
+def test_settings_that_are_no_json_object_name_the_task(config: str) -> None:
+    with pytest.raises(ValueError, match=r"^task t-1: config .* is no JSON object$"):
+        _ = Task("t-1", "s", "d", "p", Privilege("answer", "1"), "integer", config=config).settings

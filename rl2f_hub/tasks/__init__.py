@@ -146,7 +146,7 @@ def stream(request: Request) -> Iterator[Task]:
 
 def _with_marks(marks: list[tuple[str, str]], task: Task) -> Task:
     """The task whose verifier knows more thinking marks."""
-    return replace(task, config=json.dumps(json.loads(task.config) | {"thinking_marks": marks}, sort_keys=True))
+    return replace(task, config=json.dumps(task.settings | {"thinking_marks": marks}, sort_keys=True))
 
 
 def _take(request: Request, seen: set[str]) -> list[Task]:

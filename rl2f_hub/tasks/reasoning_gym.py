@@ -130,13 +130,13 @@ def reference_of(entry: dict[str, Any]) -> str:
 
 def entry_of(task: Task) -> dict[str, Any]:
     """The reasoning-gym item behind a task, made again from its config."""
-    settings = json.loads(task.config)
+    settings = task.settings
     return _item(settings["dataset"], json.dumps(settings["params"], sort_keys=True), task.seed, settings["index"])
 
 
 def scorer_of(task: Task) -> Callable[[str, dict[str, Any]], float]:
     """The data set's own scoring function."""
-    settings = json.loads(task.config)
+    settings = task.settings
     params = json.dumps(settings["params"], sort_keys=True)
     return _dataset(settings["dataset"], params, task.seed, settings["index"] // 1_000_000).score_answer
 

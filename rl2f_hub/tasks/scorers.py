@@ -8,7 +8,6 @@ Two groups of scorers evaluate the answer as source: as Python (`eval` of lists)
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -52,7 +51,7 @@ def own_scorer(task: Task, attempt: str) -> Verdict:
 
     entry = entry_of(task)
     wanted = str(entry["answer"])
-    dataset = json.loads(task.config)["dataset"]
+    dataset = task.settings["dataset"]
     one_of_many = dataset in MANY_ANSWERS | EVALUATES_PYTHON | EVALUATES_SYMPY
     number = None if one_of_many else number_in_text(unwrap(wanted))
     if number is not None:
@@ -120,7 +119,7 @@ def number_in_text(text: str) -> str | None:
 def _scored(task: Task, answer: str) -> Verdict:
     from rl2f_hub.tasks.reasoning_gym import entry_of
 
-    settings = json.loads(task.config)
+    settings = task.settings
     if not _denotes(settings["dataset"], answer):
         return Verdict(False, 0.0, answer, "the answer is a program, not a value")
     entry = entry_of(task)
@@ -141,7 +140,7 @@ def _scored(task: Task, answer: str) -> Verdict:
 
 def many_answers(task: Task) -> bool:
     """Whether the task's reference is only one of many right answers."""
-    return json.loads(task.config)["dataset"] in MANY_ANSWERS
+    return task.settings["dataset"] in MANY_ANSWERS
 
 
 def _score(task: Task, answer: str, entry: dict[str, Any]) -> float:

@@ -11,7 +11,6 @@ run goes on as if it had not been interrupted. Left out: choosing between source
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -112,4 +111,4 @@ class Curriculum:
 
 
 def _difficulty(task: Task) -> int:
-    return int(json.loads(task.config).get("level", 0))
+    return int(task.settings.get("level", 0))

@@ -8,7 +8,6 @@ before any verifier sees it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,7 +121,7 @@ def verify_many(
 
 def _marks(task: Task) -> Sequence[Marks]:
     """The thinking marks that the task's source names in its recipe."""
-    return json.loads(task.config).get("thinking_marks", ()) if '"thinking_marks"' in task.config else ()
+    return task.settings.get("thinking_marks", ()) if '"thinking_marks"' in task.config else ()
 
 
 UNFINISHED = Verdict(False, 0.0, None, "the thinking never ends: there is no answer after it")

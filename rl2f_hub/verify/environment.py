@@ -6,8 +6,6 @@ a user's own (`plugin`), which runs in the time-limited child.
 
 from __future__ import annotations
 
-import json
-
 from rl2f_hub.kinds import ENVIRONMENTS, find_part
 from rl2f_hub.records import Task, Verdict
 from rl2f_hub.verify.base import Environment, Verifier, replay
@@ -27,7 +25,7 @@ def environment_of(task: Task) -> Environment:
     """A new game of the environment behind a task."""
     if is_plugin(task):
         return plugin_of(task)
-    return find_part(ENVIRONMENTS, json.loads(task.config).get("engine", "textarena"), f"task {task.task_id}")()
+    return find_part(ENVIRONMENTS, task.settings.get("engine", "textarena"), f"task {task.task_id}")()
 
 
 ENVIRONMENT = Verifier(

@@ -135,7 +135,7 @@ def text(task: Task, attempt: str) -> Verdict:
     Case, runs of white space, a closing full stop, an article and the separators of a list do not count; with `fold`
     diacritics do not either.
     """
-    config = json.loads(task.config) if task.config != "{}" else {}
+    config = task.settings if task.config != "{}" else {}
     fold = bool(config.get("fold"))
     wanted = {plain(known, fold) for known in (task.privilege.reference, *config.get("aliases", ()))}
     return same_text(attempt, wanted, fold, task.prompt)
@@ -278,7 +278,7 @@ def _subject(sentence: str, question: str) -> Iterator[str]:
 
 
 def check_text(task: Task) -> None:
-    config = json.loads(task.config)
+    config = task.settings
     if not all(plain(known) for known in (task.privilege.reference, *config.get("aliases", ()))):
         raise ValueError("the reference is empty")
 
@@ -438,7 +438,7 @@ def _listed(text: str, letters: str) -> Reading | None:
 
 
 def check_choice(task: Task) -> None:
-    options = json.loads(task.config).get("options", [])
+    options = task.settings.get("options", [])
     reference = task.privilege.reference.strip()
     if len(reference) != 1 or reference not in LETTERS[: len(options) or 26]:
         raise ValueError(f"reference {reference[:60]!r} is not the letter of one of {len(options)} choices")

@@ -33,12 +33,12 @@ def settings_of(path: str, config: dict[str, Any]) -> dict[str, Any]:
 
 def is_plugin(task: Task) -> bool:
     """Whether a task names code of the user's own."""
-    return '"plugin"' in task.config and "plugin" in json.loads(task.config)
+    return '"plugin"' in task.config and "plugin" in task.settings
 
 
 def plugin_of(task: Task) -> Any:
     """The object behind a task, loaded again where its verifier runs."""
-    settings = json.loads(task.config)["plugin"]
+    settings = task.settings["plugin"]
     path = f"{OWN}{settings['file']}:{settings['class']}"
     return make(path, json.dumps(settings["config"], sort_keys=True), f"{task.source}.source")
 

@@ -8,7 +8,6 @@ imports and helpers of the prompt beside it, as if it stood there, and the impor
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +64,7 @@ def check_unit_tests(task: Task) -> None:
 def _job(task: Task, text: str, tests: CodeTests) -> CodeJob:
     """The code to run: what the attempt defines, beside the prompt's imports and helpers, or the prompt continued."""
     found = find_code(text, tests.entry_points)
-    config = json.loads(task.config)
+    config = task.settings
     prelude = "\n".join(filter(None, [_text(config, "prelude"), found.helpers]))
     header = _text(config, "header")  # the code that the prompt asks to complete
     code, defined = _with_methods(found.code, tests.entry_points)

@@ -96,7 +96,7 @@ def _reason(shown: Shown) -> str:
 
 def _match_of(task: Task) -> Match:
     try:
-        settings: dict[str, Any] = json.loads(task.config)
+        settings: dict[str, Any] = task.settings
         game_id, params, index = settings["environment"], settings["params"], settings["index"]
         if not isinstance(game_id, str) or not isinstance(params, dict) or type(index) is not int:
             raise TypeError("of the wrong type")

@@ -78,7 +78,7 @@ def tasks(request: Request) -> Iterator[Task]:
 
 def requirements_of(task: Task) -> list[Requirement]:
     """What the sentence must do beside being one about its thing."""
-    return [Requirement(kind, value) for kind, value in json.loads(task.config)["requirements"]]
+    return [Requirement(kind, value) for kind, value in task.settings["requirements"]]
 
 
 def _config(request: Request) -> dict[str, Any]:

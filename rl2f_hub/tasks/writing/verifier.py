@@ -17,7 +17,7 @@ from rl2f_hub.verify.base import Verifier
 def writing(task: Task, attempt: str) -> Verdict:
     """Right when nothing speaks against the sentence and all requirements are met; the score is the share of those met."""
     sentence = unwrap(attempt)
-    wrong = list(objections(sentence, json.loads(task.config)["thing"], task.prompt))
+    wrong = list(objections(sentence, task.settings["thing"], task.prompt))
     wanted = requirements_of(task)
     unmet = [r for r in wanted if not r.is_met(sentence)]
     if not wrong and not unmet:
