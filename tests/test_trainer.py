@@ -431,7 +431,7 @@ def test_two_tasks_of_one_name_are_refused(make_trainer: Make, make_task: Make) 
         ({"critique_coef": -0.1}, "critique_coef: -0.1 must be 0 or more"),
         ({"first_turn_kl": float("inf")}, "first_turn_kl: inf must be 0 or more"),
         ({"resample_rounds": -1}, "resample_rounds: -1 must be at least 0"),
-        ({"credit": "token"}, "credit: 'token' is unknown; known: dialogue, turn"),
+        ({"credit": "token"}, "credit: 'token' is unknown; known: dialogue, python:<file>:<name>, turn"),
         ({"on_cut": "cry"}, "on_cut: 'cry' is unknown; choose go_on or stop"),
         ({"thinking": "strip"}, "thinking: 'strip' is refused in training"),
         ({"top_k": 5}, "top_k: 5 has no effect"),
