@@ -46,7 +46,10 @@ def test_a_recipe_runs_through_all_stages(name: str, runs: tuple[Path, dict[str,
     summary = json.loads((folder / name / "summary.json").read_text())
     assert summary["reload_check"]["identical"] == summary["reload_check"]["dialogues"] > 0
     recipe = load_recipe(name)
-    assert set(summary["students"]) == {"base", "warmup", "rl2f", *recipe.train.baselines}
+    # So small a student may give a baseline nothing to learn from: then it made no step, says why, and is left out.
+    idle = {name for name in recipe.train.baselines if not summary["train"][name]["steps"]}
+    assert all(summary["train"][name]["note"] for name in idle)
+    assert set(summary["students"]) == {"base", "warmup", "rl2f", *recipe.train.baselines} - idle
     assert set(summary["students"]["rl2f"]) >= set(recipe.evaluate.suites)
 
 
