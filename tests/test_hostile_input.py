@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -420,6 +421,29 @@ def test_a_recipe_takes_no_tasks_from_outside_its_folder_unless_that_is_allowed(
         assert load(f"csv:{folder}/own.csv", f"tasks.train.0.source={source}")  # the user typed it
         with permits.allowing(outside_files=True):
             assert load(source)
+
+
+def test_the_flag_for_files_from_outside_is_one_of_the_command_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe" / "recipe.yaml"
+    recipe.parent.mkdir()
+    (tmp_path / "secret.csv").write_text("prompt,reference\na,1\n")
+    outside, own = f"[{{source: 'csv:{tmp_path}/secret.csv', count: 1}}]", "[{source: 'reasoning_gym:lcm', count: 4}]"
+    recipe.write_text(
+        f"name: x\nhub: {{dataset: d, adapter: a}}\nmodel: {{id: m}}\ntasks: {{train: {outside}, eval: {own}}}\n"
+    )
+
+    def rl2f(*before: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rl2f_hub", *before, "recipes", "show", str(recipe)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+    refused = rl2f()
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (said,) = refused.stderr.splitlines()
+    assert said.startswith("error: tasks.train.0.source: ")
+    assert "`rl2f --allow-outside-files ...`" in said
+    allowed = rl2f("--allow-outside-files")
+    assert allowed.returncode == 0, allowed.stderr
+    assert "secret.csv" in allowed.stdout
 
 
 def test_a_long_number_of_base_60_is_refused_in_one_line(tmp_path: Path) -> None:

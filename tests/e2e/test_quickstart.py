@@ -257,3 +257,42 @@ def test_running_twice_needs_a_word_and_resume_is_instant(finished):
     done = shrunken.run(finished, "--resume")
     assert done.returncode == 0
     assert (finished / "summary.json").read_text() == before
+
+
+def test_an_edited_recipe_keeps_what_is_still_valid_and_taken_back_costs_nothing(finished, tmp_path):
+    """The edit of `warmup.rows` cannot work, as no dialogue of this student was solved: the run says so, and is not lost."""
+    shutil.copytree(
+        finished.parent / "hub", tmp_path / "hub", ignore=shutil.ignore_patterns("server.*", "leases", "locks")
+    )
+    out, recipe = tmp_path / "run", tmp_path / "recipe.yaml"
+    shutil.copytree(finished, out)
+    values = json.loads((out / "manifest.json").read_text())["recipe"]
+
+    def edited(*more: str, **warmup: object) -> subprocess.CompletedProcess[str]:
+        recipe.write_text(json.dumps(values | {"warmup": values["warmup"] | warmup}))
+        command = [sys.executable, "-m", "rl2f_hub", "run", str(recipe), "--out", str(out), "--resume", *more]
+        env = shrunken.environment()
+        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=900, cwd=tmp_path)
+
+    def made(*folders: str) -> dict[str, tuple[bytes, int]]:
+        files = [file for folder in folders for file in (out / folder).rglob("*") if file.is_file()]
+        return {str(file.relative_to(out)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+
+    kept, again = made("tasks", "generate"), made("warmup", "train")
+    assert kept and again
+    done = edited(rows="solved")
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert 'the recipe has changed (warmup.rows was "all", is "solved")' in said
+    assert "valid as it is: base, generate, publish; done again: warmup, train, evaluate, push (" in said
+    assert done.stderr.splitlines()[-1].startswith("error: warmup.rows: solved leaves no row")
+    assert made("tasks", "generate") == kept
+    assert not (out / "train").exists()
+    done = edited("--only=warmup", steps=7)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((out / "manifest.json").read_text())["stages"]["warmup"]["outputs"]["steps"] == 7
+    done = edited()
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert made("tasks", "generate") == kept
+    assert made("warmup", "train") == again
+    assert shrunken.figures(out) == shrunken.figures(finished)
